@@ -1,0 +1,1 @@
+//! The logical program: ops, shape rules, autodiff, passes, verifier, text form, reference interpreter.

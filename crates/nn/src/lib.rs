@@ -1,0 +1,1 @@
+//! Layers, losses, initializers, optimizers and schedules: functions that add nodes.

@@ -1,0 +1,1 @@
+//! The physical program: lowering, fusion, schedule, memory plan, cost.

@@ -1,0 +1,1 @@
+//! Session: feeds, fetches, variables, plan cache and the CPU device.

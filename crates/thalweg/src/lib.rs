@@ -1,0 +1,1 @@
+//! Thalweg: a deep-learning framework in Rust. One graph, differentiated, compiled, trained.

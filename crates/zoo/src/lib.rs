@@ -1,0 +1,1 @@
+//! Models and recipes, written as a user would write them.
