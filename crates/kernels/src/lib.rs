@@ -1,1 +1,13 @@
 //! Fast loops over slices: matrix multiply, tile programs, reductions, data movement, the thread pool.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`cpu`] | [`Isa`](cpu::Isa): the instruction sets that kernels are written for; flushing of denormals |
+//! | [`pool`] | [`Pool`](pool::Pool): fork and join over a fixed set of threads |
+//!
+//! A kernel takes slices or pointers, sizes, strides and scratch memory. It allocates nothing and checks nothing but
+//! what memory safety needs: its caller has checked the rest. A portable version stands beside each fast one.
+#![allow(unsafe_code)]
+
+pub mod cpu;
+pub mod pool;

@@ -1,0 +1,217 @@
+//! What the processor can do, and how it treats denormal numbers.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+/// An instruction set that kernels are written for, from the least to the most capable of each architecture.
+///
+/// Every kernel has a [`Portable`](Isa::Portable) version. The others may be called only where
+/// [`is_available`](Isa::is_available) says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Isa {
+    /// Plain Rust for the target's baseline; multiply and add are rounded apart.
+    Portable,
+    /// 64-bit Arm: 128-bit vectors, fused multiply-add.
+    Neon,
+    /// x86-64-v3: 256-bit vectors, fused multiply-add (`avx2`, `fma`, `f16c`).
+    Avx2,
+    /// x86-64-v4: 512-bit vectors and masks (`avx512f`, `avx512bw`, `avx512dq`, `avx512vl` and all of [`Isa::Avx2`]).
+    Avx512,
+}
+
+impl Isa {
+    /// Every instruction set, those of other architectures included.
+    pub const ALL: [Isa; 4] = [Isa::Portable, Isa::Neon, Isa::Avx2, Isa::Avx512];
+
+    /// The most capable instruction set of this processor; asked for once, then remembered.
+    pub fn best() -> Isa {
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        *BEST.get_or_init(|| Isa::available().last().unwrap_or(Isa::Portable))
+    }
+
+    /// The instruction sets of this processor, in order.
+    pub fn available() -> impl Iterator<Item = Isa> {
+        Isa::ALL.into_iter().filter(|isa| isa.is_available())
+    }
+
+    /// Whether this processor has the instruction set.
+    pub fn is_available(self) -> bool {
+        match self {
+            Isa::Portable => true,
+            Isa::Neon => cfg!(target_arch = "aarch64"),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => {
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => {
+                Isa::Avx2.is_available()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx2 | Isa::Avx512 => false,
+        }
+    }
+
+    /// The name as it is written in reports: `portable`, `neon`, `avx2`, `avx512`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Isa::Portable => "portable",
+            Isa::Neon => "neon",
+            Isa::Avx2 => "avx2",
+            Isa::Avx512 => "avx512",
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Isa {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Isa::ALL
+            .into_iter()
+            .find(|isa| isa.name() == text)
+            .ok_or_else(|| format!("unknown instruction set `{text}`; known: portable neon avx2 avx512"))
+    }
+}
+
+/// While this value lives, its thread treats denormal numbers as zero and rounds results that would be denormal to
+/// zero; when it is dropped, the thread's former state comes back.
+///
+/// Denormals cost a hundred times a normal operation on many processors and carry no meaning in training. On
+/// architectures without such a switch nothing happens.
+///
+/// ```
+/// use std::hint::black_box;
+/// use thalweg_kernels::cpu::FlushDenormals;
+///
+/// let tiny = black_box(f32::MIN_POSITIVE);
+/// {
+///     let _guard = FlushDenormals::new();
+///     # #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+///     assert_eq!(black_box(tiny * 0.5), 0.0);
+/// }
+/// assert!(black_box(tiny * 0.5) > 0.0);
+/// ```
+#[derive(Debug)]
+pub struct FlushDenormals {
+    before: control::Word,
+    /// Keeps the guard on its thread: the state that it gives back is that thread's.
+    on_this_thread: std::marker::PhantomData<*const ()>,
+}
+
+impl FlushDenormals {
+    /// Switches flushing on for the current thread.
+    #[allow(clippy::new_without_default)] // a guard is an act, not a value to fill in
+    pub fn new() -> FlushDenormals {
+        let before = control::read();
+        if before | control::FLUSH != before {
+            control::write(before | control::FLUSH);
+        }
+        FlushDenormals { before, on_this_thread: std::marker::PhantomData }
+    }
+}
+
+impl Drop for FlushDenormals {
+    fn drop(&mut self) {
+        if self.before | control::FLUSH != self.before {
+            control::write(self.before);
+        }
+    }
+}
+
+/// The floating-point control register.
+#[cfg(target_arch = "x86_64")]
+mod control {
+    use std::arch::asm;
+
+    pub(super) type Word = u32;
+
+    /// MXCSR: flush to zero (bit 15) and denormals are zero (bit 6).
+    pub(super) const FLUSH: Word = 1 << 15 | 1 << 6;
+
+    pub(super) fn read() -> Word {
+        let mut word: Word = 0;
+        // SAFETY: writes four bytes to a local of four bytes; every x86-64 has MXCSR.
+        unsafe { asm!("stmxcsr [{}]", in(reg) &mut word, options(nostack, preserves_flags)) };
+        word
+    }
+
+    pub(super) fn write(word: Word) {
+        // SAFETY: `word` is what `read` gave, up to the two flushing bits: no reserved bit is set and rounding and
+        // exception masks stay as they were.
+        unsafe { asm!("ldmxcsr [{}]", in(reg) &word, options(nostack, preserves_flags)) };
+    }
+}
+
+/// The floating-point control register.
+#[cfg(target_arch = "aarch64")]
+mod control {
+    use std::arch::asm;
+
+    pub(super) type Word = u64;
+
+    /// FPCR: flush to zero (bit 24), inputs and results.
+    pub(super) const FLUSH: Word = 1 << 24;
+
+    pub(super) fn read() -> Word {
+        let word: Word;
+        // SAFETY: reads a register that user code may read.
+        unsafe { asm!("mrs {}, fpcr", out(reg) word, options(nomem, nostack, preserves_flags)) };
+        word
+    }
+
+    pub(super) fn write(word: Word) {
+        // SAFETY: `word` is what `read` gave, up to the flushing bit.
+        unsafe { asm!("msr fpcr, {}", in(reg) word, options(nostack, preserves_flags)) };
+    }
+}
+
+/// No switch for denormals.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod control {
+    pub(super) type Word = u32;
+    pub(super) const FLUSH: Word = 0;
+
+    pub(super) fn read() -> Word {
+        0
+    }
+
+    pub(super) fn write(_: Word) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_is_available_and_names_parse_back() {
+        assert!(Isa::best().is_available());
+        assert_eq!(Isa::available().next(), Some(Isa::Portable));
+        for isa in Isa::ALL {
+            assert_eq!(isa.name().parse(), Ok(isa));
+        }
+        assert!("mmx".parse::<Isa>().unwrap_err().contains("mmx"));
+    }
+
+    #[test]
+    fn nested_guards_give_the_state_back() {
+        let before = control::read();
+        {
+            let _outer = FlushDenormals::new();
+            drop(FlushDenormals::new());
+            assert_eq!(control::read(), before | control::FLUSH);
+        }
+        assert_eq!(control::read(), before);
+    }
+}

@@ -1,0 +1,1 @@
+//! Fork and join over a fixed set of threads.
