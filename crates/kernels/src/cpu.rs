@@ -131,7 +131,7 @@ impl Drop for FlushDenormals {
 }
 
 /// The floating-point control register.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 mod control {
     use std::arch::asm;
 
@@ -155,7 +155,7 @@ mod control {
 }
 
 /// The floating-point control register.
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(target_arch = "aarch64", not(miri)))]
 mod control {
     use std::arch::asm;
 
@@ -178,7 +178,7 @@ mod control {
 }
 
 /// No switch for denormals.
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 mod control {
     pub(super) type Word = u32;
     pub(super) const FLUSH: Word = 0;
