@@ -1,1 +1,33 @@
-//! Data sources, splits, normalisation and the loader.
+//! Data: sources, splits, normalization, and the loader that cuts them into batches. Knows arrays and no graph.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`Dataset`] | named columns in memory |
+//! | [`read_idx`], [`mnist()`], [`digits()`] | sources |
+//! | [`check_labels`] | are labels class numbers? |
+//! | [`image`] | grey images: shift, resize, center, as recipes and predictions need it |
+//! | [`Loader`] | shuffled mini-batches, prepared ahead on another thread; [`Random`] for its transforms |
+
+mod batch;
+mod dataset;
+mod digits;
+mod error;
+mod idx;
+pub mod image;
+mod labels;
+mod loader;
+mod mnist;
+mod random;
+mod read;
+mod transform;
+
+pub use batch::Batch;
+pub use dataset::Dataset;
+pub use digits::digits;
+pub use error::DataError;
+pub use idx::read_idx;
+pub use labels::check_labels;
+pub use loader::{Batches, Loader};
+pub use mnist::{Mnist, mnist};
+pub use random::Random;
+pub use transform::TransformError;
