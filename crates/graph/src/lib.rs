@@ -1,3 +1,46 @@
-//! The logical program: ops, shape rules, autodiff, passes, verifier, text form, reference interpreter.
+//! The logical program: what is meant, the same on every machine.
+//!
+//! [`Tensor`]s are handles to nodes; operations on them compute nothing, they add nodes. [`Graph::capture`] takes what
+//! some fetches need into an arena for the [`passes`]. [`reference`] interprets any graph by plain loops: the oracle
+//! of everything faster.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`tensor`] | [`Tensor`], [`Meta`] |
+//! | [`variable`] | [`Variable`], [`Update`] |
+//! | [`mod@scope`] | name scopes |
+//! | [`op`] | [`Op`]: the closed enum of ops; [`OpRules`]: shape, gradient, reference |
+//! | [`ops`] | the ops, a file per family |
+//! | [`autodiff`] | gradients: graph to graph |
+//! | [`graph`](mod@graph) | [`Graph`]: an arena of nodes |
+//! | [`passes`] | graph to better graph |
+//! | [`reference`] | the interpreter |
+//! | [`text`] | the text form |
+//! | [`error`] | messages |
 
+pub mod autodiff;
+pub mod error;
+pub mod graph;
+pub mod op;
+pub mod ops;
+pub mod passes;
+pub mod reference;
+pub mod scope;
+pub mod tensor;
+pub mod text;
+pub mod variable;
+
+pub use autodiff::grad;
+pub use error::{BuildError, EvalError, ShapeError};
+pub use graph::{Graph, Node, NodeId};
+pub use op::{Op, OpRules};
+pub use ops::elementwise::Operand;
+pub use ops::random::{random_normal, random_uniform};
+pub use ops::reduce::Axes;
+pub use ops::source::{constant, full, ones, placeholder, size_number, zeros};
+pub use ops::state::updates_of;
+pub use scope::{current_scope, scope};
+pub use tensor::{Meta, Tensor, TensorId};
 pub use thalweg_array as array;
+pub use thalweg_array::{Array, Bindings, DType, IntoShape, IntoSize, Scalar, Shape, Size};
+pub use variable::{Initial, Update, Variable};

@@ -1,0 +1,251 @@
+//! [`Graph`]: the nodes that some fetches and updates need, captured into an arena with typed ids for the passes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::panic::Location;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use thalweg_array::random;
+
+use crate::error::ShapeError;
+use crate::op::{Op, OpRules};
+use crate::tensor::{Meta, Tensor, topological};
+use crate::variable::{Update, Variable};
+
+/// The position of a node in its graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(u32);
+
+impl NodeId {
+    /// The position.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One application of an op.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What is computed.
+    pub op: Op,
+    /// From what; all stand before this node.
+    pub inputs: SmallVec<[NodeId; 3]>,
+    /// dtype and shape.
+    pub meta: Meta,
+    /// The name a user gave it.
+    pub name: Option<Arc<str>>,
+    /// The name scope it was made in.
+    pub scope: Arc<str>,
+    /// The user's line that made it; a pass's replacement keeps that of what it replaces.
+    pub location: Option<&'static Location<'static>>,
+    /// The tensor it was captured from, while it still computes the same.
+    pub(crate) origin: Option<Tensor>,
+}
+
+impl Node {
+    /// Op, name and line, for messages: `gather 'rows' (made at src/main.rs:3:5)`.
+    pub fn describe(&self) -> String {
+        let mut text = self.op.label();
+        if let Some(name) = self.name.as_deref().or_else(|| self.op.own_name()) {
+            text += &format!(" '{name}'");
+        }
+        if let Some(location) = self.location {
+            text += &format!(" (made at {location})");
+        }
+        text
+    }
+}
+
+/// A logical program: nodes in an order in which inputs come before users, what is fetched, what is updated.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    nodes: Vec<Node>,
+    fetches: Vec<NodeId>,
+    updates: Vec<(Variable, NodeId)>,
+}
+
+impl Graph {
+    /// Captures what `fetches` and `updates` need.
+    ///
+    /// Random ops get their streams here: the hash of the scope path and of the op's position among the random ops of
+    /// the scope, in the order in which they were made.
+    pub fn capture<'a>(fetches: impl IntoIterator<Item = &'a Tensor>, updates: &[Update]) -> Graph {
+        let fetches: Vec<&Tensor> = fetches.into_iter().collect();
+        let order = topological(fetches.iter().copied().chain(updates.iter().map(|update| &update.value)));
+        let streams = assign_streams(&order);
+        let mut graph = Graph { nodes: Vec::with_capacity(order.len()), ..Graph::default() };
+        let mut ids = HashMap::with_capacity(order.len());
+        for tensor in &order {
+            let op = match streams.get(&tensor.id()) {
+                Some(&stream) => tensor.op().with_stream(stream),
+                None => tensor.op().clone(),
+            };
+            let id = graph.push(Node {
+                op,
+                inputs: tensor.inputs().iter().map(|input| ids[&input.id()]).collect(),
+                meta: tensor.meta().clone(),
+                name: tensor.name().map(Into::into),
+                scope: tensor.scope().clone(),
+                location: Some(tensor.location()),
+                origin: Some(tensor.clone()),
+            });
+            ids.insert(tensor.id(), id);
+        }
+        graph.fetches = fetches.iter().map(|tensor| ids[&tensor.id()]).collect();
+        graph.updates = updates.iter().map(|update| (update.variable.clone(), ids[&update.value.id()])).collect();
+        graph
+    }
+
+    /// Appends a node whose dtype and shape are known.
+    ///
+    /// # Panics
+    /// If an input does not stand before it.
+    pub fn push(&mut self, node: Node) -> NodeId {
+        assert!(
+            node.inputs.iter().all(|input| input.index() < self.nodes.len()),
+            "inputs come first: a bug in Thalweg"
+        );
+        self.nodes.push(node);
+        NodeId((self.nodes.len() - 1) as u32)
+    }
+
+    /// Appends an op, with the names and the place of `like`.
+    ///
+    /// # Errors
+    /// If the op refuses the inputs.
+    pub fn add(&mut self, op: impl Into<Op>, inputs: &[NodeId], like: &Node) -> Result<NodeId, ShapeError> {
+        let op = op.into();
+        let meta = op.infer(&inputs.iter().map(|input| &self[*input].meta).collect::<SmallVec<[&Meta; 4]>>())?;
+        let (scope, location) = (like.scope.clone(), like.location);
+        Ok(self.push(Node { op, inputs: inputs.into(), meta, name: None, scope, location, origin: None }))
+    }
+
+    /// The nodes in order.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = &Node> + DoubleEndedIterator {
+        self.nodes.iter()
+    }
+
+    /// The ids in order.
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = NodeId> + DoubleEndedIterator + use<> {
+        (0..self.nodes.len() as u32).map(NodeId)
+    }
+
+    /// The number of nodes.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there are no nodes.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// What is fetched, in order.
+    pub fn fetches(&self) -> &[NodeId] {
+        &self.fetches
+    }
+
+    /// What is updated, with the node of the next value.
+    pub fn updates(&self) -> &[(Variable, NodeId)] {
+        &self.updates
+    }
+
+    /// What must be computed: fetches, then next values.
+    pub fn roots(&self) -> impl Iterator<Item = NodeId> {
+        self.fetches.iter().copied().chain(self.updates.iter().map(|(_, id)| *id))
+    }
+
+    /// Sets what is fetched and updated.
+    pub fn set_roots(&mut self, fetches: Vec<NodeId>, updates: Vec<(Variable, NodeId)>) {
+        self.fetches = fetches;
+        self.updates = updates;
+    }
+
+    /// How many nodes and roots use each node.
+    pub fn use_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.nodes.len()];
+        for id in self.nodes.iter().flat_map(|node| node.inputs.iter().copied()).chain(self.roots()) {
+            counts[id.index()] += 1;
+        }
+        counts
+    }
+
+    /// The same program rebuilt node by node: `rewrite` gets the new graph, the old node and its inputs in the new
+    /// graph, and gives the new node for it, or `None` to keep it as it is. The frame of most passes.
+    pub fn rebuild(&self, mut rewrite: impl FnMut(&mut Graph, &Node, &[NodeId]) -> Option<NodeId>) -> Graph {
+        let mut graph = Graph { nodes: Vec::with_capacity(self.nodes.len()), ..Graph::default() };
+        let mut ids: Vec<NodeId> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let inputs: SmallVec<[NodeId; 3]> = node.inputs.iter().map(|input| ids[input.index()]).collect();
+            let id = match rewrite(&mut graph, node, &inputs) {
+                Some(id) => id,
+                None => {
+                    // What stands on changed inputs is no longer the tensor it came from.
+                    let same = |(new, old): (&NodeId, &NodeId)| {
+                        let tensor = graph[*new].origin.as_ref();
+                        tensor.is_some() && tensor == self[*old].origin.as_ref()
+                    };
+                    let unchanged = inputs.iter().zip(&node.inputs).all(same);
+                    let origin = node.origin.clone().filter(|_| unchanged);
+                    graph.push(Node { inputs, origin, ..node.clone() })
+                }
+            };
+            ids.push(id);
+        }
+        graph.fetches = self.fetches.iter().map(|id| ids[id.index()]).collect();
+        graph.updates = self.updates.iter().map(|(variable, id)| (variable.clone(), ids[id.index()])).collect();
+        graph
+    }
+
+    /// Splices the nodes that compute `tensor` in; nodes equal to a key of `known` become its value.
+    pub fn splice(&mut self, tensor: &Tensor, known: &HashMap<crate::tensor::TensorId, NodeId>, like: &Node) -> NodeId {
+        let mut ids = known.clone();
+        for tensor in crate::tensor::topological_until([tensor], |tensor| known.contains_key(&tensor.id())) {
+            if ids.contains_key(&tensor.id()) {
+                continue;
+            }
+            let id = self.push(Node {
+                op: tensor.op().clone(),
+                inputs: tensor.inputs().iter().map(|input| ids[&input.id()]).collect(),
+                meta: tensor.meta().clone(),
+                name: None,
+                scope: like.scope.clone(),
+                location: like.location,
+                origin: None,
+            });
+            ids.insert(tensor.id(), id);
+        }
+        ids[&tensor.id()]
+    }
+
+    /// The placeholders, in order.
+    pub fn placeholders(&self) -> impl Iterator<Item = (NodeId, &crate::ops::source::Placeholder)> {
+        self.ids().zip(&self.nodes).filter_map(|(id, node)| match &node.op {
+            Op::Placeholder(placeholder) => Some((id, placeholder)),
+            _ => None,
+        })
+    }
+}
+
+impl std::ops::Index<NodeId> for Graph {
+    type Output = Node;
+
+    fn index(&self, id: NodeId) -> &Node {
+        &self.nodes[id.index()]
+    }
+}
+
+/// The stream of each random op: scope path and position in the scope, by age.
+fn assign_streams(order: &[Tensor]) -> BTreeMap<crate::tensor::TensorId, u64> {
+    let mut random_ops: Vec<&Tensor> = order.iter().filter(|tensor| tensor.op().needs_stream()).collect();
+    random_ops.sort_by_key(|tensor| tensor.id());
+    let mut ordinals: HashMap<&str, u64> = HashMap::new();
+    random_ops
+        .into_iter()
+        .map(|tensor| {
+            let ordinal = ordinals.entry(tensor.scope()).or_insert(0);
+            *ordinal += 1;
+            (tensor.id(), random::stream(tensor.scope(), *ordinal - 1))
+        })
+        .collect()
+}

@@ -1,0 +1,23 @@
+//! The ops, a file per family: what users call, the op types, their rules (shape, gradient, reference), the tests.
+//!
+//! | family | what it holds |
+//! | --- | --- |
+//! | [`source`] | placeholders, constants, variables, sizes as numbers |
+//! | [`elementwise`] | functions of one, two or three numbers, casts, broadcasting |
+//! | [`operators`] | `&a + &b`, `2.0 * &x` |
+//! | [`reduce`] | sums, products, extremes, means, norms |
+//! | [`matmul`] | matrix products |
+//! | [`shape`] | reshape, permute, expand |
+//! | [`random`] | uniform and normal numbers |
+//! | [`state`] | stop-gradient, updates |
+//! | [`composite`] | softmax and other functions of primitives that keep their name |
+
+pub mod composite;
+pub mod elementwise;
+pub mod matmul;
+pub mod operators;
+pub mod random;
+pub mod reduce;
+pub mod shape;
+pub mod source;
+pub mod state;

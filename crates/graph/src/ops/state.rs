@@ -1,0 +1,82 @@
+//! What gradients and runs are told: where no gradient flows, what changes at the end.
+
+use serde::{Deserialize, Serialize};
+use thalweg_array::Array;
+
+use crate::error::{EvalError, ShapeError};
+use crate::op::{Op, OpRules, Reference, Vjp};
+use crate::ops::source::VariableRead;
+use crate::tensor::{Meta, Tensor, topological};
+use crate::variable::{Update, Variable};
+
+impl Tensor {
+    /// The same numbers; no gradient flows back.
+    #[track_caller]
+    pub fn stop_gradient(&self) -> Tensor {
+        Tensor::apply(StopGradient {}, [self.clone()])
+    }
+
+    /// The same numbers, carrying the word that `variable` becomes `value` when a training step that contains this
+    /// tensor runs ([`updates_of`] collects it; plain fetches ignore it). For layers with running statistics.
+    ///
+    /// # Panics
+    /// If dtype or shape of the value differ from the variable's.
+    #[track_caller]
+    pub fn with_update(&self, variable: &Variable, value: &Tensor) -> Tensor {
+        let update = variable.assign(value);
+        let Op::Variable(read) = variable.tensor().op() else { unreachable!("a variable reads itself") };
+        Tensor::apply(WithUpdate { variable: read.clone() }, [self.clone(), update.value])
+    }
+}
+
+/// The updates that the ancestors of `roots` carry.
+pub fn updates_of<'a>(roots: impl IntoIterator<Item = &'a Tensor>) -> Vec<Update> {
+    let carried = |tensor: &Tensor| match tensor.op() {
+        Op::WithUpdate(with) => {
+            let read = Tensor::apply(with.variable.clone(), []);
+            let variable = Variable::try_from(&read).ok()?;
+            Some(variable.assign(&tensor.inputs()[1].stop_gradient()))
+        }
+        _ => None,
+    };
+    topological(roots).iter().filter_map(carried).collect()
+}
+
+/// Identity without gradient.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct StopGradient {}
+
+impl OpRules for StopGradient {
+    fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
+        Ok(inputs[0].clone())
+    }
+
+    fn vjp(&self, _: &Vjp<'_>) -> Vec<Option<Tensor>> {
+        vec![None]
+    }
+
+    fn reference(&self, inputs: &[&Array], _: &Reference<'_>) -> Result<Array, EvalError> {
+        Ok(inputs[0].clone())
+    }
+}
+
+/// Identity of the first input; the second is the next value of the variable.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct WithUpdate {
+    /// What changes.
+    pub variable: VariableRead,
+}
+
+impl OpRules for WithUpdate {
+    fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
+        Ok(inputs[0].clone())
+    }
+
+    fn vjp(&self, cx: &Vjp<'_>) -> Vec<Option<Tensor>> {
+        vec![Some(cx.cotangent.clone()), None]
+    }
+
+    fn reference(&self, inputs: &[&Array], _: &Reference<'_>) -> Result<Array, EvalError> {
+        Ok(inputs[0].clone())
+    }
+}
