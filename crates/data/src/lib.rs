@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | [`Dataset`] | named columns in memory |
 //! | [`read_idx`], [`mnist()`], [`digits()`] | sources |
+//! | [`Split`] | by fraction, index, position, label or group; k-fold |
+//! | [`Normalize`] | with the training set's statistics |
 //! | [`check_labels`] | are labels class numbers? |
 //! | [`image`] | grey images: shift, resize, center, as recipes and predictions need it |
 //! | [`Loader`] | shuffled mini-batches, prepared ahead on another thread; [`Random`] for its transforms |
@@ -17,8 +19,10 @@ pub mod image;
 mod labels;
 mod loader;
 mod mnist;
+mod normalize;
 mod random;
 mod read;
+mod split;
 mod transform;
 
 pub use batch::Batch;
@@ -29,5 +33,7 @@ pub use idx::read_idx;
 pub use labels::check_labels;
 pub use loader::{Batches, Loader};
 pub use mnist::{Mnist, mnist};
+pub use normalize::{Normalize, Per};
 pub use random::Random;
+pub use split::Split;
 pub use transform::TransformError;
