@@ -1,0 +1,299 @@
+//! [`Plan`]: what runs, as plain data: calls over numbered buffers, in order, for one combination of sizes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use thalweg_graph::array::program::Program;
+use thalweg_graph::array::scalar::Fold;
+use thalweg_graph::{Array, Bindings, DType, Scalar, Variable};
+
+/// The position of a buffer in its plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(pub(crate) u32);
+
+impl BufferId {
+    /// The position.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for BufferId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "b{}", self.0)
+    }
+}
+
+/// Where a buffer's memory is.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// In the arena of the run, `offset` bytes from its start; a multiple of [`ALIGNMENT`].
+    Arena {
+        /// Bytes from the start of the arena.
+        offset: usize,
+    },
+    /// What the caller feeds as [`Plan::feeds`] of this number; read only.
+    Feed(usize),
+    /// The session's storage of [`Plan::variables`] of this number; written by the calls from [`Plan::commit`] on.
+    Variable(usize),
+    /// Known numbers; read only.
+    Constant(Array),
+    /// What the caller receives as [`Plan::fetches`] of this number.
+    Fetch(usize),
+}
+
+/// Bytes to whose multiples buffers in the arena are aligned: a cache line.
+pub const ALIGNMENT: usize = 64;
+
+/// A stretch of memory that calls read and write: row-major, contiguous.
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    /// The dtype of the elements.
+    pub dtype: DType,
+    /// The sizes.
+    pub shape: SmallVec<[usize; 4]>,
+    /// Where it is.
+    pub place: Place,
+}
+
+impl Buffer {
+    /// The number of elements.
+    pub fn count(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// The number of bytes.
+    pub fn bytes(&self) -> usize {
+        self.count() * self.dtype.size()
+    }
+}
+
+/// How a call looks at a buffer: where it begins and, for each axis of the call's space, how many elements the next
+/// one is away. 0 repeats; negative strides walk backwards.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Operand {
+    /// The buffer.
+    pub buffer: BufferId,
+    /// The first element.
+    pub offset: usize,
+    /// Elements between neighbours along each axis of the space.
+    pub strides: SmallVec<[isize; 4]>,
+}
+
+/// A fused group: a tile program over a space.
+#[derive(Clone, Debug)]
+pub struct Map {
+    /// The sizes of the space; the last axis is the columns, all before it the rows. Axes are collapsed as far as all
+    /// operands allow.
+    pub dims: SmallVec<[usize; 4]>,
+    /// What is done.
+    pub program: Program,
+    /// The inputs of the program, one stride per axis of the space.
+    pub inputs: Vec<Operand>,
+    /// The outputs of the program. Strides: of a full store one per axis; of a row store one per axis, 0 for the
+    /// columns; of rows put together (reduction over the last axis but one) one per axis, 0 for that axis; of
+    /// everything put together all 0.
+    pub outputs: Vec<Operand>,
+}
+
+/// Matrix products: for each index of the batch, C[m,n] = A[m,k] · B[k,n].
+#[derive(Clone, Debug)]
+pub struct MatMul {
+    /// The dtype of all three.
+    pub dtype: DType,
+    /// The sizes of the batch axes, collapsed.
+    pub batch: SmallVec<[usize; 4]>,
+    /// Rows of A and C.
+    pub m: usize,
+    /// Columns of A, rows of B.
+    pub k: usize,
+    /// Columns of B and C.
+    pub n: usize,
+    /// Strides: batch axes, then rows, then columns. Transposed operands have a column stride other than 1.
+    pub a: Operand,
+    /// As `a`.
+    pub b: Operand,
+    /// Row-major, contiguous.
+    pub c: BufferId,
+    /// What is done to each block of C while it is in cache.
+    pub epilogue: Option<Epilogue>,
+}
+
+/// A program over the output of a matrix product. Its space is batch axes, rows, columns.
+#[derive(Clone, Debug)]
+pub struct Epilogue {
+    /// What is done; input 0 is the product. Only full stores.
+    pub program: Program,
+    /// The inputs from 1 on, one stride per axis of the space.
+    pub inputs: Vec<Operand>,
+    /// The outputs; one may be the buffer of C itself.
+    pub outputs: Vec<Operand>,
+}
+
+/// Three sizes into which an axis splits a shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AroundAxis {
+    /// The product of the sizes before the axis.
+    pub outer: usize,
+    /// The size of the axis.
+    pub size: usize,
+    /// The product of the sizes after it.
+    pub inner: usize,
+}
+
+/// What a call does. All buffers named without strides are read and written whole, row-major.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum Kernel {
+    /// A fused group.
+    Map(Map),
+    /// Matrix products.
+    MatMul(MatMul),
+    /// A box of elements from one place to another.
+    Copy { dims: SmallVec<[usize; 4]>, from: Operand, to: Operand },
+    /// One number everywhere.
+    Fill { value: Scalar, to: BufferId },
+    /// y[o, j, i] = x[o, indices[j], i]. Refuses an index outside the axis.
+    Gather { x: BufferId, indices: BufferId, y: BufferId, around: AroundAxis },
+    /// y = base; y[o, indices[j], i] += updates[o, j, i], in the order of j. Refuses an index outside the axis.
+    ScatterAdd { base: BufferId, indices: BufferId, updates: BufferId, y: BufferId, around: AroundAxis },
+    /// y[o, j, i] = x[o, indices[o, j, i], i], j in 0..count. Refuses an index outside the axis.
+    TakeAlong { x: BufferId, indices: BufferId, y: BufferId, around: AroundAxis, count: usize },
+    /// y = base; y[o, indices[o, j, i], i] += updates[o, j, i]. Refuses an index outside the axis.
+    ScatterAddAlong {
+        base: BufferId,
+        indices: BufferId,
+        updates: BufferId,
+        y: BufferId,
+        around: AroundAxis,
+        count: usize,
+    },
+    /// Refuses an index outside 0..bound.
+    CheckIndices { indices: BufferId, bound: usize },
+    /// y[o, i] = the position of the extreme of x[o, ·, i], the first of equals; NaN wins.
+    ArgReduce { x: BufferId, y: BufferId, around: AroundAxis, max: bool },
+    /// Running sums along the axis.
+    CumSum { x: BufferId, y: BufferId, around: AroundAxis, exclusive: bool, reverse: bool },
+    /// y[o, ·, i] = the stable order that sorts x[o, ·, i]; NaN last ascending.
+    ArgSort { x: BufferId, y: BufferId, around: AroundAxis, descending: bool },
+    /// y[o, i] = fold of x[o, ·, i].
+    Fold { x: BufferId, y: BufferId, around: AroundAxis, fold: Fold },
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// What it does.
+    pub kernel: Kernel,
+    /// The ops it stands for, for profiles and messages: `matmul+add+relu (made at src/main.rs:12:5)`.
+    pub label: Arc<str>,
+}
+
+/// A fed buffer.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    /// The placeholder's name.
+    pub name: Arc<str>,
+    /// Its buffer; none if nothing reads it.
+    pub buffer: BufferId,
+}
+
+/// What runs, for one combination of sizes: plain data that can be printed, costed and checked without being run.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// All memory that calls touch.
+    pub buffers: Vec<Buffer>,
+    /// What happens, in order.
+    pub calls: Vec<Call>,
+    /// The first call that writes a variable. No call from here on can fail.
+    pub commit: usize,
+    /// The placeholders, in the order of [`Place::Feed`].
+    pub feeds: Vec<Feed>,
+    /// The variables that are read or written, in the order of [`Place::Variable`], with their buffers.
+    pub variables: Vec<(Variable, BufferId)>,
+    /// The buffers that the caller receives, in order.
+    pub fetches: Vec<BufferId>,
+    /// Bytes of the arena.
+    pub arena_bytes: usize,
+    /// The sizes for which the plan was made.
+    pub bindings: Bindings,
+}
+
+impl std::ops::Index<BufferId> for Plan {
+    type Output = Buffer;
+
+    fn index(&self, id: BufferId) -> &Buffer {
+        &self.buffers[id.index()]
+    }
+}
+
+impl Kernel {
+    /// Whether the call can refuse its numbers.
+    pub fn can_fail(&self) -> bool {
+        match self {
+            Kernel::Gather { .. }
+            | Kernel::ScatterAdd { .. }
+            | Kernel::TakeAlong { .. }
+            | Kernel::ScatterAddAlong { .. }
+            | Kernel::CheckIndices { .. } => true,
+            Kernel::Map(_)
+            | Kernel::MatMul(_)
+            | Kernel::Copy { .. }
+            | Kernel::Fill { .. }
+            | Kernel::ArgReduce { .. }
+            | Kernel::CumSum { .. }
+            | Kernel::ArgSort { .. }
+            | Kernel::Fold { .. } => false,
+        }
+    }
+
+    /// The buffers that are read.
+    pub fn reads(&self) -> SmallVec<[BufferId; 4]> {
+        match self {
+            Kernel::Map(map) => map.inputs.iter().map(|input| input.buffer).collect(),
+            Kernel::MatMul(matmul) => {
+                let epilogue = matmul.epilogue.iter().flat_map(|epilogue| &epilogue.inputs);
+                [&matmul.a, &matmul.b].into_iter().chain(epilogue).map(|operand| operand.buffer).collect()
+            }
+            Kernel::Copy { from, .. } => smallvec::smallvec![from.buffer],
+            Kernel::Fill { .. } => smallvec::smallvec![],
+            Kernel::Gather { x, indices, .. } | Kernel::TakeAlong { x, indices, .. } => {
+                smallvec::smallvec![*x, *indices]
+            }
+            Kernel::ScatterAdd { base, indices, updates, .. }
+            | Kernel::ScatterAddAlong { base, indices, updates, .. } => {
+                smallvec::smallvec![*base, *indices, *updates]
+            }
+            Kernel::CheckIndices { indices, .. } => smallvec::smallvec![*indices],
+            Kernel::ArgReduce { x, .. }
+            | Kernel::CumSum { x, .. }
+            | Kernel::ArgSort { x, .. }
+            | Kernel::Fold { x, .. } => smallvec::smallvec![*x],
+        }
+    }
+
+    /// The buffers that are written.
+    pub fn writes(&self) -> SmallVec<[BufferId; 4]> {
+        match self {
+            Kernel::Map(map) => map.outputs.iter().map(|output| output.buffer).collect(),
+            Kernel::MatMul(matmul) => {
+                let epilogue = matmul.epilogue.iter().flat_map(|epilogue| &epilogue.outputs);
+                let mut writes: SmallVec<[BufferId; 4]> = smallvec::smallvec![matmul.c];
+                writes.extend(epilogue.map(|operand| operand.buffer).filter(|&buffer| buffer != matmul.c));
+                writes
+            }
+            Kernel::Copy { to, .. } => smallvec::smallvec![to.buffer],
+            Kernel::Fill { to, .. } => smallvec::smallvec![*to],
+            Kernel::Gather { y, .. }
+            | Kernel::ScatterAdd { y, .. }
+            | Kernel::TakeAlong { y, .. }
+            | Kernel::ScatterAddAlong { y, .. }
+            | Kernel::ArgReduce { y, .. }
+            | Kernel::CumSum { y, .. }
+            | Kernel::ArgSort { y, .. }
+            | Kernel::Fold { y, .. } => smallvec::smallvec![*y],
+            Kernel::CheckIndices { .. } => smallvec::smallvec![],
+        }
+    }
+}
