@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | [`cpu`] | [`Isa`](cpu::Isa): the instruction sets that kernels are written for; flushing of denormals |
 //! | [`pool`] | [`Pool`](pool::Pool): fork and join over a fixed set of threads |
+//! | [`tile`] | the interpreter of fused elementwise programs, row reductions included |
+//! | [`vector`] | the scalar functions as loops over slices |
 //!
 //! A kernel takes slices or pointers, sizes, strides and scratch memory. It allocates nothing and checks nothing but
 //! what memory safety needs: its caller has checked the rest. A portable version stands beside each fast one.
@@ -11,3 +13,5 @@
 
 pub mod cpu;
 pub mod pool;
+pub mod tile;
+pub mod vector;

@@ -1,0 +1,311 @@
+//! Walking a part of the space in tiles.
+
+use std::ops::Range;
+
+use thalweg_array::program::{Extent, OutputKind, Register};
+
+use super::fold;
+use super::prepare::Prepared;
+use super::schedule::Stage;
+use super::{Operands, TILE};
+use crate::vector::{Lane, Total, lane_size, with_lane};
+
+/// Some rows × columns of the space.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tile {
+    /// The first row.
+    pub(super) row: usize,
+    pub(super) rows: usize,
+    /// The first column.
+    pub(super) column: usize,
+    pub(super) columns: usize,
+}
+
+impl Tile {
+    /// How many numbers a register of `extent` holds.
+    pub(super) fn count(&self, extent: Extent) -> usize {
+        match extent {
+            Extent::One => 1,
+            Extent::Row => self.rows,
+            Extent::Full => self.rows * self.columns,
+        }
+    }
+
+    /// The elements that an operand of `extent` is read or written at.
+    pub(super) fn of(&self, extent: Extent) -> Tile {
+        match extent {
+            Extent::One => Tile { row: 0, rows: 1, column: 0, columns: 1 },
+            Extent::Row => Tile { column: 0, columns: 1, ..*self },
+            Extent::Full => *self,
+        }
+    }
+}
+
+/// One thread at work on a part of the space.
+pub(super) struct Worker<'a> {
+    pub(super) prepared: &'a Prepared,
+    pub(super) operands: &'a Operands<'a>,
+    scratch: *mut u8,
+    /// An output may be the same memory as an input.
+    in_place: bool,
+}
+
+impl<'a> Worker<'a> {
+    /// # Safety
+    /// As [`Prepared::run_chunk`], with `scratch` of [`Prepared::scratch_bytes`], aligned to 64.
+    pub(super) unsafe fn new(prepared: &'a Prepared, operands: &'a Operands<'a>, scratch: *mut u8) -> Self {
+        let in_place = prepared.may_overlap(operands);
+        let mut worker = Worker { prepared, operands, scratch, in_place };
+        let tile = Tile { row: 0, rows: 1, column: 0, columns: 1 };
+        for step in &prepared.schedule.once {
+            let out = worker.at(step.offset);
+            // SAFETY: the contract; operands of single numbers are single numbers, computed before.
+            unsafe { worker.execute(step, &tile, out) };
+            worker.set_address(step.register, out);
+        }
+        worker
+    }
+
+    fn at(&self, offset: usize) -> *mut u8 {
+        self.scratch.wrapping_add(offset)
+    }
+
+    pub(super) fn address(&self, register: Register) -> *const u8 {
+        // SAFETY: scratch begins with an address per register.
+        unsafe { *self.scratch.cast::<*const u8>().add(register as usize) }
+    }
+
+    fn set_address(&mut self, register: Register, address: *const u8) {
+        // SAFETY: as above.
+        unsafe { *self.scratch.cast::<*const u8>().add(register as usize) = address }
+    }
+
+    pub(super) fn repeated(&self, register: Register) -> *mut u8 {
+        self.at(self.prepared.repeated[register as usize])
+    }
+
+    /// Runs the program on these rows and columns. Accumulators of [`OutputKind::FoldAll`] go on from where they are;
+    /// those of [`OutputKind::FoldRows`] are begun, and handed to `rows_folded` with the output, the first row that was
+    /// folded, the first column and the number of columns.
+    ///
+    /// # Safety
+    /// As [`Prepared::run_chunk`].
+    pub(super) unsafe fn run(
+        &mut self,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        mut rows_folded: impl FnMut(usize, usize, usize, usize, *const u8),
+    ) {
+        let prepared = self.prepared;
+        let (geometry, schedule) = (&prepared.geometry, &prepared.schedule);
+        let mut row = rows.start;
+        while row < rows.end {
+            // The rows of one outer index at a time.
+            let end = match prepared.folds_rows {
+                true => rows.end.min((row / geometry.rows_per_outer + 1) * geometry.rows_per_outer),
+                false => rows.end,
+            };
+            if schedule.staged {
+                // SAFETY: the contract.
+                unsafe {
+                    self.begin_row_folds(columns.len());
+                    for row in row..end {
+                        self.run_row(row);
+                    }
+                }
+                self.end_row_folds(row, columns.start, columns.len(), &mut rows_folded);
+            } else {
+                let width = columns.len().min(TILE);
+                let height = (TILE / width.max(1)).max(1);
+                let mut column = columns.start;
+                loop {
+                    let width = width.min(columns.end - column);
+                    // SAFETY: the contract.
+                    unsafe {
+                        self.begin_row_folds(width);
+                        for first in (row..end).step_by(height) {
+                            let rows = height.min(end - first);
+                            let tile = Tile { row: first, rows, column, columns: width };
+                            self.run_stage(&schedule.stages[0], &tile);
+                        }
+                    }
+                    self.end_row_folds(row, column, width, &mut rows_folded);
+                    column += width;
+                    if column >= columns.end {
+                        break;
+                    }
+                }
+            }
+            row = end;
+        }
+    }
+
+    /// One row that is longer than a tile, stage by stage.
+    ///
+    /// # Safety
+    /// As [`Prepared::run_chunk`].
+    unsafe fn run_row(&mut self, row: usize) {
+        let prepared = self.prepared;
+        let whole = Tile { row, rows: 1, column: 0, columns: prepared.geometry.columns };
+        for stage in &prepared.schedule.stages {
+            // SAFETY (all blocks below): the contract; the schedule puts every register before its readers.
+            for step in &stage.rows {
+                let out = self.at(step.offset);
+                unsafe { self.execute(step, &whole, out) };
+                self.set_address(step.register, out);
+            }
+            for step in &stage.folds {
+                let (f, dtype, _) = prepared.fold_row(step.register);
+                unsafe { fold::begin(f, dtype, self.at(step.offset), 1) };
+            }
+            for &output in &stage.outputs {
+                if prepared.extents[prepared.program.outputs[output].register as usize] == Extent::Row {
+                    unsafe { self.put(output, &whole) };
+                }
+            }
+            if stage.tiles.is_empty() && stage.kept.is_empty() {
+                continue;
+            }
+            for column in (0..whole.columns).step_by(TILE) {
+                let tile = Tile { column, columns: TILE.min(whole.columns - column), ..whole };
+                unsafe { self.run_stage(stage, &tile) };
+            }
+            for step in &stage.folds {
+                let (_, dtype, _) = prepared.fold_row(step.register);
+                let out = self.at(step.offset);
+                let total = unsafe { *out.cast::<u64>() };
+                unsafe { fold::round_to_lanes(dtype, (&raw const total).cast(), 1, out) };
+                self.set_address(step.register, out);
+            }
+        }
+    }
+
+    /// The tile part of a stage.
+    ///
+    /// # Safety
+    /// As [`Prepared::run_chunk`]; what the stage reads from earlier ones is there.
+    unsafe fn run_stage(&mut self, stage: &Stage, tile: &Tile) {
+        let prepared = self.prepared;
+        let geometry = &prepared.geometry;
+        for kept in &stage.kept {
+            let lane = lane_size(prepared.dtypes[kept.register as usize]);
+            self.set_address(kept.register, self.at(kept.offset + tile.column * lane));
+        }
+        let mut written = 0u64;
+        for step in &stage.tiles {
+            let register = step.register as usize;
+            let straight = prepared
+                .full_load(register)
+                .and_then(|input| geometry.inputs[input].direct(&geometry.axes, self.operands.inputs[input], tile));
+            if let Some(address) = straight {
+                self.set_address(step.register, address);
+                continue;
+            }
+            let mut out = self.at(step.offset);
+            if step.kept {
+                out = out.wrapping_add(tile.column * lane_size(prepared.dtypes[register]));
+            }
+            if let (Some(output), false) = (step.direct, self.in_place) {
+                let base = self.operands.outputs[output].cast_const();
+                if let Some(address) = geometry.outputs[output].direct(&geometry.axes, base, tile) {
+                    out = address.cast_mut();
+                    written |= 1 << output;
+                }
+            }
+            // SAFETY (all blocks below): the contract; the schedule puts every register before its readers.
+            unsafe { self.execute(step, tile, out) };
+            self.set_address(step.register, out);
+            unsafe { self.repeat(step, tile) };
+        }
+        for step in &stage.folds {
+            let (f, dtype, x) = prepared.fold_row(step.register);
+            with_lane!(dtype, T => unsafe {
+                let part = T::fold(f, self.slice::<T>(x, tile.columns));
+                let total = self.at(step.offset).cast::<<T as Lane>::Total>();
+                *total = Total::join(f, *total, part);
+            });
+        }
+        for &output in &stage.outputs {
+            // A number per row is put once, not once per tile of the row.
+            let per_row = prepared.extents[prepared.program.outputs[output].register as usize] == Extent::Row;
+            let done = per_row && (prepared.schedule.staged || tile.column != 0);
+            if written & (1 << output) == 0 && !done {
+                unsafe { self.put(output, tile) };
+            }
+        }
+    }
+
+    /// Stores or accumulates an output of the tile.
+    ///
+    /// # Safety
+    /// As [`Prepared::run_chunk`]; the register holds the tile.
+    unsafe fn put(&mut self, output: usize, tile: &Tile) {
+        let prepared = self.prepared;
+        let geometry = &prepared.geometry;
+        let register = prepared.program.outputs[output].register;
+        let extent = prepared.extents[register as usize];
+        let dtype = prepared.dtypes[register as usize];
+        let totals = self.at(prepared.schedule.totals[output]);
+        // SAFETY (all blocks below): the contract; the schedule gave the accumulators their room.
+        match prepared.program.outputs[output].kind {
+            OutputKind::Store => {
+                let (tile, base) = (tile.of(extent), self.operands.outputs[output]);
+                unsafe { geometry.outputs[output].store(&geometry.axes, base, &tile, self.address(register)) };
+            }
+            OutputKind::FoldAll(f) => with_lane!(dtype, T => unsafe {
+                let part = T::fold(f, self.slice::<T>(register, tile.count(extent)));
+                let total = totals.cast::<<T as Lane>::Total>();
+                *total = Total::join(f, *total, part);
+            }),
+            OutputKind::FoldRows(f) => with_lane!(dtype, T => unsafe {
+                // With stages the accumulators are as long as the row, otherwise as long as the tile is wide.
+                let first = if prepared.schedule.staged { tile.column } else { 0 };
+                let totals = totals.cast::<<T as Lane>::Total>().add(first);
+                let totals = std::slice::from_raw_parts_mut(totals, tile.columns);
+                T::fold_columns(f, self.slice::<T>(register, tile.count(Extent::Full)), totals);
+            }),
+        }
+    }
+
+    /// Begins the accumulators of [`OutputKind::FoldAll`].
+    pub(super) fn begin_totals(&mut self) {
+        for (output, &offset) in self.prepared.program.outputs.iter().zip(&self.prepared.schedule.totals) {
+            if let OutputKind::FoldAll(f) = output.kind {
+                let dtype = self.prepared.dtypes[output.register as usize];
+                // SAFETY: the schedule gave one accumulator its room.
+                unsafe { fold::begin(f, dtype, self.at(offset), 1) };
+            }
+        }
+    }
+
+    /// The accumulator of an output.
+    pub(super) fn totals(&self, output: usize) -> *const u8 {
+        self.at(self.prepared.schedule.totals[output])
+    }
+
+    /// # Safety
+    /// The schedule gave room for `columns` accumulators.
+    unsafe fn begin_row_folds(&mut self, columns: usize) {
+        for (output, &offset) in self.prepared.program.outputs.iter().zip(&self.prepared.schedule.totals) {
+            if let OutputKind::FoldRows(f) = output.kind {
+                let dtype = self.prepared.dtypes[output.register as usize];
+                // SAFETY: the contract.
+                unsafe { fold::begin(f, dtype, self.at(offset), columns) };
+            }
+        }
+    }
+
+    fn end_row_folds(
+        &mut self,
+        row: usize,
+        column: usize,
+        columns: usize,
+        rows_folded: &mut impl FnMut(usize, usize, usize, usize, *const u8),
+    ) {
+        for (output, what) in self.prepared.program.outputs.iter().enumerate() {
+            if let OutputKind::FoldRows(_) = what.kind {
+                rows_folded(output, row, column, columns, self.totals(output));
+            }
+        }
+    }
+}

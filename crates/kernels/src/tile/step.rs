@@ -1,0 +1,168 @@
+//! One instruction on one tile.
+
+use thalweg_array::DType;
+use thalweg_array::program::{Extent, Instruction, Register};
+use thalweg_array::random::Philox;
+use thalweg_array::scalar::{Distribution, Unary};
+
+use super::run::{Tile, Worker};
+use super::schedule::Step;
+use super::{fold, memory};
+use crate::vector::{self, Arg, Lane, with_lane};
+
+impl Worker<'_> {
+    /// Executes `step` on `tile`; the numbers go to `out`.
+    ///
+    /// # Safety
+    /// The registers that the instruction reads hold the tile; `out` has room for its result; operands are as
+    /// [`Prepared::run_chunk`](super::Prepared::run_chunk) asks.
+    pub(super) unsafe fn execute(&mut self, step: &Step, tile: &Tile, out: *mut u8) {
+        let prepared = self.prepared;
+        let geometry = &prepared.geometry;
+        let register = step.register as usize;
+        let extent = prepared.extents[register];
+        let n = tile.count(extent);
+        // SAFETY (all blocks below): registers hold `n` numbers of the lane of their dtype, as this function demands.
+        match prepared.program.instructions[register] {
+            Instruction::Load { input } => {
+                let access = &geometry.inputs[input as usize];
+                let tile = tile.of(extent);
+                unsafe { access.load(&geometry.axes, self.operands.inputs[input as usize], &tile, out) };
+            }
+            Instruction::Constant { value, dtype } => with_lane!(dtype, T => unsafe {
+                *out.cast::<T>() = value.rounded_to(dtype).to::<T>();
+            }),
+            Instruction::Random { distribution, dtype, stream } => {
+                let generator = Philox::new(self.operands.draw.seed, stream);
+                for row in 0..tile.rows {
+                    let first = ((tile.row + row) * geometry.columns + tile.column) as u64;
+                    let first = first.wrapping_add(self.operands.draw.first);
+                    with_lane!(dtype, T => {
+                        let out = unsafe { slice_mut::<T>(out, n) };
+                        let out = &mut out[row * tile.columns..][..tile.columns];
+                        draw(generator, distribution, first, self.operands.draw.step, out);
+                    });
+                }
+            }
+            Instruction::Column { dtype } => with_lane!(dtype, T => {
+                let out = unsafe { slice_mut::<T>(out, n) };
+                for row in out.chunks_exact_mut(tile.columns.max(1)) {
+                    for (column, out) in row.iter_mut().enumerate() {
+                        *out = fold::rounded::<T>(dtype, column_as::<T>(tile.column + column));
+                    }
+                }
+            }),
+            Instruction::Unary { f: f @ (Unary::IsNan | Unary::IsFinite), dtype, x } => {
+                with_lane!(dtype, T => unsafe { T::predicate(f, self.slice::<T>(x, n), slice_mut(out, n)) });
+            }
+            Instruction::Unary { f, dtype, x } => {
+                with_lane!(dtype, T => unsafe { T::unary(f, self.slice::<T>(x, n), slice_mut(out, n)) });
+                unsafe { round(dtype, out, n) };
+            }
+            Instruction::Binary { f, dtype, x, y } if f.is_comparison() => with_lane!(dtype, T => unsafe {
+                T::compare(f, self.arg(x, extent, tile), self.arg(y, extent, tile), slice_mut(out, n));
+            }),
+            Instruction::Binary { f, dtype, x, y } => {
+                with_lane!(dtype, T => unsafe {
+                    T::binary(f, self.arg(x, extent, tile), self.arg(y, extent, tile), slice_mut(out, n));
+                });
+                unsafe { round(dtype, out, n) };
+            }
+            Instruction::Select { dtype, condition, x, y } => with_lane!(dtype, T => unsafe {
+                let condition = self.arg(condition, extent, tile);
+                T::select(condition, self.arg(x, extent, tile), self.arg(y, extent, tile), slice_mut(out, n));
+            }),
+            Instruction::Cast { from, to, x } => with_lane!(from, S => with_lane!(to, T => unsafe {
+                vector::cast::<S, T>(to, self.slice(x, n), slice_mut(out, n));
+            })),
+            Instruction::FoldRow { f, dtype, x } => with_lane!(dtype, T => {
+                let x = unsafe { self.slice::<T>(x, tile.count(Extent::Full)) };
+                let out = unsafe { slice_mut::<T>(out, tile.rows) };
+                for (row, out) in out.iter_mut().enumerate() {
+                    *out = fold::rounded(dtype, T::fold(f, &x[row * tile.columns..][..tile.columns]));
+                }
+            }),
+        }
+    }
+
+    /// The `n` numbers of a register.
+    ///
+    /// # Safety
+    /// The register holds them.
+    pub(super) unsafe fn slice<'a, T: 'a>(&self, register: Register, n: usize) -> &'a [T] {
+        // SAFETY: the contract; no reference outlives its step.
+        unsafe { std::slice::from_raw_parts(self.address(register).cast(), n) }
+    }
+
+    /// A register as an operand of a result of extent `result`.
+    ///
+    /// # Safety
+    /// The register holds the tile.
+    unsafe fn arg<'a, T: Copy + 'a>(&self, register: Register, result: Extent, tile: &Tile) -> Arg<'a, T> {
+        // SAFETY: the contract.
+        unsafe {
+            match self.prepared.extents[register as usize] {
+                Extent::One => Arg::One(*self.address(register).cast()),
+                Extent::Row if result == Extent::Full && tile.rows == 1 => Arg::One(*self.address(register).cast()),
+                Extent::Row if result == Extent::Full => {
+                    let n = tile.count(Extent::Full);
+                    Arg::Slice(std::slice::from_raw_parts(self.repeated(register).cast(), n))
+                }
+                extent => Arg::Slice(self.slice(register, tile.count(extent))),
+            }
+        }
+    }
+
+    /// Repeats a number per row for use beside full registers.
+    ///
+    /// # Safety
+    /// The register holds the rows of the tile.
+    pub(super) unsafe fn repeat(&self, step: &Step, tile: &Tile) {
+        if let (Some(_), true) = (step.repeated, tile.rows > 1) {
+            let lane = vector::lane_size(self.prepared.dtypes[step.register as usize]);
+            // SAFETY: the contract, and the schedule gave room for a tile.
+            unsafe {
+                memory::repeat(
+                    lane,
+                    self.address(step.register),
+                    tile.rows,
+                    tile.columns,
+                    self.repeated(step.register),
+                );
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `out` has room for `n` numbers, and nothing else refers to them.
+unsafe fn slice_mut<'a, T: 'a>(out: *mut u8, n: usize) -> &'a mut [T] {
+    // SAFETY: the contract.
+    unsafe { std::slice::from_raw_parts_mut(out.cast(), n) }
+}
+
+/// # Safety
+/// `out` holds `n` numbers of the lane of `dtype`.
+unsafe fn round(dtype: DType, out: *mut u8, n: usize) {
+    if matches!(dtype, DType::F16 | DType::BF16) {
+        // SAFETY: the lane of the 16-bit floats is f32.
+        vector::round_to(dtype, unsafe { slice_mut(out, n) });
+    }
+}
+
+/// The number of a column in the type of the lane's accumulator, exact.
+fn column_as<T: Lane>(column: usize) -> T::Total {
+    use thalweg_array::Element;
+    T::Total::from_i64(column as i64)
+}
+
+/// Elements `first ..` of a random tensor.
+fn draw<T: Lane>(generator: Philox, distribution: Distribution, first: u64, step: u64, out: &mut [T]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        let index = first.wrapping_add(i as u64);
+        *out = T::from_f64(match distribution {
+            Distribution::Uniform => generator.uniform(index, step) as f64,
+            Distribution::Normal => generator.normal(index, step),
+        });
+    }
+}

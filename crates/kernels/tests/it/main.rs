@@ -1,0 +1,5 @@
+//! Tests of the kernels through their public interface.
+
+#![allow(unsafe_code)]
+
+mod tile;

@@ -1,0 +1,553 @@
+//! The tile interpreter against a naive evaluation, over random programs, sizes, strides and dtypes.
+
+use thalweg_array::program::{Extent, Input, Instruction, Output, OutputKind, Program};
+use thalweg_array::random::Philox;
+use thalweg_array::scalar::{Binary, Distribution, Fold, Unary};
+use thalweg_array::{DType, Scalar, bf16, f16};
+use thalweg_kernels::tile::{Draw, Operands, Partials, Prepared, Space, dense_strides};
+
+const DRAW: Draw = Draw { seed: 11, step: 5, first: 3 };
+
+/// Numbers from a generator, one after the other.
+struct Numbers(Philox, u64);
+
+impl Numbers {
+    fn below(&mut self, n: usize) -> usize {
+        self.1 += 1;
+        self.0.block(self.1, 0)[0] as usize % n
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+}
+
+/// Memory aligned to 64 bytes.
+#[derive(Clone)]
+struct Memory(Vec<[u64; 8]>);
+
+impl Memory {
+    fn new(bytes: usize) -> Memory {
+        // Not zeros, so that reading what was never written shows.
+        Memory(vec![[0x7fc1_2345_7fc1_2345; 8]; bytes.div_ceil(64)])
+    }
+
+    fn at(&self, byte: usize) -> *mut u8 {
+        self.0.as_ptr().cast::<u8>().cast_mut().wrapping_add(byte)
+    }
+
+    fn read(&self, dtype: DType, i: usize) -> f64 {
+        let at = self.at(i * dtype.size());
+        // SAFETY: tests read inside the memory.
+        unsafe {
+            match dtype {
+                DType::F32 => *at.cast::<f32>() as f64,
+                DType::F64 => *at.cast::<f64>(),
+                DType::F16 => (*at.cast::<f16>()).to_f64(),
+                DType::BF16 => (*at.cast::<bf16>()).to_f64(),
+                DType::I32 => *at.cast::<i32>() as f64,
+                DType::I64 => *at.cast::<i64>() as f64,
+                DType::U8 | DType::Bool => *at as f64,
+            }
+        }
+    }
+
+    fn write(&mut self, dtype: DType, i: usize, x: f64) {
+        let at = self.at(i * dtype.size());
+        // SAFETY: tests write inside the memory.
+        unsafe {
+            match dtype {
+                DType::F32 => *at.cast() = x as f32,
+                DType::F64 => *at.cast() = x,
+                DType::F16 => *at.cast() = f16::from_f64(x),
+                DType::BF16 => *at.cast() = bf16::from_f64(x),
+                DType::I32 => *at.cast() = x as i32,
+                DType::I64 => *at.cast() = x as i64,
+                DType::U8 => *at = x as u8,
+                DType::Bool => *at = (x != 0.0) as u8,
+            }
+        }
+    }
+}
+
+/// A program, its space and the memory of its inputs.
+struct Case {
+    program: Program,
+    space: Space,
+    inputs: Vec<(Memory, usize)>,
+}
+
+/// `x` as a number of `dtype`.
+fn rounded(dtype: DType, x: f64) -> f64 {
+    match dtype {
+        DType::F32 => x as f32 as f64,
+        DType::F64 => x,
+        DType::F16 => f16::from_f64(x as f32 as f64).to_f64(),
+        DType::BF16 => bf16::from_f64(x as f32 as f64).to_f64(),
+        DType::I32 | DType::I64 | DType::U8 => Scalar::from(x).rounded_to(dtype).to_f64(),
+        DType::Bool => (x != 0.0) as u8 as f64,
+    }
+}
+
+fn fold(f: Fold, dtype: DType, numbers: impl Iterator<Item = f64>) -> f64 {
+    let total = numbers.fold(f.identity(dtype).to_f64(), |total, x| f.binary().apply(total, x));
+    rounded(dtype, if dtype == DType::U8 { total.rem_euclid(256.0) } else { total })
+}
+
+impl Case {
+    fn rows_columns(&self) -> (usize, usize) {
+        let (columns, rows) = self.space.dims.split_last().unwrap();
+        (rows.iter().product(), *columns)
+    }
+
+    /// Every register over the whole space, then the outputs: the rows of stored ones in row-major order.
+    fn naive(&self) -> Vec<Vec<f64>> {
+        let (rows, columns) = self.rows_columns();
+        let n = rows * columns;
+        let offset = |strides: &[isize], mut index: usize| {
+            let mut offset = 0;
+            for (&size, &stride) in self.space.dims.iter().zip(strides).rev() {
+                offset += (index % size) as isize * stride;
+                index /= size;
+            }
+            offset
+        };
+        let mut registers: Vec<Vec<f64>> = Vec::new();
+        for instruction in &self.program.instructions {
+            let of = |x: u16| &registers[x as usize];
+            registers.push(match *instruction {
+                Instruction::Load { input } => {
+                    let (memory, base) = &self.inputs[input as usize];
+                    let strides = &self.space.inputs[input as usize];
+                    let dtype = self.program.inputs[input as usize].dtype;
+                    (0..n).map(|i| memory.read(dtype, (*base as isize + offset(strides, i)) as usize)).collect()
+                }
+                Instruction::Constant { value, dtype } => vec![value.rounded_to(dtype).to_f64(); n],
+                Instruction::Random { distribution, stream, dtype } => {
+                    let generator = Philox::new(DRAW.seed, stream);
+                    (0..n as u64)
+                        .map(|i| match distribution {
+                            Distribution::Uniform => generator.uniform(i + DRAW.first, DRAW.step) as f64,
+                            Distribution::Normal => rounded(dtype, generator.normal(i + DRAW.first, DRAW.step)),
+                        })
+                        .collect()
+                }
+                Instruction::Column { dtype } => (0..n).map(|i| rounded(dtype, (i % columns) as f64)).collect(),
+                Instruction::Unary { f, dtype, x } if dtype.is_float() => {
+                    of(x).iter().map(|&x| rounded(f.result(dtype), f.apply(x))).collect()
+                }
+                Instruction::Unary { f, dtype, x } => {
+                    let wrap = |x: i64| Scalar::Int(x).rounded_to(f.result(dtype)).to_f64();
+                    of(x).iter().map(|&x| wrap(f.apply_int(x as i64))).collect()
+                }
+                Instruction::Binary { f, dtype, x, y } if dtype.is_float() => {
+                    of(x).iter().zip(of(y)).map(|(&x, &y)| rounded(f.result(dtype), f.apply(x, y))).collect()
+                }
+                Instruction::Binary { f, dtype, x, y } => {
+                    let wrap = |x: i64| Scalar::Int(x).rounded_to(f.result(dtype)).to_f64();
+                    of(x).iter().zip(of(y)).map(|(&x, &y)| wrap(f.apply_int(x as i64, y as i64))).collect()
+                }
+                Instruction::Select { condition, x, y, .. } => of(condition)
+                    .iter()
+                    .zip(of(x).iter().zip(of(y)))
+                    .map(|(&c, (&x, &y))| if c != 0.0 { x } else { y })
+                    .collect(),
+                Instruction::Cast { to, from, x } => of(x)
+                    .iter()
+                    .map(|&x| match from.is_float() {
+                        true => rounded(to, x),
+                        false => Scalar::Int(x as i64).rounded_to(to).to_f64(),
+                    })
+                    .collect(),
+                Instruction::FoldRow { f, dtype, x } => (0..rows)
+                    .flat_map(|row| {
+                        let row = of(x)[row * columns..][..columns].iter().copied();
+                        vec![fold(f, dtype, row); columns.max(1)]
+                    })
+                    .collect(),
+            });
+        }
+        let dtypes = self.program.dtypes();
+        let extents = self.program.extents();
+        let outer: usize = self.space.dims[..self.space.outer].iter().product();
+        self.program
+            .outputs
+            .iter()
+            .map(|output| {
+                let (x, dtype) = (&registers[output.register as usize], dtypes[output.register as usize]);
+                match (output.kind, extents[output.register as usize]) {
+                    (OutputKind::Store, Extent::Full) => x.clone(),
+                    (OutputKind::Store, Extent::Row) => x.iter().copied().step_by(columns.max(1)).collect(),
+                    (OutputKind::Store, Extent::One) => x[..1].to_vec(),
+                    (OutputKind::FoldAll(f), Extent::Row) => {
+                        vec![fold(f, dtype, x.iter().copied().step_by(columns.max(1)))]
+                    }
+                    (OutputKind::FoldAll(f), _) => vec![fold(f, dtype, x.iter().copied())],
+                    (OutputKind::FoldRows(f), _) => (0..outer * columns)
+                        .map(|i| {
+                            let (outer, column) = (i / columns, i % columns);
+                            let rows_each: usize =
+                                self.space.dims[self.space.outer..self.space.dims.len() - 1].iter().product();
+                            let rows = (0..rows_each).map(|row| x[(outer * rows_each + row) * columns + column]);
+                            fold(f, dtype, rows)
+                        })
+                        .collect(),
+                }
+            })
+            .collect()
+    }
+
+    /// Runs the program with the chunks in the order that `threads` threads would take them, or on rectangles.
+    fn run(&self, threads: usize, rectangle: Option<(usize, usize)>) -> Vec<Memory> {
+        let mut outputs: Vec<Memory> = Vec::new();
+        let (rows, columns) = self.rows_columns();
+        let outer = self.space.dims[..self.space.outer].iter().product();
+        for (output, strides) in self.program.outputs.iter().zip(&self.space.outputs) {
+            let dtype = self.program.dtypes()[output.register as usize];
+            let reach: isize = self.space.dims.iter().zip(strides).map(|(&d, &s)| (d.max(1) as isize - 1) * s).sum();
+            outputs.push(Memory::new((reach as usize + 1).max(rows.max(outer) * columns) * dtype.size()));
+        }
+        let to: Vec<*mut u8> = outputs.iter().map(|memory| memory.at(0)).collect();
+        self.run_into(threads, rectangle, &self.addresses(), &to);
+        outputs
+    }
+
+    fn addresses(&self) -> Vec<*const u8> {
+        let dtypes = self.program.inputs.iter().map(|input| input.dtype);
+        self.inputs.iter().zip(dtypes).map(|((memory, base), d)| memory.at(base * d.size()).cast_const()).collect()
+    }
+
+    fn run_into(&self, threads: usize, rectangle: Option<(usize, usize)>, from: &[*const u8], to: &[*mut u8]) {
+        let operands = Operands { inputs: from, outputs: to, draw: DRAW };
+        let (rows, columns) = self.rows_columns();
+        // SAFETY: inputs and outputs were made for the space; chunks run one after the other.
+        unsafe {
+            if let Some((high, wide)) = rectangle {
+                let prepared = Prepared::for_rectangles(&self.program, &self.space);
+                let scratch = Memory::new(prepared.scratch_bytes());
+                for row in (0..rows).step_by(high) {
+                    for column in (0..columns).step_by(wide) {
+                        let (rows, columns) = (row..rows.min(row + high), column..columns.min(column + wide));
+                        prepared.run_rectangle(rows, columns, &operands, scratch.at(0));
+                    }
+                }
+                return;
+            }
+            let prepared = Prepared::new(&self.program, &self.space);
+            let partials_memory = Memory::new(prepared.partial_bytes());
+            let partials = Partials(partials_memory.at(0));
+            for thread in 0..threads {
+                let scratch = Memory::new(prepared.scratch_bytes());
+                for chunk in (thread..prepared.chunks()).step_by(threads).collect::<Vec<_>>().into_iter().rev() {
+                    prepared.run_chunk(chunk, &operands, scratch.at(0), partials);
+                }
+            }
+            prepared.finish(&operands, partials);
+        }
+    }
+
+    /// The numbers of an output, in row-major order.
+    fn numbers(&self, output: usize, memory: &Memory) -> Vec<f64> {
+        let register = self.program.outputs[output].register as usize;
+        let (dtype, extent) = (self.program.dtypes()[register], self.program.extents()[register]);
+        let (rows, columns) = self.rows_columns();
+        let outer: usize = self.space.dims[..self.space.outer].iter().product();
+        let read = |n: usize| (0..n).map(|i| memory.read(dtype, i)).collect();
+        match (self.program.outputs[output].kind, extent) {
+            (OutputKind::FoldAll(_), _) | (OutputKind::Store, Extent::One) => read(1),
+            (OutputKind::FoldRows(_), _) => read(outer * columns),
+            (OutputKind::Store, extent) => {
+                let mut dims = self.space.dims.clone();
+                if extent == Extent::Row {
+                    *dims.last_mut().unwrap() = 1;
+                }
+                let n = if extent == Extent::Row { rows } else { rows * columns };
+                (0..n)
+                    .map(|mut index| {
+                        let mut offset = 0;
+                        for (&size, &stride) in dims.iter().zip(&self.space.outputs[output]).rev() {
+                            offset += (index % size) * stride as usize;
+                            index /= size;
+                        }
+                        memory.read(dtype, offset)
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    fn check(&self, what: &str) {
+        let expected = self.naive();
+        let found = self.run(1, None);
+        let dtypes = self.program.dtypes();
+        for (output, expected) in expected.iter().enumerate() {
+            let numbers = self.numbers(output, &found[output]);
+            let dtype = dtypes[self.program.outputs[output].register as usize];
+            let eps = match dtype {
+                DType::F64 => 1e-12,
+                DType::F16 => 4e-3,
+                DType::BF16 => 3e-2,
+                _ => 1e-5,
+            };
+            assert_eq!(numbers.len(), expected.len());
+            for (i, (&found, &expected)) in numbers.iter().zip(expected).enumerate() {
+                let close = (found - expected).abs() <= eps * expected.abs().max(1.0);
+                assert!(
+                    close || found == expected || found.is_nan() && expected.is_nan(),
+                    "{what}: output {output} at {i}: {found}, expected {expected}\n{:#?}\n{:?}",
+                    self.program,
+                    self.space,
+                );
+            }
+            for threads in [2, 3, 7] {
+                let again = self.run(threads, None);
+                assert!(same(&numbers, &self.numbers(output, &again[output])), "{what}: {threads} threads");
+            }
+        }
+    }
+}
+
+fn same(x: &[f64], y: &[f64]) -> bool {
+    x.len() == y.len() && x.iter().zip(y).all(|(x, y)| x.to_bits() == y.to_bits())
+}
+
+/// Memory for an input of this extent with random strides.
+fn input(numbers: &mut Numbers, dims: &[usize], dtype: DType, extent: Extent) -> (Memory, usize, Vec<isize>) {
+    let varies = |axis: usize| match extent {
+        Extent::Full => true,
+        Extent::Row => axis + 1 < dims.len(),
+        Extent::One => false,
+    };
+    let mut strides = vec![0; dims.len()];
+    let mut order: Vec<usize> = (0..dims.len()).collect();
+    if numbers.below(3) == 0 {
+        let i = numbers.below(dims.len());
+        order.swap(i, dims.len() - 1);
+    }
+    let (mut next, mut base) = (if numbers.below(4) == 0 { 2 } else { 1 }, 0);
+    for &axis in order.iter().rev() {
+        if !varies(axis) || numbers.below(5) == 0 {
+            continue;
+        }
+        strides[axis] = next;
+        next *= dims[axis].max(1) as isize;
+        if numbers.below(6) == 0 {
+            base += strides[axis] * (dims[axis].max(1) as isize - 1);
+            strides[axis] = -strides[axis];
+        }
+    }
+    let n = next as usize + 1;
+    let mut memory = Memory::new(n * dtype.size());
+    for i in 0..n {
+        let x = match dtype {
+            DType::Bool => numbers.below(2) as f64,
+            DType::U8 => numbers.below(7) as f64,
+            DType::I32 | DType::I64 => numbers.below(9) as f64 - 4.0,
+            _ => rounded(dtype, numbers.below(4001) as f64 / 1000.0 - 2.0),
+        };
+        memory.write(dtype, i, x);
+    }
+    (memory, base as usize, strides)
+}
+
+/// A program of random instructions over `dims`.
+fn random_case(seed: u64, dims: &[usize], outer: usize) -> Case {
+    let mut numbers = Numbers(Philox::new(seed, 9), 0);
+    let dtype = numbers.pick(&[DType::F32, DType::F32, DType::F64, DType::F16, DType::BF16, DType::I32, DType::U8]);
+    let mut program = Program::default();
+    let mut inputs = Vec::new();
+    let mut space = Space { dims: dims.to_vec(), outer, ..Space::default() };
+    let mut of_dtype = Vec::new();
+    for i in 0..1 + numbers.below(3) {
+        let extent = if i == 0 { Extent::Full } else { numbers.pick(&[Extent::Full, Extent::Row, Extent::One]) };
+        program.inputs.push(Input { dtype, extent });
+        let (memory, base, strides) = input(&mut numbers, dims, dtype, extent);
+        inputs.push((memory, base));
+        space.inputs.push(strides);
+        of_dtype.push(program.push(Instruction::Load { input: i as u16 }));
+    }
+    for _ in 0..3 + numbers.below(8) {
+        let (x, y) = (numbers.pick(&of_dtype), numbers.pick(&of_dtype));
+        let full = |x: u16| program.extents()[x as usize] == Extent::Full;
+        of_dtype.push(match numbers.below(9) {
+            0 if dtype.is_float() => {
+                let f = numbers.pick(&[Unary::Tanh, Unary::Sigmoid, Unary::Relu, Unary::Sin, Unary::Gelu]);
+                program.push(Instruction::Unary { f, dtype, x })
+            }
+            1 => program.push(Instruction::Constant { value: Scalar::from(0.75), dtype }),
+            2 => {
+                let condition = program.push(Instruction::Binary { f: Binary::Lt, dtype, x, y });
+                program.push(Instruction::Select { dtype, condition, x, y })
+            }
+            3 | 4 if full(x) => {
+                let f = numbers.pick(&[Fold::Max, Fold::Min]);
+                program.push(Instruction::FoldRow { f, dtype, x })
+            }
+            5 if matches!(dtype, DType::F32 | DType::F64) => {
+                let distribution = numbers.pick(&[Distribution::Uniform, Distribution::Normal]);
+                program.push(Instruction::Random { distribution, dtype, stream: 4 })
+            }
+            6 => {
+                let column = program.push(Instruction::Column { dtype: DType::I64 });
+                let seven = program.push(Instruction::Constant { value: Scalar::Int(7), dtype: DType::I64 });
+                let x = program.push(Instruction::Binary { f: Binary::Rem, dtype: DType::I64, x: column, y: seven });
+                program.push(Instruction::Cast { from: DType::I64, to: dtype, x })
+            }
+            _ => {
+                let f = numbers.pick(&[Binary::Sub, Binary::Max, Binary::Min, Binary::Add]);
+                let x = program.push(Instruction::Binary { f, dtype, x, y });
+                if dtype.is_float() { program.push(Instruction::Unary { f: Unary::Tanh, dtype, x }) } else { x }
+            }
+        });
+    }
+    for _ in 0..1 + numbers.below(3) {
+        let mut register = numbers.pick(&of_dtype[of_dtype.len() / 2..]);
+        if program.extents()[register as usize] == Extent::One {
+            register = of_dtype[0];
+        }
+        let extent = program.extents()[register as usize];
+        let kind = match (extent, numbers.below(4)) {
+            (Extent::Full, 0) => OutputKind::FoldRows(numbers.pick(&[Fold::Max, Fold::Sum])),
+            (Extent::Full | Extent::Row, 1) => OutputKind::FoldAll(numbers.pick(&[Fold::Max, Fold::Sum])),
+            _ => OutputKind::Store,
+        };
+        program.outputs.push(Output { register, kind });
+        let mut strides = match extent {
+            Extent::Full => dense_strides(dims),
+            Extent::Row => {
+                let mut strides = dense_strides(&dims[..dims.len() - 1]);
+                strides.push(0);
+                strides
+            }
+            Extent::One => vec![0; dims.len()],
+        };
+        if extent == Extent::Full && numbers.below(4) == 0 {
+            // Transposed: the first axis is the innermost.
+            let mut turned = dims.to_vec();
+            turned.rotate_left(1);
+            strides = dense_strides(&turned);
+            strides.rotate_right(1);
+        }
+        space.outputs.push(strides);
+    }
+    Case { program, space, inputs }
+}
+
+const SPACES: [(&[usize], usize); 17] = [
+    (&[1], 0),
+    (&[7], 0),
+    (&[5000], 0),
+    (&[3, 10], 0),
+    (&[300, 10], 1),
+    (&[13, 1000], 0),
+    (&[4, 1024], 1),
+    (&[3, 4096], 0),
+    (&[2, 3, 5000], 1),
+    (&[2, 3, 5], 2),
+    (&[2, 70, 3, 9], 1),
+    (&[40, 1], 0),
+    (&[1, 40], 1),
+    (&[0, 5], 0),
+    (&[3, 0, 4], 1),
+    (&[700, 1100], 0),
+    (&[2, 1, 600], 2),
+];
+
+#[test]
+fn random_programs_equal_a_naive_evaluation() {
+    for (i, (dims, outer)) in SPACES.into_iter().enumerate() {
+        let cases = if dims.iter().product::<usize>() > 100_000 { 6 } else { 40 };
+        for seed in 0..cases {
+            random_case(seed * 100 + i as u64, dims, outer).check(&format!("{dims:?} seed {seed}"));
+        }
+    }
+}
+
+#[test]
+fn in_place_equals_out_of_place() {
+    for (dims, outer) in SPACES {
+        for seed in 0..30 {
+            let mut case = random_case(seed, dims, outer);
+            let dtypes = case.program.dtypes();
+            let same_form = |output: &Output| {
+                output.kind == OutputKind::Store
+                    && dtypes[output.register as usize] == case.program.inputs[0].dtype
+                    && case.program.extents()[output.register as usize] == Extent::Full
+            };
+            let Some(output) = case.program.outputs.iter().position(same_form) else { continue };
+            // The input gets the dense layout of the output.
+            let dtype = case.program.inputs[0].dtype;
+            let mut dense = Memory::new((dims.iter().product::<usize>() + 1) * dtype.size());
+            for i in 0..dims.iter().product() {
+                dense.write(dtype, i, (i % 17) as f64 / 4.0);
+            }
+            case.inputs[0] = (dense, 0);
+            case.space.inputs[0] = dense_strides(dims);
+            case.space.outputs[output] = dense_strides(dims);
+            let expected = case.run(1, None);
+            let from = case.addresses();
+            let others = expected.clone();
+            let mut to: Vec<*mut u8> = others.iter().map(|memory| memory.at(0)).collect();
+            let expected = case.numbers(output, &expected[output]);
+            to[output] = from[0].cast_mut();
+            case.run_into(3, None, &from, &to);
+            let found = case.numbers(output, &case.inputs[0].0);
+            assert!(same(&found, &expected), "{dims:?} seed {seed}\n{:#?}", case.program);
+        }
+    }
+}
+
+#[test]
+fn rectangles_cover_the_space() {
+    for dims in [&[37, 90][..], &[5, 1200], &[2, 9, 64]] {
+        for seed in 0..60 {
+            let case = random_case(seed, dims, 0);
+            let stored = case.program.outputs.iter().all(|output| output.kind == OutputKind::Store);
+            if !stored || case.program.instructions.iter().any(|i| matches!(i, Instruction::FoldRow { .. })) {
+                continue;
+            }
+            let (whole, parts) = (case.run(1, None), case.run(1, Some((4, 32))));
+            for output in 0..whole.len() {
+                assert!(same(&case.numbers(output, &whole[output]), &case.numbers(output, &parts[output])));
+            }
+        }
+    }
+}
+
+#[test]
+fn folds_of_nothing_give_what_they_begin_with() {
+    let mut program = Program { inputs: vec![Input { dtype: DType::F32, extent: Extent::Full }], ..Program::default() };
+    let x = program.push(Instruction::Load { input: 0 });
+    let max = program.push(Instruction::FoldRow { f: Fold::Max, dtype: DType::F32, x });
+    for (register, kind) in
+        [(max, OutputKind::Store), (x, OutputKind::FoldAll(Fold::Prod)), (x, OutputKind::FoldRows(Fold::Min))]
+    {
+        program.outputs.push(Output { register, kind });
+    }
+    let strides = vec![vec![1, 0], vec![], vec![]];
+    for (dims, expected) in [([3, 0], [f64::NEG_INFINITY, 1.0]), ([0, 3], [f64::INFINITY, 1.0])] {
+        let strides = strides.iter().map(|s| if s.is_empty() { vec![0, 0] } else { s.clone() }).collect();
+        let space = Space { dims: dims.to_vec(), outer: 0, inputs: vec![dense_strides(&dims)], outputs: strides };
+        let case = Case { program: program.clone(), space, inputs: vec![(Memory::new(64), 0)] };
+        let found = case.run(1, None);
+        let which = if dims[1] == 0 { 0 } else { 2 };
+        assert_eq!((0..3).map(|i| found[which].read(DType::F32, i)).collect::<Vec<_>>(), [expected[0]; 3]);
+        assert_eq!(found[1].read(DType::F32, 0), expected[1]);
+    }
+}
+
+#[test]
+fn a_sum_of_ones_is_exact() {
+    let mut program = Program { inputs: vec![Input { dtype: DType::F32, extent: Extent::Full }], ..Program::default() };
+    let register = program.push(Instruction::Load { input: 0 });
+    program.outputs.push(Output { register, kind: OutputKind::FoldAll(Fold::Sum) });
+    program.outputs.push(Output { register, kind: OutputKind::FoldRows(Fold::Sum) });
+    let mut memory = Memory::new(4);
+    memory.write(DType::F32, 0, 1.0);
+    // One number in memory, repeated over the whole space.
+    let space = Space { dims: vec![1 << 23, 2], outer: 0, inputs: vec![vec![0, 0]], outputs: vec![vec![0, 0]; 2] };
+    let case = Case { program, space, inputs: vec![(memory, 0)] };
+    let found = case.run(3, None);
+    assert_eq!(found[0].read(DType::F32, 0), 16_777_216.0);
+    assert_eq!([found[1].read(DType::F32, 0), found[1].read(DType::F32, 1)], [8_388_608.0; 2]);
+}
