@@ -524,7 +524,7 @@ fn folds_of_nothing_give_what_they_begin_with() {
     {
         program.outputs.push(Output { register, kind });
     }
-    let strides = vec![vec![1, 0], vec![], vec![]];
+    let strides = [vec![1, 0], vec![], vec![]];
     for (dims, expected) in [([3, 0], [f64::NEG_INFINITY, 1.0]), ([0, 3], [f64::INFINITY, 1.0])] {
         let strides = strides.iter().map(|s| if s.is_empty() { vec![0, 0] } else { s.clone() }).collect();
         let space = Space { dims: dims.to_vec(), outer: 0, inputs: vec![dense_strides(&dims)], outputs: strides };
