@@ -35,6 +35,7 @@ pub use error::{BuildError, EvalError, ShapeError};
 pub use graph::{Graph, Node, NodeId};
 pub use op::{Op, OpRules};
 pub use ops::elementwise::Operand;
+pub use ops::index::iota;
 pub use ops::random::{random_normal, random_uniform};
 pub use ops::reduce::Axes;
 pub use ops::source::{constant, full, ones, placeholder, size_number, zeros};

@@ -8,6 +8,7 @@ use thalweg_array::{Array, Bindings, DType};
 use crate::error::{EvalError, ShapeError};
 use crate::ops::composite::{Dropout, LogSoftmax, LogSumExp, Softmax};
 use crate::ops::elementwise::{Cast, ElementwiseBinary, ElementwiseUnary, Select};
+use crate::ops::index::{CheckIndices, Gather, Iota, ScatterAdd, ScatterAddAlong, TakeAlong};
 use crate::ops::matmul::MatMul;
 use crate::ops::random::Random;
 use crate::ops::reduce::Reduce;
@@ -45,6 +46,17 @@ pub trait OpRules: fmt::Debug {
     fn is_pure(&self) -> bool {
         true
     }
+}
+
+/// The inputs, as many as the op takes.
+///
+/// # Errors
+/// If there are more or fewer.
+pub(crate) fn exactly<'a, const N: usize>(inputs: &[&'a Meta]) -> Result<[&'a Meta; N], ShapeError> {
+    inputs.try_into().map_err(|_| {
+        let plural = if N == 1 { "" } else { "s" };
+        ShapeError::new(format!("takes {N} input{plural}, got {}", inputs.len()))
+    })
 }
 
 /// What a gradient rule sees.
@@ -130,6 +142,18 @@ ops! {
     Permute(Permute),
     /// Repetition along axes of size 1 and new leading axes.
     Expand(Expand),
+    /// Positions along an axis.
+    Iota(Iota),
+    /// Slices by index.
+    Gather(Gather),
+    /// Addition to slices by index.
+    ScatterAdd(ScatterAdd),
+    /// Numbers by index, line by line.
+    TakeAlong(TakeAlong),
+    /// Addition to numbers by index, line by line.
+    ScatterAddAlong(ScatterAddAlong),
+    /// Identity that fails where an integer is no index.
+    CheckIndices(CheckIndices),
     /// Random numbers.
     Random(Random),
     /// Identity without gradient.

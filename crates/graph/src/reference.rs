@@ -106,6 +106,14 @@ pub fn interpret(graph: &Graph, feeds: &Feeds) -> Result<Results, EvalError> {
     })
 }
 
+/// The value of a tensor that needs no feeds.
+///
+/// # Errors
+/// As [`interpret`].
+pub fn evaluate(tensor: &crate::Tensor) -> Result<Array, EvalError> {
+    initial_value(tensor, 0)
+}
+
 /// The value with which a variable begins.
 ///
 /// # Errors

@@ -8,12 +8,14 @@
 //! | [`reduce`] | sums, products, extremes, means, norms |
 //! | [`matmul`] | matrix products |
 //! | [`shape`] | reshape, permute, expand |
+//! | [`index`] | gather and scatter-add, positions, checks of indices, one-hot |
 //! | [`random`] | uniform and normal numbers |
 //! | [`state`] | stop-gradient, updates |
 //! | [`composite`] | softmax and other functions of primitives that keep their name |
 
 pub mod composite;
 pub mod elementwise;
+pub mod index;
 pub mod matmul;
 pub mod operators;
 pub mod random;
