@@ -1,0 +1,3 @@
+//! What training leaves on disk, from outside.
+
+mod checkpoint;
