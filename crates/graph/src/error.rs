@@ -63,7 +63,10 @@ impl std::error::Error for ShapeError {}
 ///   hint: w2 has the width of the input; did you mean [512, 10]?
 /// ```
 #[derive(Clone, Debug)]
-pub struct BuildError {
+pub struct BuildError(Box<Refusal>);
+
+#[derive(Clone, Debug)]
+struct Refusal {
     op: String,
     location: &'static Location<'static>,
     inputs: Vec<InputNote>,
@@ -84,23 +87,23 @@ impl BuildError {
             meta: input.meta().clone(),
             location: input.location(),
         };
-        BuildError { op, location, inputs: inputs.iter().map(note).collect(), error }
+        BuildError(Box::new(Refusal { op, location, inputs: inputs.iter().map(note).collect(), error }))
     }
 
     /// Why the op refused.
     pub fn reason(&self) -> &ShapeError {
-        &self.error
+        &self.0.error
     }
 }
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}   --> {}", self.op, self.error.reason, self.location)?;
-        let names = self.inputs.iter().map(|input| input.name.chars().count()).max().unwrap_or(0);
-        let metas: Vec<String> = self.inputs.iter().map(|input| input.meta.to_string()).collect();
+        write!(f, "{}: {}   --> {}", self.0.op, self.0.error.reason, self.0.location)?;
+        let names = self.0.inputs.iter().map(|input| input.name.chars().count()).max().unwrap_or(0);
+        let metas: Vec<String> = self.0.inputs.iter().map(|input| input.meta.to_string()).collect();
         let widest = metas.iter().map(|meta| meta.chars().count()).max().unwrap_or(0);
-        for (position, (input, meta)) in self.inputs.iter().zip(&metas).enumerate() {
-            let role = match (self.inputs.len(), position) {
+        for (position, (input, meta)) in self.0.inputs.iter().zip(&metas).enumerate() {
+            let role = match (self.0.inputs.len(), position) {
                 (1, _) => "input".to_string(),
                 (2, 0) => "left ".to_string(),
                 (2, _) => "right".to_string(),
@@ -108,10 +111,10 @@ impl fmt::Display for BuildError {
             };
             write!(f, "\n  {role}  {:names$}  {meta:widest$}  made at {}", input.name, input.location)?;
         }
-        for line in self.error.detail.iter().flat_map(|detail| detail.lines()) {
+        for line in self.0.error.detail.iter().flat_map(|detail| detail.lines()) {
             write!(f, "\n  {line}")?;
         }
-        if let Some(hint) = &self.error.hint {
+        if let Some(hint) = &self.0.error.hint {
             write!(f, "\n  hint: {hint}")?;
         }
         Ok(())

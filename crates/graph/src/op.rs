@@ -36,6 +36,11 @@ pub trait OpRules: fmt::Debug {
     /// If the numbers are not what the op needs (an index out of bounds).
     fn reference(&self, inputs: &[&Array], cx: &Reference<'_>) -> Result<Array, EvalError>;
 
+    /// Whether the op is defined by its expansion.
+    fn is_composite(&self) -> bool {
+        false
+    }
+
     /// The same in terms of primitives, for composites: what they are, whichever kernel runs them.
     fn expand(&self, inputs: &[Tensor]) -> Option<Tensor> {
         let _ = inputs;
@@ -206,6 +211,10 @@ impl OpRules for Op {
 
     fn reference(&self, inputs: &[&Array], cx: &Reference<'_>) -> Result<Array, EvalError> {
         self.rules().reference(inputs, cx)
+    }
+
+    fn is_composite(&self) -> bool {
+        self.rules().is_composite()
     }
 
     fn expand(&self, inputs: &[Tensor]) -> Option<Tensor> {

@@ -5,19 +5,9 @@ use serde::{Deserialize, Serialize};
 use thalweg_array::{Array, Real};
 
 use crate::error::{EvalError, ShapeError};
-use crate::op::{Op, OpRules, Reference, Vjp};
+use crate::op::{OpRules, Reference, Vjp};
 use crate::ops::random::random_uniform;
 use crate::tensor::{Meta, Tensor};
-
-impl Op {
-    /// Whether the op is defined by its expansion.
-    pub fn is_composite(&self) -> bool {
-        match self {
-            Op::Softmax(_) | Op::LogSoftmax(_) | Op::LogSumExp(_) | Op::Dropout(_) => true,
-            _ => false,
-        }
-    }
-}
 
 impl Tensor {
     /// eˣ / Σ eˣ along `axis`, computed from x − max x.
@@ -96,6 +86,10 @@ impl OpRules for Softmax {
         no_reference(cx)
     }
 
+    fn is_composite(&self) -> bool {
+        true
+    }
+
     fn expand(&self, inputs: &[Tensor]) -> Option<Tensor> {
         let (x, axis) = (&inputs[0], self.axis as isize);
         let e = (x - finite_max(x, axis)).exp();
@@ -126,6 +120,10 @@ impl OpRules for LogSoftmax {
 
     fn reference(&self, _: &[&Array], cx: &Reference<'_>) -> Result<Array, EvalError> {
         no_reference(cx)
+    }
+
+    fn is_composite(&self) -> bool {
+        true
     }
 
     fn expand(&self, inputs: &[Tensor]) -> Option<Tensor> {
@@ -159,6 +157,10 @@ impl OpRules for LogSumExp {
 
     fn reference(&self, _: &[&Array], cx: &Reference<'_>) -> Result<Array, EvalError> {
         no_reference(cx)
+    }
+
+    fn is_composite(&self) -> bool {
+        true
     }
 
     fn expand(&self, inputs: &[Tensor]) -> Option<Tensor> {
@@ -195,6 +197,10 @@ impl OpRules for Dropout {
 
     fn reference(&self, _: &[&Array], cx: &Reference<'_>) -> Result<Array, EvalError> {
         no_reference(cx)
+    }
+
+    fn is_composite(&self) -> bool {
+        true
     }
 
     fn expand(&self, inputs: &[Tensor]) -> Option<Tensor> {
