@@ -453,6 +453,9 @@ impl FromStr for Size {
     }
 }
 
+/// Text may come from anywhere: the terms of `(a+b+…)*(a+b+…)*…` multiply with each factor.
+const MAX_TERMS: usize = 1000;
+
 /// sum = [-] product {(+|-) product}; product = factor {* factor | / number}; factor = number | name | (sum)
 struct Parser<'a> {
     rest: &'a str,
@@ -502,7 +505,11 @@ impl Parser<'_> {
         let mut product = self.factor()?;
         loop {
             if self.eat('*') {
-                product = product.times(&self.factor()?);
+                let factor = self.factor()?;
+                if product.0.len() * factor.0.len() > MAX_TERMS {
+                    return Err(format!("a product of more than {MAX_TERMS} terms"));
+                }
+                product = product.times(&factor);
             } else if self.eat('/') {
                 match self.word().parse::<i64>() {
                     Ok(divisor) if divisor > 0 => product = product.floor_div(divisor),
@@ -682,6 +689,7 @@ mod tests {
             ("(n", "without `)`"),
             ("n+-1", "two signs"),
             ("n 3", "unexpected"),
+            (&["(a+b+c+d+e+f+g+h)"; 50].join("*"), "more than 1000 terms"),
         ] {
             let message = text.parse::<Size>().unwrap_err().to_string();
             assert!(message.contains(reason), "{text}: {message}");

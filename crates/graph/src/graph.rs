@@ -171,30 +171,52 @@ impl Graph {
     }
 
     /// The same program rebuilt node by node: `rewrite` gets the new graph, the old node and its inputs in the new
-    /// graph, and gives the new node for it, or `None` to keep it as it is. The frame of most passes.
-    pub fn rebuild(&self, mut rewrite: impl FnMut(&mut Graph, &Node, &[NodeId]) -> Option<NodeId>) -> Graph {
-        let mut graph = Graph { nodes: Vec::with_capacity(self.nodes.len()), ..Graph::default() };
-        let mut ids: Vec<NodeId> = Vec::with_capacity(self.nodes.len());
-        for node in &self.nodes {
-            let inputs: SmallVec<[NodeId; 3]> = node.inputs.iter().map(|input| ids[input.index()]).collect();
-            let id = match rewrite(&mut graph, node, &inputs) {
-                Some(id) => id,
-                None => {
-                    // What stands on changed inputs is no longer the tensor it came from.
-                    let same = |(new, old): (&NodeId, &NodeId)| {
-                        let tensor = graph[*new].origin.as_ref();
-                        tensor.is_some() && tensor == self[*old].origin.as_ref()
-                    };
-                    let unchanged = inputs.iter().zip(&node.inputs).all(same);
-                    let origin = node.origin.clone().filter(|_| unchanged);
-                    graph.push(Node { inputs, origin, ..node.clone() })
+    /// graph, and gives the new node for it, or `None` to keep it as it is. The frame of most passes. Says whether any
+    /// node was replaced. The inputs of the old node are given as they stand in the new graph.
+    pub fn rebuild(self, mut rewrite: impl FnMut(&mut Graph, &Node, &[NodeId]) -> Option<NodeId>) -> Changed<Graph> {
+        let Graph { nodes, fetches, updates } = self;
+        let mut graph = Graph { nodes: Vec::with_capacity(nodes.len()), ..Graph::default() };
+        // For each old node: the new one, and whether it still computes the same from the same.
+        let mut ids: Vec<(NodeId, bool)> = Vec::with_capacity(nodes.len());
+        let mut changed = false;
+        for mut node in nodes {
+            let unchanged = node.inputs.iter().all(|input| ids[input.index()].1);
+            for input in &mut node.inputs {
+                *input = ids[input.index()].0;
+            }
+            ids.push(match rewrite(&mut graph, &node, &node.inputs) {
+                Some(id) => {
+                    changed = true;
+                    (id, false)
                 }
-            };
-            ids.push(id);
+                None => {
+                    node.origin = node.origin.filter(|_| unchanged);
+                    (graph.push(node), unchanged)
+                }
+            });
         }
-        graph.fetches = self.fetches.iter().map(|id| ids[id.index()]).collect();
-        graph.updates = self.updates.iter().map(|(variable, id)| (variable.clone(), ids[id.index()])).collect();
-        graph
+        graph.fetches = fetches.iter().map(|id| ids[id.index()].0).collect();
+        graph.updates = updates.into_iter().map(|(variable, id)| (variable, ids[id.index()].0)).collect();
+        Changed { value: graph, changed }
+    }
+
+    /// The same program without the nodes for which `keep` is `false`; what is kept uses kept nodes only.
+    pub fn retain(self, keep: &[bool]) -> Graph {
+        let Graph { nodes, fetches, updates } = self;
+        let mut ids = Vec::with_capacity(nodes.len());
+        let mut kept = Vec::with_capacity(nodes.len());
+        for (mut node, &keep) in nodes.into_iter().zip(keep) {
+            ids.push(NodeId(kept.len() as u32));
+            if keep {
+                for input in &mut node.inputs {
+                    *input = ids[input.index()];
+                }
+                kept.push(node);
+            }
+        }
+        let fetches = fetches.iter().map(|id| ids[id.index()]).collect();
+        let updates = updates.into_iter().map(|(variable, id)| (variable, ids[id.index()])).collect();
+        Graph { nodes: kept, fetches, updates }
     }
 
     /// Splices the nodes that compute `tensor` in; nodes equal to a key of `known` become its value.
@@ -225,6 +247,15 @@ impl Graph {
             _ => None,
         })
     }
+}
+
+/// A value and whether making it changed anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed<T> {
+    /// The value.
+    pub value: T,
+    /// Whether it differs from what it was made of.
+    pub changed: bool,
 }
 
 impl std::ops::Index<NodeId> for Graph {

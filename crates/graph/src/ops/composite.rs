@@ -1,6 +1,8 @@
 //! Functions of primitives that keep their name in the graph: their expansion is what they are, and their gradient
 //! unless they name another.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 use thalweg_array::{Array, Real};
 
@@ -180,12 +182,19 @@ pub struct Dropout {
 }
 
 impl OpRules for Dropout {
+    fn arity(&self) -> RangeInclusive<usize> {
+        2..=2
+    }
+
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
         if !(0.0..1.0).contains(&self.rate.0) {
             return Err(ShapeError::new(format!("the rate is {:?}; it must be at least 0 and below 1", self.rate)));
         }
         if !inputs[0].dtype.is_float() {
             return Err(ShapeError::new(format!("not defined on {}", inputs[0].dtype)));
+        }
+        if inputs[0] != inputs[1] {
+            return Err(ShapeError::new("the uniform numbers have another dtype or shape than the input"));
         }
         Ok(inputs[0].clone())
     }

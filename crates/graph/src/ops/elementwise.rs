@@ -4,6 +4,8 @@
 //! want equal shapes; the methods bring them there: sizes are aligned at the last axis, size 1 and missing axes are
 //! repeated ([`Tensor::expand`]). A named size never repeats. A Rust number beside a tensor takes its dtype.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 use thalweg_array::scalar::{Binary, SELU_ALPHA, SELU_SCALE, Unary};
 use thalweg_array::{Array, DType, Real, Scalar, Shape};
@@ -316,7 +318,7 @@ pub struct ElementwiseUnary(pub Unary);
 
 impl OpRules for ElementwiseUnary {
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
-        let [x] = inputs else { return Err(ShapeError::new(format!("takes 1 input, got {}", inputs.len()))) };
+        let x = inputs[0];
         if !self.0.accepts(x.dtype) {
             let error = ShapeError::new(format!("not defined on {}", x.dtype));
             return Err(if self.0.accepts(DType::F32) { error.hint("`cast` to a float dtype first") } else { error });
@@ -392,8 +394,12 @@ impl OpRules for ElementwiseUnary {
 pub struct ElementwiseBinary(pub Binary);
 
 impl OpRules for ElementwiseBinary {
+    fn arity(&self) -> RangeInclusive<usize> {
+        2..=2
+    }
+
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
-        let [x, y] = inputs else { return Err(ShapeError::new(format!("takes 2 inputs, got {}", inputs.len()))) };
+        let (x, y) = (inputs[0], inputs[1]);
         if x.dtype != y.dtype {
             return Err(ShapeError::new(format!("dtypes differ: {} and {}", x.dtype, y.dtype))
                 .hint("nothing is converted silently; `cast` one of them"));
@@ -457,10 +463,12 @@ impl OpRules for ElementwiseBinary {
 pub struct Select {}
 
 impl OpRules for Select {
+    fn arity(&self) -> RangeInclusive<usize> {
+        3..=3
+    }
+
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
-        let [condition, x, y] = inputs else {
-            return Err(ShapeError::new(format!("takes 3 inputs, got {}", inputs.len())));
-        };
+        let (condition, x, y) = (inputs[0], inputs[1], inputs[2]);
         if condition.dtype != DType::Bool {
             return Err(ShapeError::new(format!("the condition is {}, not bool", condition.dtype))
                 .hint("compare: x.greater(0.0)"));
@@ -472,7 +480,7 @@ impl OpRules for Select {
         if condition.shape != x.shape || x.shape != y.shape {
             return Err(ShapeError::new("shapes do not broadcast"));
         }
-        Ok((*x).clone())
+        Ok(x.clone())
     }
 
     fn vjp(&self, cx: &Vjp<'_>) -> Vec<Option<Tensor>> {

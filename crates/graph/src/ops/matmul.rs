@@ -1,5 +1,7 @@
 //! Matrix products.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 use thalweg_array::{Array, DType, Shape, Size, with_dtype};
 
@@ -105,8 +107,12 @@ fn inner_mismatch(left: &Tensor, right: &Tensor) -> Option<ShapeError> {
 pub struct MatMul {}
 
 impl OpRules for MatMul {
+    fn arity(&self) -> RangeInclusive<usize> {
+        2..=2
+    }
+
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
-        let [a, b] = inputs else { return Err(ShapeError::new(format!("takes 2 inputs, got {}", inputs.len()))) };
+        let (a, b) = (inputs[0], inputs[1]);
         if a.dtype != b.dtype {
             return Err(ShapeError::new(format!("dtypes differ: {} and {}", a.dtype, b.dtype)));
         }

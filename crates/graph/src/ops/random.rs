@@ -1,5 +1,7 @@
 //! Random tensors. The numbers are a function of (seed, stream, step, position), see [`thalweg_array::random`].
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 use thalweg_array::random::Philox;
 use thalweg_array::scalar::Distribution;
@@ -36,6 +38,10 @@ pub struct Random {
 }
 
 impl OpRules for Random {
+    fn arity(&self) -> RangeInclusive<usize> {
+        0..=0
+    }
+
     fn infer(&self, _: &[&Meta]) -> Result<Meta, ShapeError> {
         if !self.dtype.is_float() {
             return Err(

@@ -144,6 +144,9 @@ impl OpRules for Reduce {
         if let Some(axis) = self.axes.iter().find(|&&axis| axis >= x.shape.rank()) {
             return Err(ShapeError::new(format!("there is no axis {axis}")));
         }
+        if !self.axes.is_sorted_by(|a, b| a < b) {
+            return Err(ShapeError::new(format!("the axes {:?} are not in order, each once", self.axes)));
+        }
         match self.fold {
             Fold::Sum | Fold::Prod if x.dtype == DType::Bool => {
                 return Err(ShapeError::new("not defined on bool").hint("`cast` to i64 to count, or use `any`, `all`"));

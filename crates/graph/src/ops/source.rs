@@ -1,6 +1,7 @@
 //! Where numbers come from: placeholders (fed), constants (known), variables (kept by the session), sizes.
 
 use std::hash::{Hash, Hasher};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -93,6 +94,10 @@ pub struct Placeholder {
 }
 
 impl OpRules for Placeholder {
+    fn arity(&self) -> RangeInclusive<usize> {
+        0..=0
+    }
+
     fn infer(&self, _: &[&Meta]) -> Result<Meta, ShapeError> {
         Ok(Meta::new(self.dtype, self.shape.clone()))
     }
@@ -159,6 +164,10 @@ impl Hash for Constant {
 }
 
 impl OpRules for Constant {
+    fn arity(&self) -> RangeInclusive<usize> {
+        0..=0
+    }
+
     fn infer(&self, _: &[&Meta]) -> Result<Meta, ShapeError> {
         Ok(Meta::new(self.0.dtype(), self.0.shape().iter().copied().collect()))
     }
@@ -234,6 +243,10 @@ impl Hash for VariableRead {
 }
 
 impl OpRules for VariableRead {
+    fn arity(&self) -> RangeInclusive<usize> {
+        0..=0
+    }
+
     fn infer(&self, _: &[&Meta]) -> Result<Meta, ShapeError> {
         Ok(Meta::new(self.0.dtype(), self.0.shape().iter().copied().collect()))
     }
@@ -264,12 +277,10 @@ impl Serialize for VariableRead {
 
 impl<'de> Deserialize<'de> for VariableRead {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<VariableRead, D::Error> {
+        use serde::de::Error;
         let text = VariableText::deserialize(from)?;
-        let initial = Array::from_bytes(&text.shape, text.dtype, &[]);
-        // Only an empty shape takes no bytes; the others are filled with zeros.
-        let initial = initial.unwrap_or_else(|_| Array::zeros(&[], text.dtype));
-        let initial = Tensor::apply(Constant::new(initial), []);
-        let initial = if text.shape.contains(&0) { initial } else { initial.expand(text.shape) };
+        let zero = Tensor::apply(Constant::new(Array::zeros(&[], text.dtype)), []);
+        let initial = zero.try_expand(text.shape).map_err(|error| D::Error::custom(error.reason()))?;
         match crate::variable::Variable::new(text.name, initial).tensor().op() {
             crate::op::Op::Variable(read) => Ok(read.clone()),
             other => unreachable!("a variable reads through {other:?}: a bug in Thalweg"),
@@ -287,6 +298,10 @@ pub struct SizeNumber {
 }
 
 impl OpRules for SizeNumber {
+    fn arity(&self) -> RangeInclusive<usize> {
+        0..=0
+    }
+
     fn infer(&self, _: &[&Meta]) -> Result<Meta, ShapeError> {
         Ok(Meta::new(self.dtype, Shape::scalar()))
     }

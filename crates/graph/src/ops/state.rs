@@ -1,5 +1,7 @@
 //! What gradients and runs are told: where no gradient flows, what changes at the end.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 use thalweg_array::Array;
 
@@ -68,7 +70,15 @@ pub struct WithUpdate {
 }
 
 impl OpRules for WithUpdate {
+    fn arity(&self) -> RangeInclusive<usize> {
+        2..=2
+    }
+
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
+        let variable = self.variable.infer(&[])?;
+        if *inputs[1] != variable {
+            return Err(ShapeError::new(format!("the next value is {}, the variable {variable}", inputs[1])));
+        }
         Ok(inputs[0].clone())
     }
 

@@ -12,7 +12,7 @@ pub mod stable_forms;
 
 /// The graph with every composite replaced by its expansion.
 pub fn expand_composites(graph: &Graph) -> Graph {
-    graph.rebuild(|graph, node, inputs| {
+    let expanded = graph.clone().rebuild(|graph, node, inputs| {
         if !node.op.is_composite() {
             return None;
         }
@@ -20,5 +20,6 @@ pub fn expand_composites(graph: &Graph) -> Graph {
         let expansion = node.op.expand(&stand_ins)?;
         let known: HashMap<_, _> = stand_ins.iter().map(|tensor| tensor.id()).zip(inputs.iter().copied()).collect();
         Some(graph.splice(&expansion, &known, node))
-    })
+    });
+    expanded.value
 }
