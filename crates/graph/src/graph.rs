@@ -10,7 +10,7 @@ use thalweg_array::random;
 use crate::error::ShapeError;
 use crate::op::{Op, OpRules};
 use crate::tensor::{Meta, Tensor, topological};
-use crate::variable::{Update, Variable};
+use crate::variable::{Update, Variable, VariableCore};
 
 /// The position of a node in its graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,6 +94,20 @@ impl Graph {
         graph.fetches = fetches.iter().map(|tensor| ids[&tensor.id()]).collect();
         graph.updates = updates.iter().map(|update| (update.variable.clone(), ids[&update.value.id()])).collect();
         graph
+    }
+
+    /// Captures the graph of the value with which `variable` begins. Its random streams depend on the variable's name
+    /// and on nothing around it, so that the same seed begins with the same numbers whatever else a session runs.
+    pub fn capture_initial(variable: &VariableCore) -> Graph {
+        let name = variable.name();
+        let mut ordinal = 0;
+        Graph::capture([variable.initial()], &[]).rebuild(|graph, node, inputs| {
+            let Op::Random(_) = node.op else { return None };
+            let op = node.op.with_stream(random::stream(&name, ordinal));
+            ordinal += 1;
+            let id = graph.add(op, inputs, node);
+            Some(id.expect("another stream changes no shape: a bug in Thalweg"))
+        })
     }
 
     /// Appends a node whose dtype and shape are known.

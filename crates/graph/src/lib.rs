@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | [`tensor`] | [`Tensor`], [`Meta`] |
 //! | [`variable`] | [`Variable`], [`Update`] |
+//! | [`fetch`] | [`Fetch`]: what can be asked of a run |
 //! | [`mod@scope`] | name scopes |
 //! | [`op`] | [`Op`]: the closed enum of ops; [`OpRules`]: shape, gradient, reference |
 //! | [`ops`] | the ops, a file per family |
@@ -20,6 +21,7 @@
 
 pub mod autodiff;
 pub mod error;
+pub mod fetch;
 pub mod graph;
 pub mod op;
 pub mod ops;
@@ -32,6 +34,7 @@ pub mod variable;
 
 pub use autodiff::grad;
 pub use error::{BuildError, EvalError, ShapeError};
+pub use fetch::{Fetch, Root};
 pub use graph::{Graph, Node, NodeId};
 pub use op::{Op, OpRules};
 pub use ops::elementwise::Operand;

@@ -8,6 +8,7 @@ use crate::error::EvalError;
 use crate::graph::Graph;
 use crate::op::{Op, OpRules, Reference};
 use crate::tensor::TensorId;
+use crate::variable::VariableCore;
 
 /// The numbers with which a graph is interpreted.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +69,7 @@ pub fn interpret(graph: &Graph, feeds: &Feeds) -> Result<Results, EvalError> {
             Op::Placeholder(placeholder) => feed(&placeholder.name, feeds, node.meta.dtype)?,
             Op::Variable(read) => match feeds.variables.get(&read.variable().id()) {
                 Some(value) => value.clone(),
-                None => initial_value(read.variable().initial(), feeds.seed)?,
+                None => initial_value(read.variable(), feeds.seed)?,
             },
             op => {
                 let inputs: Vec<&Array> = node
@@ -118,8 +119,8 @@ pub fn evaluate(tensor: &crate::Tensor) -> Result<Array, EvalError> {
 ///
 /// # Errors
 /// If the initial graph needs a feed.
-pub fn initial_value(initial: &crate::Tensor, seed: u64) -> Result<Array, EvalError> {
-    let results = interpret(&Graph::capture([initial], &[]), &Feeds { seed, ..Feeds::default() })?;
+pub fn initial_value(variable: &VariableCore, seed: u64) -> Result<Array, EvalError> {
+    let results = interpret(&Graph::capture_initial(variable), &Feeds { seed, ..Feeds::default() })?;
     Ok(results.fetches.into_iter().next().expect("one fetch"))
 }
 
