@@ -1,7 +1,6 @@
 //! What a node can compute: one closed enum of ops, one trait of rules, one open door ([`crate::ops::custom`]).
 
 use std::fmt;
-use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 use thalweg_array::{Array, Bindings, DType};
@@ -20,11 +19,6 @@ use crate::tensor::{Meta, Tensor};
 
 /// The rules of an op: everything there is to know of it but how to run it fast.
 pub trait OpRules: fmt::Debug {
-    /// How many inputs the op takes. [`Op::infer`] refuses other numbers before the op's own rule looks at them.
-    fn arity(&self) -> RangeInclusive<usize> {
-        1..=1
-    }
-
     /// dtype and shape of the result.
     ///
     /// # Errors
@@ -198,21 +192,7 @@ impl Op {
 }
 
 impl OpRules for Op {
-    fn arity(&self) -> RangeInclusive<usize> {
-        self.rules().arity()
-    }
-
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
-        let arity = self.arity();
-        if !arity.contains(&inputs.len()) {
-            let (least, most) = arity.into_inner();
-            let takes = match most {
-                _ if least == most => format!("{least} input{}", if least == 1 { "" } else { "s" }),
-                usize::MAX => format!("at least {least} inputs"),
-                _ => format!("{least} to {most} inputs"),
-            };
-            return Err(ShapeError::new(format!("takes {takes}, got {}", inputs.len())));
-        }
         let meta = self.rules().infer(inputs)?;
         if meta.shape.rank() > thalweg_array::MAX_RANK {
             return Err(ShapeError::new(format!("the result {meta} has {} axes", meta.shape.rank()))

@@ -1,13 +1,11 @@
 //! Functions of primitives that keep their name in the graph: their expansion is what they are, and their gradient
 //! unless they name another.
 
-use std::ops::RangeInclusive;
-
 use serde::{Deserialize, Serialize};
 use thalweg_array::{Array, Real};
 
 use crate::error::{EvalError, ShapeError};
-use crate::op::{OpRules, Reference, Vjp};
+use crate::op::{OpRules, Reference, Vjp, exactly};
 use crate::ops::random::random_uniform;
 use crate::tensor::{Meta, Tensor};
 
@@ -72,8 +70,9 @@ pub struct Softmax {
 
 impl OpRules for Softmax {
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
-        float_with_axis(inputs[0], self.axis)?;
-        Ok(inputs[0].clone())
+        let [x] = exactly(inputs)?;
+        float_with_axis(x, self.axis)?;
+        Ok(x.clone())
     }
 
     /// x̄ = y (ȳ − Σ ȳ y)
@@ -109,8 +108,9 @@ pub struct LogSoftmax {
 
 impl OpRules for LogSoftmax {
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
-        float_with_axis(inputs[0], self.axis)?;
-        Ok(inputs[0].clone())
+        let [x] = exactly(inputs)?;
+        float_with_axis(x, self.axis)?;
+        Ok(x.clone())
     }
 
     /// x̄ = ȳ − softmax(x) Σ ȳ
@@ -145,10 +145,11 @@ pub struct LogSumExp {
 
 impl OpRules for LogSumExp {
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
-        float_with_axis(inputs[0], self.axis)?;
-        let mut shape = inputs[0].shape.clone();
+        let [x] = exactly(inputs)?;
+        float_with_axis(x, self.axis)?;
+        let mut shape = x.shape.clone();
         shape.sizes_mut().remove(self.axis);
-        Ok(Meta::new(inputs[0].dtype, shape))
+        Ok(Meta::new(x.dtype, shape))
     }
 
     /// x̄ = softmax(x) ȳ
@@ -182,21 +183,18 @@ pub struct Dropout {
 }
 
 impl OpRules for Dropout {
-    fn arity(&self) -> RangeInclusive<usize> {
-        2..=2
-    }
-
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
+        let [x, uniform] = exactly(inputs)?;
         if !(0.0..1.0).contains(&self.rate.0) {
             return Err(ShapeError::new(format!("the rate is {:?}; it must be at least 0 and below 1", self.rate)));
         }
-        if !inputs[0].dtype.is_float() {
-            return Err(ShapeError::new(format!("not defined on {}", inputs[0].dtype)));
+        if !x.dtype.is_float() {
+            return Err(ShapeError::new(format!("not defined on {}", x.dtype)));
         }
-        if inputs[0] != inputs[1] {
+        if x != uniform {
             return Err(ShapeError::new("the uniform numbers have another dtype or shape than the input"));
         }
-        Ok(inputs[0].clone())
+        Ok(x.clone())
     }
 
     /// The same numbers of the cotangent are dropped.

@@ -4,14 +4,12 @@
 //! want equal shapes; the methods bring them there: sizes are aligned at the last axis, size 1 and missing axes are
 //! repeated ([`Tensor::expand`]). A named size never repeats. A Rust number beside a tensor takes its dtype.
 
-use std::ops::RangeInclusive;
-
 use serde::{Deserialize, Serialize};
 use thalweg_array::scalar::{Binary, SELU_ALPHA, SELU_SCALE, Unary};
 use thalweg_array::{Array, DType, Real, Scalar, Shape};
 
 use crate::error::{BuildError, EvalError, ShapeError};
-use crate::op::{OpRules, Reference, Vjp};
+use crate::op::{OpRules, Reference, Vjp, exactly};
 use crate::ops::source::constant;
 use crate::reference::{map1, map2};
 use crate::tensor::{Meta, Tensor};
@@ -318,7 +316,7 @@ pub struct ElementwiseUnary(pub Unary);
 
 impl OpRules for ElementwiseUnary {
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
-        let x = inputs[0];
+        let [x] = exactly(inputs)?;
         if !self.0.accepts(x.dtype) {
             let error = ShapeError::new(format!("not defined on {}", x.dtype));
             return Err(if self.0.accepts(DType::F32) { error.hint("`cast` to a float dtype first") } else { error });
@@ -394,12 +392,8 @@ impl OpRules for ElementwiseUnary {
 pub struct ElementwiseBinary(pub Binary);
 
 impl OpRules for ElementwiseBinary {
-    fn arity(&self) -> RangeInclusive<usize> {
-        2..=2
-    }
-
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
-        let (x, y) = (inputs[0], inputs[1]);
+        let [x, y] = exactly(inputs)?;
         if x.dtype != y.dtype {
             return Err(ShapeError::new(format!("dtypes differ: {} and {}", x.dtype, y.dtype))
                 .hint("nothing is converted silently; `cast` one of them"));
@@ -463,12 +457,8 @@ impl OpRules for ElementwiseBinary {
 pub struct Select {}
 
 impl OpRules for Select {
-    fn arity(&self) -> RangeInclusive<usize> {
-        3..=3
-    }
-
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
-        let (condition, x, y) = (inputs[0], inputs[1], inputs[2]);
+        let [condition, x, y] = exactly(inputs)?;
         if condition.dtype != DType::Bool {
             return Err(ShapeError::new(format!("the condition is {}, not bool", condition.dtype))
                 .hint("compare: x.greater(0.0)"));
@@ -507,7 +497,8 @@ pub struct Cast {
 
 impl OpRules for Cast {
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
-        Ok(Meta::new(self.to, inputs[0].shape.clone()))
+        let [x] = exactly(inputs)?;
+        Ok(Meta::new(self.to, x.shape.clone()))
     }
 
     fn vjp(&self, cx: &Vjp<'_>) -> Vec<Option<Tensor>> {

@@ -1,12 +1,10 @@
 //! Matrix products.
 
-use std::ops::RangeInclusive;
-
 use serde::{Deserialize, Serialize};
 use thalweg_array::{Array, DType, Shape, Size, with_dtype};
 
 use crate::error::{BuildError, EvalError, ShapeError};
-use crate::op::{OpRules, Reference, Vjp};
+use crate::op::{OpRules, Reference, Vjp, exactly};
 use crate::ops::elementwise::broadcast_shapes;
 use crate::reference::built;
 use crate::tensor::{Meta, Tensor};
@@ -107,12 +105,8 @@ fn inner_mismatch(left: &Tensor, right: &Tensor) -> Option<ShapeError> {
 pub struct MatMul {}
 
 impl OpRules for MatMul {
-    fn arity(&self) -> RangeInclusive<usize> {
-        2..=2
-    }
-
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
-        let (a, b) = (inputs[0], inputs[1]);
+        let [a, b] = exactly(inputs)?;
         if a.dtype != b.dtype {
             return Err(ShapeError::new(format!("dtypes differ: {} and {}", a.dtype, b.dtype)));
         }

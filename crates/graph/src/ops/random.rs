@@ -1,14 +1,12 @@
 //! Random tensors. The numbers are a function of (seed, stream, step, position), see [`thalweg_array::random`].
 
-use std::ops::RangeInclusive;
-
 use serde::{Deserialize, Serialize};
 use thalweg_array::random::Philox;
 use thalweg_array::scalar::Distribution;
 use thalweg_array::{Array, DType, Element, IntoShape, Shape, with_dtype};
 
 use crate::error::{EvalError, ShapeError};
-use crate::op::{Op, OpRules, Reference, Vjp};
+use crate::op::{Op, OpRules, Reference, Vjp, exactly};
 use crate::reference::built;
 use crate::tensor::{Meta, Tensor};
 
@@ -38,11 +36,8 @@ pub struct Random {
 }
 
 impl OpRules for Random {
-    fn arity(&self) -> RangeInclusive<usize> {
-        0..=0
-    }
-
-    fn infer(&self, _: &[&Meta]) -> Result<Meta, ShapeError> {
+    fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
+        let [] = exactly(inputs)?;
         if !self.dtype.is_float() {
             return Err(
                 ShapeError::new(format!("random numbers of {}", self.dtype)).hint("draw f32, scale, and `cast`")

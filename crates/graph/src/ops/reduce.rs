@@ -6,7 +6,7 @@ use thalweg_array::scalar::Fold;
 use thalweg_array::{Array, DType, Shape, Size};
 
 use crate::error::{EvalError, ShapeError};
-use crate::op::{OpRules, Reference, Vjp};
+use crate::op::{OpRules, Reference, Vjp, exactly};
 use crate::ops::source::size_number;
 use crate::reference::{built, multi_indices, ravel};
 use crate::tensor::{Meta, Tensor};
@@ -140,7 +140,7 @@ pub struct Reduce {
 
 impl OpRules for Reduce {
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
-        let x = inputs[0];
+        let [x] = exactly(inputs)?;
         if let Some(axis) = self.axes.iter().find(|&&axis| axis >= x.shape.rank()) {
             return Err(ShapeError::new(format!("there is no axis {axis}")));
         }

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use thalweg_array::{Array, IntoShape, Scalar, Shape, Size};
 
 use crate::error::{BuildError, EvalError, ShapeError};
-use crate::op::{OpRules, Reference, Vjp};
+use crate::op::{OpRules, Reference, Vjp, exactly};
 use crate::reference::{ravel, rearrange};
 use crate::tensor::{Meta, Tensor};
 
@@ -133,12 +133,13 @@ pub struct Reshape {
 
 impl OpRules for Reshape {
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
-        let (from, to) = (inputs[0].shape.count(), self.shape.count());
+        let [x] = exactly(inputs)?;
+        let (from, to) = (x.shape.count(), self.shape.count());
         if from != to {
             return Err(ShapeError::new(format!("{} elements do not fit {}", from, self.shape))
-                .detail(format!("{} has {from} elements, {} has {to}", inputs[0].shape, self.shape)));
+                .detail(format!("{} has {from} elements, {} has {to}", x.shape, self.shape)));
         }
-        Ok(Meta::new(inputs[0].dtype, self.shape.clone()))
+        Ok(Meta::new(x.dtype, self.shape.clone()))
     }
 
     fn vjp(&self, cx: &Vjp<'_>) -> Vec<Option<Tensor>> {
@@ -170,7 +171,7 @@ impl Permute {
 
 impl OpRules for Permute {
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
-        let x = inputs[0];
+        let [x] = exactly(inputs)?;
         let mut sorted = self.axes.clone();
         sorted.sort();
         if !sorted.iter().copied().eq(0..x.shape.rank()) {
@@ -205,7 +206,8 @@ pub struct Expand {
 
 impl OpRules for Expand {
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
-        let from = &inputs[0].shape;
+        let [x] = exactly(inputs)?;
+        let from = &x.shape;
         let Some(extra) = self.shape.rank().checked_sub(from.rank()) else {
             return Err(ShapeError::new(format!("{from} has more axes than {}", self.shape)));
         };
@@ -216,7 +218,7 @@ impl OpRules for Expand {
                     .detail(format!("axis {axis} is {size} and would become {to}; only 1 repeats")));
             }
         }
-        Ok(Meta::new(inputs[0].dtype, self.shape.clone()))
+        Ok(Meta::new(x.dtype, self.shape.clone()))
     }
 
     fn vjp(&self, cx: &Vjp<'_>) -> Vec<Option<Tensor>> {

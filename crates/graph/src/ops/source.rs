@@ -1,14 +1,13 @@
 //! Where numbers come from: placeholders (fed), constants (known), variables (kept by the session), sizes.
 
 use std::hash::{Hash, Hasher};
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thalweg_array::{Array, DType, IntoShape, Scalar, Shape, Size};
 
 use crate::error::{EvalError, ShapeError};
-use crate::op::{OpRules, Reference, Vjp};
+use crate::op::{OpRules, Reference, Vjp, exactly};
 use crate::tensor::{Meta, Tensor};
 use crate::variable::VariableCore;
 
@@ -94,11 +93,8 @@ pub struct Placeholder {
 }
 
 impl OpRules for Placeholder {
-    fn arity(&self) -> RangeInclusive<usize> {
-        0..=0
-    }
-
-    fn infer(&self, _: &[&Meta]) -> Result<Meta, ShapeError> {
+    fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
+        let [] = exactly(inputs)?;
         Ok(Meta::new(self.dtype, self.shape.clone()))
     }
 
@@ -164,11 +160,8 @@ impl Hash for Constant {
 }
 
 impl OpRules for Constant {
-    fn arity(&self) -> RangeInclusive<usize> {
-        0..=0
-    }
-
-    fn infer(&self, _: &[&Meta]) -> Result<Meta, ShapeError> {
+    fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
+        let [] = exactly(inputs)?;
         Ok(Meta::new(self.0.dtype(), self.0.shape().iter().copied().collect()))
     }
 
@@ -243,11 +236,8 @@ impl Hash for VariableRead {
 }
 
 impl OpRules for VariableRead {
-    fn arity(&self) -> RangeInclusive<usize> {
-        0..=0
-    }
-
-    fn infer(&self, _: &[&Meta]) -> Result<Meta, ShapeError> {
+    fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
+        let [] = exactly(inputs)?;
         Ok(Meta::new(self.0.dtype(), self.0.shape().iter().copied().collect()))
     }
 
@@ -298,11 +288,8 @@ pub struct SizeNumber {
 }
 
 impl OpRules for SizeNumber {
-    fn arity(&self) -> RangeInclusive<usize> {
-        0..=0
-    }
-
-    fn infer(&self, _: &[&Meta]) -> Result<Meta, ShapeError> {
+    fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
+        let [] = exactly(inputs)?;
         Ok(Meta::new(self.dtype, Shape::scalar()))
     }
 

@@ -1,12 +1,10 @@
 //! What gradients and runs are told: where no gradient flows, what changes at the end.
 
-use std::ops::RangeInclusive;
-
 use serde::{Deserialize, Serialize};
 use thalweg_array::Array;
 
 use crate::error::{EvalError, ShapeError};
-use crate::op::{Op, OpRules, Reference, Vjp};
+use crate::op::{Op, OpRules, Reference, Vjp, exactly};
 use crate::ops::source::VariableRead;
 use crate::tensor::{Meta, Tensor, topological};
 use crate::variable::{Update, Variable};
@@ -50,7 +48,8 @@ pub struct StopGradient {}
 
 impl OpRules for StopGradient {
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
-        Ok(inputs[0].clone())
+        let [x] = exactly(inputs)?;
+        Ok(x.clone())
     }
 
     fn vjp(&self, _: &Vjp<'_>) -> Vec<Option<Tensor>> {
@@ -70,16 +69,13 @@ pub struct WithUpdate {
 }
 
 impl OpRules for WithUpdate {
-    fn arity(&self) -> RangeInclusive<usize> {
-        2..=2
-    }
-
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
+        let [x, value] = exactly(inputs)?;
         let variable = self.variable.infer(&[])?;
-        if *inputs[1] != variable {
-            return Err(ShapeError::new(format!("the next value is {}, the variable {variable}", inputs[1])));
+        if *value != variable {
+            return Err(ShapeError::new(format!("the next value is {value}, the variable {variable}")));
         }
-        Ok(inputs[0].clone())
+        Ok(x.clone())
     }
 
     fn vjp(&self, cx: &Vjp<'_>) -> Vec<Option<Tensor>> {
