@@ -3,7 +3,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`Dataset`] | named columns in memory |
-//! | [`read_idx`], [`mnist()`], [`digits()`] | sources |
+//! | [`read_idx`], [`mnist()`], [`digits()`], [`Csv`] | sources |
 //! | [`Split`] | by fraction, index, position, label or group; k-fold |
 //! | [`Normalize`] | with the training set's statistics |
 //! | [`check_labels`] | are labels class numbers? |
@@ -22,7 +22,9 @@ mod mnist;
 mod normalize;
 mod random;
 mod read;
+mod records;
 mod split;
+mod table;
 mod transform;
 
 pub use batch::Batch;
@@ -36,4 +38,5 @@ pub use mnist::{Mnist, mnist};
 pub use normalize::{Normalize, Per};
 pub use random::Random;
 pub use split::Split;
+pub use table::{Column, ColumnRef, Csv, Kind, Role, Schema, Table};
 pub use transform::TransformError;
