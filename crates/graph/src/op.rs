@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thalweg_array::{Array, Bindings, DType};
 
 use crate::error::{EvalError, ShapeError};
+use crate::ops::assemble::{Concat, Flip, Pad, Slice};
 use crate::ops::composite::{Dropout, LogSoftmax, LogSumExp, Softmax};
 use crate::ops::elementwise::{Cast, ElementwiseBinary, ElementwiseUnary, Select};
 use crate::ops::index::{CheckIndices, Gather, Iota, ScatterAdd, ScatterAddAlong, TakeAlong};
@@ -159,6 +160,14 @@ ops! {
     ScatterAddAlong(ScatterAddAlong),
     /// Identity that fails where an integer is no index.
     CheckIndices(CheckIndices),
+    /// Tensors one after the other.
+    Concat(Concat),
+    /// Some positions of each axis.
+    Slice(Slice),
+    /// A larger ground.
+    Pad(Pad),
+    /// Axes in reverse order.
+    Flip(Flip),
     /// Random numbers.
     Random(Random),
     /// Identity without gradient.

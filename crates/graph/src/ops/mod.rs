@@ -9,10 +9,12 @@
 //! | [`matmul`] | matrix products |
 //! | [`shape`] | reshape, permute, expand |
 //! | [`index`] | gather and scatter-add, positions, checks of indices, one-hot |
+//! | [`assemble`] | slice, pad, flip, concat, split |
 //! | [`random`] | uniform and normal numbers |
 //! | [`state`] | stop-gradient, updates |
 //! | [`composite`] | softmax and other functions of primitives that keep their name |
 
+pub mod assemble;
 pub mod composite;
 pub mod elementwise;
 pub mod index;

@@ -20,6 +20,58 @@ impl Tensor {
         if &shape == self.shape() { self.clone() } else { Tensor::apply(Reshape { shape }, [self.clone()]) }
     }
 
+    /// As [`Tensor::reshape`], with at most one size −1, which becomes what the others leave.
+    ///
+    /// ```
+    /// use thalweg_graph::{DType, placeholder};
+    /// let image = placeholder("image", DType::F32, ("batch", 28, 28));
+    /// assert_eq!(image.reshape_infer(&[-1, 784]).meta().to_string(), "f32[batch,784]");
+    /// ```
+    ///
+    /// # Panics
+    /// With the message of [`Tensor::try_reshape_infer`].
+    #[track_caller]
+    pub fn reshape_infer(&self, sizes: &[isize]) -> Tensor {
+        match self.try_reshape_infer(sizes) {
+            Ok(tensor) => tensor,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// As [`Tensor::reshape_infer`].
+    ///
+    /// # Errors
+    /// If two sizes are −1 or one is below, the others hold no elements, or the count does not divide.
+    #[track_caller]
+    pub fn try_reshape_infer(&self, sizes: &[isize]) -> Result<Tensor, BuildError> {
+        let location = std::panic::Location::caller();
+        let refuse = |reason: String| {
+            BuildError::new("reshape".into(), location, std::slice::from_ref(self), ShapeError::new(reason))
+        };
+        if sizes.iter().filter(|&&size| size == -1).count() > 1 {
+            return Err(refuse(format!("two sizes of {sizes:?} are -1; only one can be inferred")));
+        }
+        if let Some(size) = sizes.iter().find(|&&size| size < -1) {
+            return Err(refuse(format!("{size} in {sizes:?} is no size")));
+        }
+        let known = sizes.iter().filter(|&&size| size != -1);
+        let rest = known.fold(Size::from(1), |product, &size| &product * &Size::from(size.unsigned_abs()));
+        let count = self.shape().count();
+        let inferred = || {
+            if rest.is(0) {
+                return Err(refuse(format!("-1 in {sizes:?} cannot be inferred: the other sizes hold 0 elements")));
+            }
+            count
+                .exact_div(&rest)
+                .ok_or_else(|| refuse(format!("{count} elements do not fit {sizes:?}: the other sizes hold {rest}")))
+        };
+        let mut shape = Shape::scalar();
+        for &size in sizes {
+            shape.sizes_mut().push(if size == -1 { inferred()? } else { Size::from(size.unsigned_abs()) });
+        }
+        if &shape == self.shape() { Ok(self.clone()) } else { Tensor::try_apply(Reshape { shape }, [self.clone()]) }
+    }
+
     /// The axes from `first` on as one.
     ///
     /// ```
@@ -233,5 +285,32 @@ impl OpRules for Expand {
                 x.shape().iter().zip(&index[extra..]).map(|(&size, &i)| if size == 1 { 0 } else { i }).collect();
             Some(ravel(&source, x.shape()))
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use thalweg_array::DType;
+
+    use crate::ops::source::placeholder;
+
+    #[test]
+    fn one_size_is_inferred() {
+        let x = placeholder("x", DType::F32, ("batch", 4, 6));
+        assert_eq!(x.reshape_infer(&[-1, 8]).meta().to_string(), "f32[3*batch,8]");
+        assert_eq!(placeholder("y", DType::F32, [6]).reshape_infer(&[2, 3]).meta().to_string(), "f32[2,3]");
+        let empty = placeholder("empty", DType::F32, (0, 3));
+        assert_eq!(empty.reshape_infer(&[-1, 3]).meta().to_string(), "f32[0,3]");
+        for (sizes, expected) in [
+            (&[-1, -1][..], "two sizes of [-1, -1] are -1"),
+            (&[-1, 0], "the other sizes hold 0 elements"),
+            (&[-1, 5], "24*batch elements do not fit [-1, 5]: the other sizes hold 5"),
+            (&[-2, 5], "-2 in [-2, 5] is no size"),
+            (&[7], "24*batch elements do not fit [7]"),
+        ] {
+            let message = x.try_reshape_infer(sizes).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+            assert!(message.contains("f32[batch,4,6]") && message.contains("shape.rs"), "{message}");
+        }
     }
 }
