@@ -101,13 +101,14 @@ impl Graph {
     pub fn capture_initial(variable: &VariableCore) -> Graph {
         let name = variable.name();
         let mut ordinal = 0;
-        Graph::capture([variable.initial()], &[]).rebuild(|graph, node, inputs| {
+        let rebuilt = Graph::capture([variable.initial()], &[]).rebuild(|graph, node, inputs| {
             let Op::Random(_) = node.op else { return None };
             let op = node.op.with_stream(random::stream(&name, ordinal));
             ordinal += 1;
             let id = graph.add(op, inputs, node);
             Some(id.expect("another stream changes no shape: a bug in Thalweg"))
-        })
+        });
+        rebuilt.value
     }
 
     /// Appends a node whose dtype and shape are known.

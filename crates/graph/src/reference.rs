@@ -112,7 +112,7 @@ pub fn interpret(graph: &Graph, feeds: &Feeds) -> Result<Results, EvalError> {
 /// # Errors
 /// As [`interpret`].
 pub fn evaluate(tensor: &crate::Tensor) -> Result<Array, EvalError> {
-    initial_value(tensor, 0)
+    first(interpret(&Graph::capture([tensor], &[]), &Feeds::default()))
 }
 
 /// The value with which a variable begins.
@@ -120,8 +120,11 @@ pub fn evaluate(tensor: &crate::Tensor) -> Result<Array, EvalError> {
 /// # Errors
 /// If the initial graph needs a feed.
 pub fn initial_value(variable: &VariableCore, seed: u64) -> Result<Array, EvalError> {
-    let results = interpret(&Graph::capture_initial(variable), &Feeds { seed, ..Feeds::default() })?;
-    Ok(results.fetches.into_iter().next().expect("one fetch"))
+    first(interpret(&Graph::capture_initial(variable), &Feeds { seed, ..Feeds::default() }))
+}
+
+fn first(results: Result<Results, EvalError>) -> Result<Array, EvalError> {
+    Ok(results?.fetches.into_iter().next().expect("one fetch"))
 }
 
 fn feed(name: &str, feeds: &Feeds, dtype: thalweg_array::DType) -> Result<Array, EvalError> {
