@@ -11,8 +11,10 @@ use crate::ops::composite::{Dropout, LogSoftmax, LogSumExp, Softmax};
 use crate::ops::elementwise::{Cast, ElementwiseBinary, ElementwiseUnary, Select};
 use crate::ops::index::{CheckIndices, Gather, Iota, ScatterAdd, ScatterAddAlong, TakeAlong};
 use crate::ops::matmul::MatMul;
+use crate::ops::order::{ArgReduce, ArgSort};
 use crate::ops::random::Random;
 use crate::ops::reduce::Reduce;
+use crate::ops::scan::CumSum;
 use crate::ops::shape::{Expand, Permute, Reshape};
 use crate::ops::source::{Constant, Placeholder, SizeNumber, VariableRead};
 use crate::ops::state::{StopGradient, WithUpdate};
@@ -168,6 +170,12 @@ ops! {
     Pad(Pad),
     /// Axes in reverse order.
     Flip(Flip),
+    /// The positions that sort.
+    ArgSort(ArgSort),
+    /// The position of the extreme.
+    ArgReduce(ArgReduce),
+    /// Running sums.
+    CumSum(CumSum),
     /// Random numbers.
     Random(Random),
     /// Identity without gradient.

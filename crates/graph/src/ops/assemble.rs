@@ -96,7 +96,7 @@ impl Tensor {
         let axis = self.axis(axis);
         let (start, end) = range.bounds(&self.shape()[axis]);
         let location = std::panic::Location::caller();
-        let refuse = |error| Err(BuildError::new("slice".into(), location, &[self.clone()], error));
+        let refuse = |error| Err(BuildError::new("slice".into(), location, std::slice::from_ref(self), error));
         let Some(step) = usize::try_from(step).ok().filter(|&step| step > 0) else {
             return refuse(
                 ShapeError::new(format!("step {step} on axis {axis}; a step is at least 1"))

@@ -10,6 +10,9 @@
 //! | [`shape`] | reshape, permute, expand |
 //! | [`index`] | gather and scatter-add, positions, checks of indices, one-hot |
 //! | [`assemble`] | slice, pad, flip, concat, split |
+//! | [`order`] | sort, the largest k, the position of the extreme |
+//! | [`scan`] | running sums |
+//! | [`statistics`] | any and all, variance, norms |
 //! | [`random`] | uniform and normal numbers |
 //! | [`state`] | stop-gradient, updates |
 //! | [`composite`] | softmax and other functions of primitives that keep their name |
@@ -20,8 +23,11 @@ pub mod elementwise;
 pub mod index;
 pub mod matmul;
 pub mod operators;
+pub mod order;
 pub mod random;
 pub mod reduce;
+pub mod scan;
 pub mod shape;
 pub mod source;
 pub mod state;
+pub mod statistics;

@@ -128,8 +128,8 @@ impl Tensor {
 
 /// The numbers along `axes` put together: y[kept] = fold over x[kept, axes]; the axes vanish.
 ///
-/// dtype: of x; f16 and bf16 add up in f32. Empty: 0 for sums, 1 for products, −∞ and ∞ for the extremes of floats,
-/// refused for those of integers. Bool has extremes only: any and all.
+/// dtype: of x; f16 and bf16 add up in f32. Empty: 0 for sums, 1 for products; extremes are refused. Bool has extremes
+/// only, any and all: of nothing false and true.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Reduce {
     /// How two numbers become one.
@@ -151,7 +151,7 @@ impl OpRules for Reduce {
             Fold::Sum | Fold::Prod if x.dtype == DType::Bool => {
                 return Err(ShapeError::new("not defined on bool").hint("`cast` to i64 to count, or use `any`, `all`"));
             }
-            Fold::Max | Fold::Min if self.axes.iter().any(|&axis| x.shape[axis].is(0)) => {
+            Fold::Max | Fold::Min if x.dtype != DType::Bool && self.axes.iter().any(|&axis| x.shape[axis].is(0)) => {
                 return Err(ShapeError::new(format!("the extreme of no numbers: {} has a size 0", x.shape)));
             }
             Fold::Sum | Fold::Prod | Fold::Max | Fold::Min => {}
