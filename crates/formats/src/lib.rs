@@ -4,9 +4,11 @@
 //! | --- | --- |
 //! | [`safetensors`] | names → arrays and text, in the format of Hugging Face, read strictly and written deterministically |
 //! | [`atomic`] | replacing a file so that a reader, or the next start after a crash, sees the old or the new, never a mix |
+//! | [`regular`] | opening regular files only |
 
 pub mod atomic;
 mod error;
+pub mod regular;
 pub mod safetensors;
 
 pub use error::FormatError;

@@ -3,5 +3,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`checkpoint`] | saved training state: the newest and the best kept, atomic, checksummed |
+//! | [`events`] | records of training for TensorBoard: scalars, histograms, the graph |
 
 pub mod checkpoint;
+pub mod events;

@@ -10,6 +10,7 @@ use thalweg_graph::array::{Array, DType, Storage};
 use super::header::{Layout, MAX_HEADER_BYTES, Placed};
 use super::{CHECKSUM_KIND, CHECKSUMS, Header, TensorFile};
 use crate::error::{FormatError, shown};
+use crate::regular;
 
 /// Reads the file at `path`, all or nothing.
 ///
@@ -66,24 +67,9 @@ pub fn decode(source: &mut dyn Read, length: u64, path: &Path) -> Result<TensorF
     Ok(file)
 }
 
-/// Opens a regular file. The kind is looked at first, because opening a pipe waits for its writer.
 fn open(path: &Path) -> Result<(BufReader<File>, u64), FormatError> {
-    let kind = |metadata: &std::fs::Metadata| match metadata {
-        metadata if metadata.is_file() => None,
-        metadata if metadata.is_dir() => Some("a directory"),
-        _ => Some("a pipe or device"),
-    };
-    let refuse = |kind| Err(FormatError::NotAFile { path: path.to_path_buf(), kind });
-    let metadata = std::fs::metadata(path).map_err(FormatError::io(path, "open"))?;
-    if let Some(kind) = kind(&metadata) {
-        return refuse(kind);
-    }
-    let file = File::open(path).map_err(FormatError::io(path, "open"))?;
-    let metadata = file.metadata().map_err(FormatError::io(path, "open"))?;
-    if let Some(kind) = kind(&metadata) {
-        return refuse(kind);
-    }
-    Ok((BufReader::with_capacity(1 << 16, file), metadata.len()))
+    let (file, length) = regular::open(path)?;
+    Ok((BufReader::with_capacity(1 << 16, file), length))
 }
 
 /// The checked header, and the checksums of the tensors if the file has any. The checksum of the header itself is checked.

@@ -1,3 +1,4 @@
 //! What training leaves on disk, from outside.
 
 mod checkpoint;
+mod events;
