@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`cpu`] | [`Isa`](cpu::Isa): the instruction sets that kernels are written for; flushing of denormals |
+//! | [`matmul`] | [`Matmul`](matmul::Matmul): C = A·B |
 //! | [`pool`] | [`Pool`](pool::Pool): fork and join over a fixed set of threads |
 //! | [`tile`] | the interpreter of fused elementwise programs, row reductions included |
 //! | [`vector`] | the scalar functions as loops over slices |
@@ -12,6 +13,7 @@
 #![allow(unsafe_code)]
 
 pub mod cpu;
+pub mod matmul;
 pub mod pool;
 pub mod tile;
 pub mod vector;

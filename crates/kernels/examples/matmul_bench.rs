@@ -1,0 +1,219 @@
+//! Speed of the matrix multiply, in GFLOP/s beside the peak of this processor; with the feature `gemm` beside that crate.
+//!
+//! ```text
+//! cargo run --release -p thalweg-kernels --features gemm --example matmul_bench [-- THREADS [NAME]]
+//! ```
+//!
+//! Shapes are m x k x n. NT: B lies transposed in memory. TN: A does. Each figure is the best of many runs, each long
+//! enough for the clock and short enough to fall between two turns of other programs.
+
+#![allow(unsafe_code)]
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use thalweg_array::DType;
+use thalweg_kernels::cpu::Isa;
+use thalweg_kernels::matmul::{Matmul, Operands, Problem};
+use thalweg_kernels::pool::Pool;
+
+/// Which operand lies transposed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Layout {
+    NN,
+    NT,
+    TN,
+}
+use Layout::{NN, NT, TN};
+
+const SHAPES: &[(&str, usize, usize, usize, Layout)] = &[
+    ("W12", 256, 256, 256, NN),
+    ("W12", 512, 512, 512, NN),
+    ("W12", 1024, 1024, 1024, NN),
+    ("W12", 2048, 2048, 2048, NN),
+    ("square", 16, 16, 16, NN),
+    ("square", 32, 32, 32, NN),
+    ("square", 64, 64, 64, NN),
+    ("square", 128, 128, 128, NN),
+    ("square", 512, 512, 512, NT),
+    ("square", 512, 512, 512, TN),
+    ("square", 1024, 1024, 1024, NT),
+    ("square", 1024, 1024, 1024, TN),
+    ("W1 forward 1", 100, 784, 128, NN),
+    ("W1 forward 2", 100, 128, 32, NN),
+    ("W1 forward 3", 100, 32, 10, NN),
+    ("W1 weights 1", 784, 100, 128, TN),
+    ("W1 weights 2", 128, 100, 32, TN),
+    ("W1 weights 3", 32, 100, 10, TN),
+    ("W1 inputs 2", 100, 32, 128, NT),
+    ("W1 inputs 3", 100, 10, 32, NT),
+    ("W2 forward 1", 256, 1024, 4096, NN),
+    ("W2 forward 2", 256, 4096, 4096, NN),
+    ("W2 forward 3", 256, 4096, 1000, NN),
+    ("W2 weights 1", 1024, 256, 4096, TN),
+    ("W2 weights 2", 4096, 256, 4096, TN),
+    ("W2 weights 3", 4096, 256, 1000, TN),
+    ("W2 inputs 2", 256, 4096, 4096, NT),
+    ("W2 inputs 3", 256, 1000, 4096, NT),
+    ("LSTM step", 64, 512, 2048, NN),
+    ("LSTM inputs", 64, 2048, 512, NT),
+    ("convolution", 128, 1152, 128, NN),
+    ("row", 1, 512, 2048, NN),
+    ("row", 1, 2048, 512, NT),
+    ("column", 2048, 512, 1, NN),
+    ("xor", 4, 2, 8, NN),
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let threads = arguments.first().map_or(1, |x| x.parse().expect("the number of threads"));
+    let only = arguments.get(1).map_or("", String::as_str);
+    let isa = std::env::var("ISA").map_or(Isa::best(), |x| x.parse().expect("an instruction set"));
+    let pool = Pool::new(threads).expect("a pool");
+    let peak = peak() * threads as f64;
+    println!("f32, {isa}, {threads} threads; peak {peak:.0} GFLOP/s");
+    println!("{:<14}{:>5} x {:>4} x {:>4}     ours  peak %    packed B      f64     gemm", "", "m", "k", "n");
+    for &(name, m, k, n, layout) in SHAPES.iter().filter(|shape| shape.0.starts_with(only)) {
+        let ours = ours(&pool, isa, m, k, n, layout, DType::F32);
+        let packed = ours_packed(&pool, isa, m, k, n, layout);
+        let double = self::ours(&pool, isa, m, k, n, layout, DType::F64);
+        let gemm = gemm(threads, m, k, n, layout).map_or(String::new(), |x| format!("{x:9.1}"));
+        println!(
+            "{name:<14}{m:>5} x {k:>4} x {n:>4} {layout:?} {ours:8.1} {:6.0} % {packed:9.1} {double:9.1} {gemm}",
+            100.0 * ours / peak
+        );
+    }
+}
+
+/// GFLOP/s of `work`, which does `flops`.
+fn rate(flops: u64, mut work: impl FnMut()) -> f64 {
+    let mut repeats = 1;
+    loop {
+        let start = Instant::now();
+        (0..repeats).for_each(|_| work());
+        if start.elapsed() > Duration::from_micros(50) {
+            break;
+        }
+        repeats *= 2;
+    }
+    let began = Instant::now();
+    let mut best = f64::INFINITY;
+    while began.elapsed() < Duration::from_millis(200) {
+        let start = Instant::now();
+        (0..repeats).for_each(|_| work());
+        best = best.min(start.elapsed().as_secs_f64() / repeats as f64);
+    }
+    flops as f64 / best / 1e9
+}
+
+fn numbers(length: usize) -> Vec<f32> {
+    (0..length as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0).collect()
+}
+
+fn problem(m: usize, k: usize, n: usize, layout: Layout, dtype: DType) -> Problem {
+    let problem = Problem::new(dtype, m, k, n);
+    match layout {
+        NN => problem,
+        NT => problem.transpose_b(),
+        TN => problem.transpose_a(),
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn ours(pool: &Pool, isa: Isa, m: usize, k: usize, n: usize, layout: Layout, dtype: DType) -> f64 {
+    let problem = problem(m, k, n, layout, dtype);
+    let plan = Matmul::new(problem, isa);
+    let mut scratch = vec![0; plan.scratch_bytes(pool.threads())];
+    match dtype {
+        DType::F64 => {
+            let double = |x: Vec<f32>| x.into_iter().map(f64::from).collect::<Vec<_>>();
+            let (a, b, mut c) = (double(numbers(m * k)), double(numbers(k * n)), vec![0.0f64; m * n]);
+            rate(problem.flops(), || plan.multiply(pool, &a, &b, black_box(&mut c), &mut scratch))
+        }
+        _ => {
+            let (a, b, mut c) = (numbers(m * k), numbers(k * n), vec![0.0f32; m * n]);
+            rate(problem.flops(), || plan.multiply(pool, &a, &b, black_box(&mut c), &mut scratch))
+        }
+    }
+}
+
+fn ours_packed(pool: &Pool, isa: Isa, m: usize, k: usize, n: usize, layout: Layout) -> f64 {
+    let problem = problem(m, k, n, layout, DType::F32);
+    let packing = Matmul::new(problem, isa);
+    let plan = packing.with_packed_b();
+    let (a, b, mut c) = (numbers(m * k), numbers(k * n), numbers(m * n));
+    let mut packed = vec![0u64; packing.packed_b_bytes().div_ceil(8)];
+    let packed: &mut [u8] = bytemuck::cast_slice_mut(&mut packed);
+    let mut scratch = vec![0; plan.scratch_bytes(pool.threads())];
+    // SAFETY: the slices have the sizes of the problem.
+    unsafe { packing.pack_b(pool, b.as_ptr().cast(), packed) };
+    rate(problem.flops(), || {
+        let operands = Operands { a: a.as_ptr().cast(), b: packed.as_ptr(), c: c.as_mut_ptr().cast() };
+        // SAFETY: as above; the packed copy has the size that was asked for.
+        unsafe { plan.run(pool, operands, &mut scratch, None) };
+    })
+}
+
+#[cfg(feature = "gemm")]
+fn gemm(threads: usize, m: usize, k: usize, n: usize, layout: Layout) -> Option<f64> {
+    let (a, b, mut c) = (numbers(m * k), numbers(k * n), numbers(m * n));
+    let (a_row, a_column) = if layout == TN { (1, m as isize) } else { (k as isize, 1) };
+    let (b_row, b_column) = if layout == NT { (1, k as isize) } else { (n as isize, 1) };
+    let parallelism = if threads == 1 { gemm::Parallelism::None } else { gemm::Parallelism::Rayon(threads) };
+    Some(rate(Problem::new(DType::F32, m, k, n).flops(), || {
+        let (a, b, c) = (a.as_ptr(), b.as_ptr(), black_box(&mut c).as_mut_ptr());
+        // SAFETY: the pointers and strides describe the vectors made above.
+        unsafe {
+            gemm::gemm(
+                m,
+                n,
+                k,
+                c,
+                1,
+                n as isize,
+                false,
+                a,
+                a_column,
+                a_row,
+                b,
+                b_column,
+                b_row,
+                0.0,
+                1.0,
+                false,
+                false,
+                false,
+                parallelism,
+            );
+        }
+    }))
+}
+
+#[cfg(not(feature = "gemm"))]
+fn gemm(_: usize, _: usize, _: usize, _: usize, _: Layout) -> Option<f64> {
+    None
+}
+
+/// GFLOP/s of f32 fused multiply-adds on registers, on one processor.
+fn peak() -> f64 {
+    #[cfg(target_arch = "x86_64")]
+    if Isa::Avx512.is_available() {
+        // SAFETY: the instruction set is there.
+        return rate(1000 * 16 * 16 * 2, || unsafe { multiply_add_registers() });
+    }
+    f64::NAN
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn multiply_add_registers() {
+    use std::arch::x86_64::*;
+    let (x, y) = (black_box(_mm512_set1_ps(0.999)), black_box(_mm512_set1_ps(0.001)));
+    let mut sums = [_mm512_setzero_ps(); 16];
+    for _ in 0..1000 {
+        for sum in &mut sums {
+            *sum = _mm512_fmadd_ps(*sum, x, y);
+        }
+    }
+    black_box(sums);
+}

@@ -1,0 +1,351 @@
+//! Matrix multiply: C = A·B or C += A·B, for A `[m, k]` and B `[k, n]` with any strides and C `[m, n]` row-major.
+//!
+//! [`Matmul`] is a plan: how the work is cut up and how much scratch memory it takes, from sizes, strides and
+//! instruction set alone. It is made once and run many times.
+//!
+//! **Order of accumulation.** The k products of an element are added in panels of [`panel_length`]`(k)`. Within a panel
+//! they are added one after another, starting from zero, with fused multiply-adds ([`Isa::Portable`]: multiply, then
+//! add). The panels' sums are then added to the element one after another. Nothing else enters: not m, n, the strides,
+//! the cut into chunks, the number of threads. So a row of C has the same bits whatever rows lie around it, and
+//! all instruction sets with fused multiply-add give the same bits.
+//!
+//! **Method.** After Goto and van de Geijn, *Anatomy of High-Performance Matrix Multiplication* (2008): a block of A that
+//! fits the second-level cache is multiplied by panels of B that fit the first, by a micro-kernel whose tile of C stays in
+//! registers. Where a copy would not pay, the micro-kernel reads A or B in place.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `mod.rs` | the interface |
+//! | `partition.rs` | how the work is cut up |
+//! | `block.rs` | one chunk: panels, packing, tiles |
+//! | `tile.rs` | the micro-kernel and packing, over any vector type; the table of instances |
+//! | `simd.rs`, `x86.rs`, `neon.rs` | the vector types |
+//! | `source.rs` | element types and how they widen |
+//! | `integer.rs` | the plain loop for integers |
+
+mod block;
+mod integer;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod partition;
+mod simd;
+mod source;
+#[cfg(test)]
+mod tests;
+mod tile;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use std::ops::Range;
+
+use thalweg_array::{DType, Element, bf16, f16};
+
+use crate::cpu::Isa;
+use crate::pool::Pool;
+use partition::Partition;
+
+/// Steps between neighbors, in elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Strides {
+    /// From a row to the next.
+    pub row: usize,
+    /// From a column to the next.
+    pub column: usize,
+}
+
+/// What is to be multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Problem {
+    /// The dtype of A and B; that of C is [`output_dtype`]`(dtype)`.
+    pub dtype: DType,
+    /// Rows of A and C.
+    pub m: usize,
+    /// Columns of A, rows of B.
+    pub k: usize,
+    /// Columns of B and C.
+    pub n: usize,
+    /// Strides of A.
+    pub a: Strides,
+    /// Strides of B.
+    pub b: Strides,
+    /// Elements from a row of C to the next; its columns are neighbors.
+    pub c_row_stride: usize,
+    /// C += A·B instead of C = A·B.
+    pub accumulate: bool,
+}
+
+impl Problem {
+    /// C = A·B with all three row-major and without gaps.
+    pub fn new(dtype: DType, m: usize, k: usize, n: usize) -> Problem {
+        let a = Strides { row: k, column: 1 };
+        let b = Strides { row: n, column: 1 };
+        Problem { dtype, m, k, n, a, b, c_row_stride: n, accumulate: false }
+    }
+
+    /// A lies in memory as its transpose, `[k, m]` row-major without gaps.
+    pub fn transpose_a(self) -> Problem {
+        Problem { a: Strides { row: 1, column: self.m }, ..self }
+    }
+
+    /// B lies in memory as its transpose, `[n, k]` row-major without gaps.
+    pub fn transpose_b(self) -> Problem {
+        Problem { b: Strides { row: 1, column: self.k }, ..self }
+    }
+
+    /// C += A·B.
+    pub fn accumulate(self) -> Problem {
+        Problem { accumulate: true, ..self }
+    }
+
+    /// Multiplications and additions, counted apart.
+    pub fn flops(&self) -> u64 {
+        2 * self.m as u64 * self.k as u64 * self.n as u64
+    }
+
+    /// Elements of A, B and C from the first to the last that is touched.
+    fn extents(&self) -> [usize; 3] {
+        let extent = |rows: usize, columns: usize, strides: Strides| match (rows, columns) {
+            (0, _) | (_, 0) => 0,
+            _ => (rows - 1) * strides.row + (columns - 1) * strides.column + 1,
+        };
+        let c = Strides { row: self.c_row_stride, column: 1 };
+        [extent(self.m, self.k, self.a), extent(self.k, self.n, self.b), extent(self.m, self.n, c)]
+    }
+}
+
+/// The dtype of C for operands of `dtype`: f32 for f16 and bf16, which are accumulated in f32 and left to the caller to
+/// round; `dtype` itself for the others.
+pub const fn output_dtype(dtype: DType) -> DType {
+    match dtype {
+        DType::F16 | DType::BF16 => DType::F32,
+        DType::F32 | DType::F64 | DType::I32 | DType::I64 | DType::U8 | DType::Bool => dtype,
+    }
+}
+
+/// The longest panel.
+const MAX_PANEL: usize = 256;
+
+/// The number of products of an element that are added up in one go: k in as few equal parts as have at most 256; the
+/// last part may be shorter.
+pub const fn panel_length(k: usize) -> usize {
+    match k.div_ceil(MAX_PANEL) {
+        0 => 1,
+        panels => k.div_ceil(panels),
+    }
+}
+
+/// What is called with a finished block of C (rows, columns, worker) while it is still in cache. The blocks cover C
+/// without overlap. It may read and write the block through its own pointer to C.
+pub type Epilogue<'a> = dyn Fn(Range<usize>, Range<usize>, usize) + Sync + 'a;
+
+/// The first elements of the matrices, of the plan's dtypes.
+#[derive(Clone, Copy, Debug)]
+pub struct Operands {
+    /// A.
+    pub a: *const u8,
+    /// B, or B packed if the plan has [`with_packed_b`](Matmul::with_packed_b).
+    pub b: *const u8,
+    /// C.
+    pub c: *mut u8,
+}
+
+// SAFETY: plain addresses; what may be done with them is the contract of the functions that take them.
+unsafe impl Send for Operands {}
+// SAFETY: as above.
+unsafe impl Sync for Operands {}
+
+/// A plan for a matrix multiply.
+///
+/// ```
+/// use thalweg_array::DType;
+/// use thalweg_kernels::cpu::Isa;
+/// use thalweg_kernels::matmul::{Matmul, Problem};
+/// use thalweg_kernels::pool::Pool;
+///
+/// let pool = Pool::new(1)?;
+/// let plan = Matmul::new(Problem::new(DType::F32, 2, 3, 2), Isa::best());
+/// let mut scratch = vec![0; plan.scratch_bytes(pool.threads())];
+/// let mut c = [0.0f32; 4];
+/// plan.multiply(&pool, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[1.0, 0.0, 0.0, 1.0, 1.0, 1.0], &mut c, &mut scratch);
+/// assert_eq!(c, [4.0, 5.0, 10.0, 11.0]);
+/// # Ok::<(), thalweg_kernels::pool::PoolError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Matmul {
+    problem: Problem,
+    isa: Isa,
+    packed_b: bool,
+    partition: Partition,
+}
+
+impl Matmul {
+    /// A plan for `problem` on `isa`.
+    ///
+    /// # Panics
+    /// If `isa` is not available here, or for bool, which has no product.
+    #[track_caller]
+    pub fn new(problem: Problem, isa: Isa) -> Matmul {
+        assert!(isa.is_available(), "this processor has no {isa}");
+        assert!(problem.dtype != DType::Bool, "a matrix multiply of bool; cast to an integer first");
+        Matmul { problem, isa, packed_b: false, partition: Partition::new(&problem, isa, false) }
+    }
+
+    /// The same plan for a B that [`pack_b`](Matmul::pack_b) has packed, which pays where B stays the same over many runs.
+    ///
+    /// # Panics
+    /// For integers, which are never packed.
+    #[track_caller]
+    pub fn with_packed_b(&self) -> Matmul {
+        assert!(self.problem.dtype.is_float(), "a packed B of {}; only floats are packed", self.problem.dtype);
+        Matmul { packed_b: true, partition: Partition::new(&self.problem, self.isa, true), ..self.clone() }
+    }
+
+    /// What the plan computes.
+    pub fn problem(&self) -> &Problem {
+        &self.problem
+    }
+
+    /// The number of independent parts; 1 where the work is too little to share.
+    pub fn chunks(&self) -> usize {
+        self.partition.chunks()
+    }
+
+    /// Bytes of scratch memory that a run on a pool of `threads` needs, of any alignment.
+    pub fn scratch_bytes(&self, threads: usize) -> usize {
+        match self.worker_scratch_bytes() {
+            0 => 0,
+            bytes => bytes * threads.min(self.chunks()) + block::ALIGNMENT,
+        }
+    }
+
+    /// Bytes of scratch memory of one worker, a multiple of 64, for callers of [`run_chunk`](Matmul::run_chunk).
+    pub fn worker_scratch_bytes(&self) -> usize {
+        let bytes = self.partition.scratch_elements() * output_dtype(self.problem.dtype).size();
+        bytes.next_multiple_of(block::ALIGNMENT)
+    }
+
+    /// Multiplies slices.
+    ///
+    /// # Panics
+    /// If a dtype is not the plan's or a slice is too short.
+    #[track_caller]
+    pub fn multiply<S: Element, T: Element>(&self, pool: &Pool, a: &[S], b: &[S], c: &mut [T], scratch: &mut [u8]) {
+        assert_eq!((S::DTYPE, T::DTYPE), (self.problem.dtype, output_dtype(self.problem.dtype)), "dtypes");
+        assert!(!self.packed_b, "this plan takes a packed B: call `run`");
+        let needed = self.problem.extents();
+        for (name, needed, length) in [("A", needed[0], a.len()), ("B", needed[1], b.len()), ("C", needed[2], c.len())]
+        {
+            assert!(length >= needed, "{name} has {length} elements, the multiply reaches {needed}");
+        }
+        let operands = Operands { a: a.as_ptr().cast(), b: b.as_ptr().cast(), c: c.as_mut_ptr().cast() };
+        // SAFETY: the dtypes and lengths were checked, and `c` is borrowed for writing.
+        unsafe { self.run(pool, operands, scratch, None) }
+    }
+
+    /// Multiplies on all threads of the pool; `epilogue` is called for each finished block of C.
+    ///
+    /// # Panics
+    /// If the scratch memory is too small. A panic of the epilogue goes on in the caller, as [`Pool::run`] says.
+    ///
+    /// # Safety
+    /// The operands point to elements of the plan's dtypes, initialized in A and B (and in C if the plan accumulates), at
+    /// all positions that sizes and strides give; nobody writes to A or B and nobody but the epilogue, in its block,
+    /// reads or writes C meanwhile.
+    pub unsafe fn run(&self, pool: &Pool, operands: Operands, scratch: &mut [u8], epilogue: Option<&Epilogue<'_>>) {
+        let threads = pool.threads().min(self.chunks()).max(1);
+        let needed = self.scratch_bytes(threads);
+        assert!(scratch.len() >= needed, "{} bytes of scratch memory, {needed} are needed", scratch.len());
+        let scratch = Scratch { start: block::align(scratch.as_mut_ptr()), bytes: self.worker_scratch_bytes() };
+        pool.run(self.chunks(), &|chunk, worker| {
+            // SAFETY: a worker is in one call at a time and has its own part of the scratch memory, whose size was
+            // checked; the rest is what our caller promised.
+            unsafe { self.run_chunk(chunk, operands, scratch.of(worker), epilogue, worker) }
+        });
+    }
+
+    /// One of the [`chunks`](Matmul::chunks), for callers that share out several multiplies in one run of a pool, as those
+    /// of a batch. `worker` is handed to the epilogue.
+    ///
+    /// # Safety
+    /// As for [`run`](Matmul::run); and `scratch` points to [`worker_scratch_bytes`](Matmul::worker_scratch_bytes), aligned
+    /// to 64, that nobody else uses meanwhile.
+    pub unsafe fn run_chunk(
+        &self,
+        chunk: usize,
+        operands: Operands,
+        scratch: *mut u8,
+        epilogue: Option<&Epilogue<'_>>,
+        worker: usize,
+    ) {
+        let Some((rows, columns)) = self.partition.block(chunk) else { return };
+        let (plan, isa) = (&self.partition, self.isa);
+        let operands = if plan.swapped { Operands { a: operands.b, b: operands.a, c: operands.c } } else { operands };
+        // SAFETY: what our caller promised; the dtype is that of the plan.
+        unsafe {
+            match self.problem.dtype {
+                DType::F32 => block::multiply::<f32>(plan, isa, &rows, &columns, operands, scratch),
+                DType::F64 => block::multiply::<f64>(plan, isa, &rows, &columns, operands, scratch),
+                DType::F16 => block::multiply::<f16>(plan, isa, &rows, &columns, operands, scratch),
+                DType::BF16 => block::multiply::<bf16>(plan, isa, &rows, &columns, operands, scratch),
+                DType::I32 => integer::multiply::<i32>(plan, &rows, &columns, operands),
+                DType::I64 => integer::multiply::<i64>(plan, &rows, &columns, operands),
+                DType::U8 => integer::multiply::<u8>(plan, &rows, &columns, operands),
+                DType::Bool => unreachable!("`Matmul::new` has refused bool"),
+            }
+        }
+        if let Some(epilogue) = epilogue {
+            if self.partition.swapped { epilogue(columns, rows, worker) } else { epilogue(rows, columns, worker) }
+        }
+    }
+
+    /// Bytes of a packed B.
+    pub fn packed_b_bytes(&self) -> usize {
+        self.with_packed_b().partition.packed_b_elements() * output_dtype(self.problem.dtype).size()
+    }
+
+    /// Packs B for [`with_packed_b`](Matmul::with_packed_b). The layout depends on k, n, dtype and instruction set.
+    ///
+    /// # Panics
+    /// If `packed` is smaller than [`packed_b_bytes`](Matmul::packed_b_bytes) or not aligned to 8 bytes.
+    ///
+    /// # Safety
+    /// `b` points to a B as [`run`](Matmul::run) wants it.
+    pub unsafe fn pack_b(&self, pool: &Pool, b: *const u8, packed: &mut [u8]) {
+        let plan = self.with_packed_b();
+        let needed = plan.packed_b_bytes();
+        assert!(packed.len() >= needed, "{} bytes for a packed B, {needed} are needed", packed.len());
+        assert!(packed.as_ptr().addr().is_multiple_of(8), "a packed B that is not aligned to 8 bytes");
+        let operands = Operands { a: std::ptr::null(), b, c: packed.as_mut_ptr() };
+        pool.run(plan.partition.packed_b_panels(), &|panel, _| {
+            let (plan, isa) = (&plan.partition, plan.isa);
+            // SAFETY: each panel has its own place in `packed`; the rest is what our caller promised.
+            unsafe {
+                match self.problem.dtype {
+                    DType::F32 => block::pack_b_panel::<f32>(plan, isa, panel, operands),
+                    DType::F64 => block::pack_b_panel::<f64>(plan, isa, panel, operands),
+                    DType::F16 => block::pack_b_panel::<f16>(plan, isa, panel, operands),
+                    DType::BF16 => block::pack_b_panel::<bf16>(plan, isa, panel, operands),
+                    DType::I32 | DType::I64 | DType::U8 | DType::Bool => {
+                        unreachable!("`with_packed_b` has refused integers")
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// The scratch memory of a run.
+#[derive(Clone, Copy)]
+struct Scratch {
+    start: *mut u8,
+    bytes: usize,
+}
+
+// SAFETY: each worker touches its own part only.
+unsafe impl Sync for Scratch {}
+
+impl Scratch {
+    fn of(&self, worker: usize) -> *mut u8 {
+        self.start.wrapping_add(worker * self.bytes)
+    }
+}

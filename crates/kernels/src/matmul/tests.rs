@@ -1,0 +1,316 @@
+//! The multiply against loops over its definition, on every instruction set of the processor.
+
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
+
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use thalweg_array::random::Philox;
+
+use super::*;
+
+/// What the tests need of an element type: the order of accumulation written out.
+trait Tested: Element {
+    type Sum: Element + Debug;
+    /// Σ over a panel, in the promised order and rounding.
+    fn panel_sum(isa: Isa, products: impl Iterator<Item = (Self, Self)>) -> Self::Sum;
+    fn add(a: Self::Sum, b: Self::Sum) -> Self::Sum;
+}
+
+macro_rules! tested_float {
+    ($type:ty, $sum:ty, $widen:expr) => {
+        impl Tested for $type {
+            type Sum = $sum;
+            fn panel_sum(isa: Isa, products: impl Iterator<Item = (Self, Self)>) -> $sum {
+                let widen: fn($type) -> $sum = $widen;
+                products.fold(0.0, |sum, (a, b)| match isa {
+                    Isa::Portable => widen(a) * widen(b) + sum,
+                    Isa::Neon | Isa::Avx2 | Isa::Avx512 => widen(a).mul_add(widen(b), sum),
+                })
+            }
+            fn add(a: $sum, b: $sum) -> $sum {
+                a + b
+            }
+        }
+    };
+}
+tested_float!(f32, f32, |x| x);
+tested_float!(f64, f64, |x| x);
+tested_float!(f16, f32, f16::to_f32);
+tested_float!(bf16, f32, bf16::to_f32);
+
+macro_rules! tested_integer {
+    ($($type:ty)*) => {$(
+        impl Tested for $type {
+            type Sum = $type;
+            fn panel_sum(_: Isa, products: impl Iterator<Item = ($type, $type)>) -> $type {
+                products.fold(0, |sum: $type, (a, b)| sum.wrapping_add(a.wrapping_mul(b)))
+            }
+            fn add(a: $type, b: $type) -> $type {
+                a.wrapping_add(b)
+            }
+        }
+    )*};
+}
+tested_integer!(i32 i64 u8);
+
+/// `length` numbers that look random: floats in [-1, 1), integers of all sizes.
+fn numbers<T: Element>(length: usize, seed: u64) -> Vec<T> {
+    (0..length as u64)
+        .map(|i| {
+            let bits = Philox::new(seed, 0).block(i, 0)[0];
+            if T::DTYPE.is_float() {
+                T::from_f64(f64::from(bits) / f64::from(1u32 << 31) - 1.0)
+            } else {
+                T::from_i64(bits.into())
+            }
+        })
+        .collect()
+}
+
+/// C by definition, in the promised order; `c` is what lies in C before.
+fn expected<T: Tested>(problem: &Problem, isa: Isa, a: &[T], b: &[T], c: &[T::Sum]) -> Vec<T::Sum> {
+    let mut c = c.to_vec();
+    let Problem { m, k, n, a: at, b: bt, c_row_stride, accumulate, .. } = *problem;
+    for i in 0..m {
+        for j in 0..n {
+            let mut sum = if accumulate { c[i * c_row_stride + j] } else { T::Sum::default() };
+            for (number, first) in (0..k).step_by(panel_length(k)).enumerate() {
+                let panel = first..k.min(first + panel_length(k));
+                let products = panel.map(|p| (a[i * at.row + p * at.column], b[p * bt.row + j * bt.column]));
+                let panel = T::panel_sum(isa, products);
+                sum = if number == 0 && !accumulate { panel } else { T::add(sum, panel) };
+            }
+            c[i * c_row_stride + j] = sum;
+        }
+    }
+    c
+}
+
+/// Runs the plan on `pool` with the scratch memory filled with NaN bytes, so that a read of what was not written shows.
+fn run<T: Tested>(plan: &Matmul, pool: &Pool, a: &[T], b: &[T], c: &[T::Sum]) -> Vec<T::Sum> {
+    let mut c = c.to_vec();
+    let mut scratch = vec![0xff; plan.scratch_bytes(pool.threads())];
+    plan.multiply(pool, a, b, &mut c, &mut scratch);
+    c
+}
+
+/// All instruction sets against the definition.
+fn check<T: Tested>(problem: Problem, pool: &Pool) {
+    let [a, b, c] = problem.extents();
+    let (a, b): (Vec<T>, Vec<T>) = (numbers(a, 1), numbers(b, 2));
+    let c: Vec<T::Sum> = numbers(c, 3);
+    for isa in Isa::available() {
+        let plan = Matmul::new(problem, isa);
+        let expected = expected(&problem, isa, &a, &b, &c);
+        assert_eq!(run(&plan, pool, &a, &b, &c), expected, "{problem:?} on {isa}");
+        if problem.dtype.is_float() {
+            let packed = run_packed(&plan, pool, &a, &b, &c);
+            assert_eq!(packed, expected, "{problem:?} on {isa}, B packed before");
+        }
+    }
+}
+
+fn run_packed<T: Tested>(plan: &Matmul, pool: &Pool, a: &[T], b: &[T], c: &[T::Sum]) -> Vec<T::Sum> {
+    let mut c = c.to_vec();
+    let mut packed = vec![u64::MAX; plan.packed_b_bytes().div_ceil(8)];
+    let packed: &mut [u8] = bytemuck::cast_slice_mut(&mut packed);
+    let packing = Matmul { ..plan.clone() };
+    let plan = plan.with_packed_b();
+    let mut scratch = vec![0xff; plan.scratch_bytes(pool.threads())];
+    // SAFETY: the slices have the extents of the problem, and the packed copy the size that was asked for.
+    unsafe {
+        packing.pack_b(pool, b.as_ptr().cast(), packed);
+        let operands = Operands { a: a.as_ptr().cast(), b: packed.as_ptr(), c: c.as_mut_ptr().cast() };
+        plan.run(pool, operands, &mut scratch, None);
+    }
+    c
+}
+
+const SIZES: [usize; 17] = [0, 1, 2, 3, 5, 7, 8, 14, 15, 16, 17, 31, 33, 64, 100, 129, 300];
+
+/// A problem of odd sizes with operands that are row-major, transposed, with gaps, or with every step apart.
+fn problems(dtype: DType, sizes: &'static [usize]) -> impl Strategy<Value = Problem> {
+    let size = || prop::sample::select(sizes);
+    let layout = || (0..4usize, 0..3usize);
+    (size(), size(), size(), layout(), layout(), 0..3usize, any::<bool>()).prop_map(
+        move |(m, k, n, a, b, gap, accumulate)| {
+            let strides = |rows: usize, columns: usize, (kind, gap): (usize, usize)| match kind {
+                0 => Strides { row: columns + gap, column: 1 },
+                1 => Strides { row: 1, column: rows + gap },
+                2 => Strides { row: 2 * columns + gap, column: 2 },
+                _ => Strides { row: 0, column: 1 },
+            };
+            let (a, b) = (strides(m, k, a), strides(k, n, b));
+            Problem { dtype, m, k, n, a, b, c_row_stride: n + gap, accumulate }
+        },
+    )
+}
+
+fn check_many<T: Tested>(cases: u32, sizes: &'static [usize]) {
+    let pool = Pool::new(2).unwrap();
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    TestRunner::new(config)
+        .run(&problems(T::DTYPE, sizes), |problem| {
+            check::<T>(problem, &pool);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn f32_equals_the_definition_bit_for_bit() {
+    check_many::<f32>(600, &SIZES);
+}
+
+#[test]
+fn f64_equals_the_definition_bit_for_bit() {
+    check_many::<f64>(300, &SIZES);
+}
+
+#[test]
+fn f16_and_bf16_are_widened_exactly() {
+    check_many::<f16>(150, &SIZES);
+    check_many::<bf16>(150, &SIZES);
+}
+
+#[test]
+fn integers_wrap_around() {
+    check_many::<i32>(60, &SIZES[..14]);
+    check_many::<i64>(60, &SIZES[..14]);
+    check_many::<u8>(60, &SIZES[..14]);
+}
+
+#[test]
+fn sizes_beyond_one_block_and_one_panel() {
+    let pool = Pool::new(2).unwrap();
+    for (m, k, n) in [(300, 600, 530), (1, 1000, 2100), (2100, 1000, 1), (9, 513, 1300), (700, 100, 128)] {
+        let problem = Problem::new(DType::F32, m, k, n);
+        for problem in [problem, problem.transpose_a(), problem.transpose_b().accumulate()] {
+            check::<f32>(problem, &pool);
+        }
+    }
+}
+
+#[test]
+fn every_number_of_rows_and_columns_of_a_tile() {
+    let pool = Pool::new(1).unwrap();
+    for m in 1..=16 {
+        for n in 1..=70 {
+            check::<f32>(Problem::new(DType::F32, m, 3, n), &pool);
+            check::<f64>(Problem::new(DType::F64, m, 3, n).transpose_b(), &pool);
+        }
+    }
+}
+
+#[test]
+fn the_number_of_threads_does_not_enter() {
+    let problem = Problem::new(DType::F32, 190, 300, 210);
+    let (a, b): (Vec<f32>, Vec<f32>) = (numbers(190 * 300, 1), numbers(300 * 210, 2));
+    let plan = Matmul::new(problem, Isa::best());
+    assert!(plan.chunks() > 3);
+    let c = vec![0.0; 190 * 210];
+    let one = run(&plan, &Pool::new(1).unwrap(), &a, &b, &c);
+    for threads in [2, 3, 7] {
+        assert_eq!(run(&plan, &Pool::new(threads).unwrap(), &a, &b, &c), one, "{threads} threads");
+    }
+}
+
+#[test]
+fn a_row_does_not_depend_on_the_rows_around_it() {
+    let pool = Pool::new(1).unwrap();
+    let (k, n) = (700, 90);
+    let (a, b): (Vec<f32>, Vec<f32>) = (numbers(57 * k, 1), numbers(k * n, 2));
+    for isa in Isa::available() {
+        for transposed in [false, true] {
+            let plan = |m| {
+                let problem = Problem::new(DType::F32, m, k, n);
+                Matmul::new(if transposed { problem.transpose_b() } else { problem }, isa)
+            };
+            let all = run(&plan(57), &pool, &a, &b, &vec![0.0; 57 * n]);
+            for i in [0, 13, 56] {
+                let one = run(&plan(1), &pool, &a[i * k..][..k], &b, &vec![0.0; n]);
+                assert_eq!(one, all[i * n..][..n], "row {i} on {isa}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_error_stays_within_the_bound() {
+    let (m, k, n) = (37, 900, 41);
+    let (a, b): (Vec<f32>, Vec<f32>) = (numbers(m * k, 1), numbers(k * n, 2));
+    let pool = Pool::new(1).unwrap();
+    for isa in Isa::available() {
+        let c = run(&Matmul::new(Problem::new(DType::F32, m, k, n), isa), &pool, &a, &b, &vec![0.0; m * n]);
+        for i in 0..m {
+            for j in 0..n {
+                let products = (0..k).map(|p| f64::from(a[i * k + p]) * f64::from(b[p * n + j]));
+                let bound = 2.0 * k as f64 * f64::from(f32::EPSILON) * products.clone().map(f64::abs).sum::<f64>();
+                let exact: f64 = products.sum();
+                assert!((f64::from(c[i * n + j]) - exact).abs() <= bound, "C[{i}, {j}] on {isa}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_epilogue_sees_each_element_once_and_finished() {
+    for (m, k, n) in [(190, 300, 210), (200, 700, 1), (5, 0, 6), (3, 4, 5)] {
+        let problem = Problem::new(DType::F32, m, k, n);
+        let (a, b): (Vec<f32>, Vec<f32>) = (numbers(m * k, 1), numbers(k * n, 2));
+        let pool = Pool::new(3).unwrap();
+        let plan = Matmul::new(problem, Isa::best());
+        let mut c = vec![f32::NAN; m * n];
+        let mut scratch = vec![0xff; plan.scratch_bytes(3)];
+        let operands = Operands { a: a.as_ptr().cast(), b: b.as_ptr().cast(), c: c.as_mut_ptr().cast() };
+        let first = AtomicPtr::new(operands.c.cast::<f32>());
+        let elements = AtomicUsize::new(0);
+        let add_one = |rows: Range<usize>, columns: Range<usize>, worker: usize| {
+            assert!(worker < 3);
+            elements.fetch_add(rows.len() * columns.len(), Relaxed);
+            for i in rows {
+                for j in columns.clone() {
+                    // SAFETY: the element is in the epilogue's block.
+                    unsafe { *first.load(Relaxed).add(i * n + j) += 1.0 };
+                }
+            }
+        };
+        // SAFETY: the operands have the extents of the problem, and only the epilogue touches C besides.
+        unsafe { plan.run(&pool, operands, &mut scratch, Some(&add_one)) };
+        assert_eq!(elements.into_inner(), m * n);
+        let plain = run(&plan, &pool, &a, &b, &vec![0.0; m * n]);
+        assert_eq!(c, plain.iter().map(|x| x + 1.0).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn no_products_give_zero_and_nothing_outside_is_touched() {
+    let pool = Pool::new(1).unwrap();
+    let problem = Problem { c_row_stride: 7, ..Problem::new(DType::F32, 3, 0, 5) };
+    let c = run(&Matmul::new(problem, Isa::best()), &pool, &[0.0f32; 0], &[], &[8.0; 21]);
+    assert_eq!(c[..8], [0.0, 0.0, 0.0, 0.0, 0.0, 8.0, 8.0, 0.0]);
+    let c = run(&Matmul::new(problem.accumulate(), Isa::best()), &pool, &[0.0f32; 0], &[], &[8.0; 21]);
+    assert_eq!(c, [8.0; 21]);
+}
+
+#[test]
+fn slices_that_are_too_short_are_refused() {
+    let short = |a: usize, b: usize, c: usize| {
+        std::panic::catch_unwind(|| {
+            let plan = Matmul::new(Problem::new(DType::F32, 2, 3, 4), Isa::Portable);
+            plan.multiply(
+                &Pool::new(1).unwrap(),
+                &vec![0f32; a],
+                &vec![0f32; b],
+                &mut vec![0f32; c],
+                &mut [0; 1 << 12],
+            );
+        })
+        .map_err(|payload| payload.downcast_ref::<String>().cloned().unwrap_or_default())
+    };
+    assert_eq!(short(6, 12, 8), Ok(()));
+    assert!(short(5, 12, 8).unwrap_err().starts_with("A has 5 elements"));
+    assert!(short(6, 11, 8).unwrap_err().starts_with("B has 11 elements"));
+    assert!(short(6, 12, 7).unwrap_err().starts_with("C has 7 elements"));
+}

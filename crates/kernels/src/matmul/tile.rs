@@ -1,0 +1,221 @@
+//! The micro-kernel and the packing, written over any vector type, and the table of their instances.
+
+use super::simd::{Plain, Vector};
+use crate::cpu::Isa;
+
+/// A tile of C and what is added up in it: C[i, j] (+)= Σ A[i, p]·B[p, j] for p below `k`, in that order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tile<T> {
+    pub(super) k: usize,
+    /// A[i, p] is at `a + i * a_row + p * a_step`.
+    pub(super) a: *const T,
+    pub(super) a_row: usize,
+    pub(super) a_step: usize,
+    /// B[p, j] is at `b + p * b_step + j`.
+    pub(super) b: *const T,
+    pub(super) b_step: usize,
+    /// C[i, j] is at `c + i * c_row + j`.
+    pub(super) c: *mut T,
+    pub(super) c_row: usize,
+    /// Columns: more than all vectors but the last hold, at most what all hold.
+    pub(super) columns: usize,
+    /// Add to C instead of overwriting it.
+    pub(super) add: bool,
+}
+
+/// A strip to be copied: `to[p * to_step + i] = from[i * from_row + p * from_step]`, i below `rows`, p below `k`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Strip<S, T> {
+    pub(super) k: usize,
+    pub(super) rows: usize,
+    pub(super) from: *const S,
+    pub(super) from_row: usize,
+    pub(super) from_step: usize,
+    pub(super) to: *mut T,
+    pub(super) to_step: usize,
+}
+
+/// A function on a tile. The processor must have its instruction set, and the elements that the tile names must be there.
+pub(super) type TileKernel<T> = unsafe fn(&Tile<T>);
+
+/// A function on a strip, with the same conditions.
+pub(super) type StripKernel<T> = unsafe fn(&Strip<T, T>);
+
+/// The instances for one instruction set and element type.
+#[derive(Debug)]
+pub(super) struct Kernels<T: 'static> {
+    /// Elements per vector.
+    pub(super) lanes: usize,
+    /// Micro-kernels of 1, 2, 3 and 4 vectors of columns; each list is for 1 row, 2 rows, ….
+    pub(super) tiles: [&'static [TileKernel<T>]; 4],
+    /// Copies a strip.
+    pub(super) pack: StripKernel<T>,
+}
+
+impl<T> Kernels<T> {
+    /// The sizes of the tiles.
+    pub(super) fn sizes(&self) -> TileSizes {
+        TileSizes { lanes: self.lanes, rows: self.tiles[1].len(), flat_rows: self.tiles[3].len() }
+    }
+
+    /// The micro-kernel for `rows` and the least vectors that hold `columns`.
+    pub(super) fn tile(&self, rows: usize, columns: usize) -> TileKernel<T> {
+        self.tiles[columns.div_ceil(self.lanes) - 1][rows - 1]
+    }
+}
+
+/// The sizes of the tiles of an instruction set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct TileSizes {
+    /// Elements per vector.
+    pub(super) lanes: usize,
+    /// Most rows of a tile of one or two vectors.
+    pub(super) rows: usize,
+    /// Most rows of a tile of three or four vectors.
+    pub(super) flat_rows: usize,
+}
+
+/// The micro-kernel. The accumulators stay in registers: all loops over rows and vectors are unrolled.
+#[allow(clippy::needless_range_loop)] // indices, as in the formula
+#[inline(always)]
+unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(t: &Tile<V::Scalar>) {
+    // SAFETY: the caller's promise on the tile.
+    unsafe {
+        let last = V::first(t.columns - (VECTORS - 1) * V::LANES);
+        let mut sums = [[V::zero(); VECTORS]; ROWS];
+        for i in 0..ROWS {
+            V::prefetch(t.c.wrapping_add(i * t.c_row));
+            V::prefetch(t.c.wrapping_add(i * t.c_row + (VECTORS - 1) * V::LANES));
+        }
+        let (mut a, mut b) = (t.a, t.b);
+        for _ in 0..t.k {
+            let mut row_of_b = [V::zero(); VECTORS];
+            for v in 0..VECTORS - 1 {
+                row_of_b[v] = V::load(b.add(v * V::LANES));
+            }
+            row_of_b[VECTORS - 1] = V::load_masked(b.add((VECTORS - 1) * V::LANES), last);
+            for i in 0..ROWS {
+                let x = V::splat(*a.add(i * t.a_row));
+                for v in 0..VECTORS {
+                    sums[i][v] = x.mul_add(row_of_b[v], sums[i][v]);
+                }
+            }
+            a = a.wrapping_add(t.a_step);
+            b = b.wrapping_add(t.b_step);
+        }
+        for i in 0..ROWS {
+            let c = t.c.add(i * t.c_row);
+            for v in 0..VECTORS - 1 {
+                let c = c.add(v * V::LANES);
+                let sum = if t.add { V::load(c).add(sums[i][v]) } else { sums[i][v] };
+                sum.store(c);
+            }
+            let c = c.add((VECTORS - 1) * V::LANES);
+            let sum = sums[i][VECTORS - 1];
+            let sum = if t.add { V::load_masked(c, last).add(sum) } else { sum };
+            sum.store_masked(c, last);
+        }
+    }
+}
+
+/// Copies a strip: by rows where they are contiguous, by transposition where the steps are, one by one elsewhere.
+#[inline(always)]
+unsafe fn pack<V: Vector>(s: &Strip<V::Scalar, V::Scalar>) {
+    // SAFETY: the caller's promise on the strip.
+    unsafe {
+        for first in (0..s.rows).step_by(V::LANES) {
+            let rows = V::LANES.min(s.rows - first);
+            let (from, to) = (s.from.add(first * s.from_row), s.to.add(first));
+            let mut done = 0;
+            if s.from_row == 1 {
+                let mask = V::first(rows);
+                for p in 0..s.k {
+                    V::load_masked(from.add(p * s.from_step), mask).store_masked(to.add(p * s.to_step), mask);
+                }
+                done = s.k;
+            } else if s.from_step == 1 {
+                while done + V::TRANSPOSED <= s.k {
+                    V::transpose(from.add(done), s.from_row, rows, to.add(done * s.to_step), s.to_step);
+                    done += V::TRANSPOSED;
+                }
+            }
+            for p in done..s.k {
+                for i in 0..rows {
+                    *to.add(p * s.to_step + i) = *from.add(i * s.from_row + p * s.from_step);
+                }
+            }
+        }
+    }
+}
+
+/// A [`Kernels`] of a vector type: `rows` lists 1, 2, … up to the most rows of a tile, `flat` those of three and four vectors.
+macro_rules! kernels {
+    ($scalar:ty, $vector:ty, $(#[$feature:meta])? rows $($rows:literal)*, flat $($flat:literal)*) => {{
+        $(#[$feature])?
+        unsafe fn tile_kernel<const ROWS: usize, const VECTORS: usize>(t: &Tile<$scalar>) {
+            // SAFETY: the caller's promise.
+            unsafe { tile::<$vector, ROWS, VECTORS>(t) }
+        }
+        $(#[$feature])?
+        unsafe fn pack_kernel(s: &Strip<$scalar, $scalar>) {
+            // SAFETY: the caller's promise.
+            unsafe { pack::<$vector>(s) }
+        }
+        Kernels {
+            lanes: <$vector as Vector>::LANES,
+            tiles: [
+                &[$(tile_kernel::<$rows, 1>),*],
+                &[$(tile_kernel::<$rows, 2>),*],
+                &[$(tile_kernel::<$flat, 3>),*],
+                &[$(tile_kernel::<$flat, 4>),*],
+            ],
+            pack: pack_kernel,
+        }
+    }};
+}
+
+/// A float that products are added up in.
+pub(super) trait Accumulator: Copy + Default + 'static {
+    /// The instances for `isa`.
+    fn kernels(isa: Isa) -> &'static Kernels<Self>;
+}
+
+macro_rules! accumulator {
+    ($scalar:ty, $plain:ty, $neon:ident, $avx2:ident, $avx512:ident) => {
+        impl Accumulator for $scalar {
+            fn kernels(isa: Isa) -> &'static Kernels<$scalar> {
+                static PORTABLE: Kernels<$scalar> = kernels!($scalar, $plain, rows 1 2 3 4, flat 1 2);
+                #[cfg(target_arch = "aarch64")]
+                static NEON: Kernels<$scalar> = kernels!(
+                    $scalar, std::arch::aarch64::$neon, #[target_feature(enable = "neon")]
+                    rows 1 2 3 4 5 6 7 8 9 10 11 12, flat 1 2 3 4 5 6
+                );
+                #[cfg(target_arch = "x86_64")]
+                static AVX2: Kernels<$scalar> = kernels!(
+                    $scalar, std::arch::x86_64::$avx2, #[target_feature(enable = "avx2,fma")]
+                    rows 1 2 3 4 5 6, flat 1 2
+                );
+                #[cfg(target_arch = "x86_64")]
+                static AVX512: Kernels<$scalar> = kernels!(
+                    $scalar, std::arch::x86_64::$avx512, #[target_feature(enable = "avx512f,avx512dq")]
+                    rows 1 2 3 4 5 6 7 8 9 10 11 12 13 14, flat 1 2 3 4 5 6
+                );
+                match isa {
+                    #[cfg(target_arch = "aarch64")]
+                    Isa::Neon => &NEON,
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2 => &AVX2,
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 => &AVX512,
+                    #[cfg(not(target_arch = "aarch64"))]
+                    Isa::Neon => &PORTABLE,
+                    #[cfg(not(target_arch = "x86_64"))]
+                    Isa::Avx2 | Isa::Avx512 => &PORTABLE,
+                    Isa::Portable => &PORTABLE,
+                }
+            }
+        }
+    };
+}
+accumulator!(f32, Plain<f32, 4>, float32x4_t, __m256, __m512);
+accumulator!(f64, Plain<f64, 2>, float64x2_t, __m256d, __m512d);
