@@ -6,6 +6,7 @@
 //! | [`size`] | [`Size`]: a number or an expression over names (`batch`, `2*time+1`) in normal form; [`Bindings`] |
 //! | [`shape`] | [`Shape`]: the sizes of a tensor |
 //! | [`array`](mod@array) | [`Array`]: numbers in memory, row-major |
+//! | [`npy`] | arrays in NumPy's `.npy` files |
 //! | [`random`] | [`random::Philox`]: random bits as a function of key and counter |
 //! | [`scalar`] | the elementwise functions (`exp`, `gelu`, `add`, …) and what they mean on numbers |
 //! | [`program`] | [`program::Program`]: a short register program of scalar functions over tiles |
@@ -15,6 +16,7 @@
 
 pub mod array;
 pub mod dtype;
+pub mod npy;
 pub mod program;
 pub mod random;
 pub mod scalar;
