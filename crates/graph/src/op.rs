@@ -143,6 +143,7 @@ ops! {
     /// Many numbers put together along axes.
     Reduce(Reduce),
     /// Matrix products.
+    #[serde(rename = "matmul")]
     MatMul(MatMul),
     /// Another shape of the same elements in the same order.
     Reshape(Reshape),
