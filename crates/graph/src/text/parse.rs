@@ -296,8 +296,9 @@ impl Reader {
 
     /// `%x`
     fn reference<'a>(&self, cursor: &mut Cursor<'a>) -> Result<NodeId, Fault<'a>> {
-        cursor.expect("%")?;
+        cursor.skip_space();
         let start = cursor.rest;
+        cursor.expect("%")?;
         let name = cursor.take_while(is_word);
         let id = self.ids.get(name).copied();
         id.ok_or_else(|| Fault { at: start, reason: format!("no line above defines %{name}") })
@@ -432,7 +433,7 @@ mod tests {
     fn every_kind_of_line_is_read_back() {
         let text = "\
 %x: f32[batch,4] = placeholder
-%image: u8[batch,28] = placeholder name=\"the image\"
+%the_image: u8[batch,28] = placeholder name=\"the image\"
 %w: f32[4,2] = variable
 %dense1/bias: f64[] = variable
 %0: f32[] = constant 2.0
