@@ -101,7 +101,7 @@ pub enum DataError {
         reason: String,
     },
     /// A transform failed or panicked on the loader's thread.
-    #[error("sample {row} (epoch {epoch}, batch {batch}): {transform} {reason}")]
+    #[error("sample {row} (epoch {epoch}, batch {batch}): {transform}: {reason}")]
     Sample {
         /// The row of the data set; of a transform of whole batches, the first row of the batch.
         row: usize,

@@ -491,7 +491,7 @@ mod tests {
         let mut batches = loader.unwrap().epoch(5).unwrap();
         assert!(batches.next().unwrap().is_ok() && batches.next().unwrap().is_ok());
         let message = batches.next().unwrap().unwrap_err().to_string();
-        assert_eq!(message, "sample 7 (epoch 5, batch 2): transform of `x` panicked: seventy");
+        assert_eq!(message, "sample 7 (epoch 5, batch 2): transform of `x`: panicked: seventy");
         assert!(batches.next().is_none() && batches.thread.is_none());
     }
 
@@ -503,7 +503,7 @@ mod tests {
         let results: Vec<_> = loader.epoch(0).unwrap().collect();
         assert_eq!(results.len(), 2);
         let message = results[1].as_ref().unwrap_err().to_string();
-        assert_eq!(message, "sample 3 (epoch 0, batch 1): transform of batches no fours");
+        assert_eq!(message, "sample 3 (epoch 0, batch 1): transform of batches: no fours");
     }
 
     #[test]
