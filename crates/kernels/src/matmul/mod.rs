@@ -166,7 +166,8 @@ unsafe impl Sync for Operands {}
 /// let plan = Matmul::new(Problem::new(DType::F32, 2, 3, 2), Isa::best());
 /// let mut scratch = vec![0; plan.scratch_bytes(pool.threads())];
 /// let mut c = [0.0f32; 4];
-/// plan.multiply(&pool, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[1.0, 0.0, 0.0, 1.0, 1.0, 1.0], &mut c, &mut scratch);
+/// let (a, b) = ([1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0f32, 0.0, 0.0, 1.0, 1.0, 1.0]);
+/// plan.multiply(&pool, &a, &b, &mut c, &mut scratch);
 /// assert_eq!(c, [4.0, 5.0, 10.0, 11.0]);
 /// # Ok::<(), thalweg_kernels::pool::PoolError>(())
 /// ```
