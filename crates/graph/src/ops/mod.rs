@@ -16,9 +16,11 @@
 //! | [`random`] | uniform and normal numbers |
 //! | [`state`] | stop-gradient, updates |
 //! | [`composite`] | softmax and other functions of primitives that keep their name |
+//! | [`custom`] | ops of one's own |
 
 pub mod assemble;
 pub mod composite;
+pub mod custom;
 pub mod elementwise;
 pub mod index;
 pub mod matmul;
