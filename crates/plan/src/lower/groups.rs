@@ -280,7 +280,9 @@ fn register_role(group: &Group, role: Role, view: &View) -> Option<Role> {
 /// Whether `dims` are the rows of the group, with or without ones in place of the columns.
 fn is_row_shape(group: &Group, dims: &[usize]) -> bool {
     let Some(columns) = group.columns else { return false };
-    dims.len() >= columns && dims[..columns] == group.dims[..columns] && dims[columns..].iter().all(|&size| size == 1)
+    dims.len() >= columns
+        && dims[..columns] == group.dims[..columns]
+        && dims[columns..].iter().all(|&size| size == 1)
         && dims.len() <= group.dims.len()
 }
 

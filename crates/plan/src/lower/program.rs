@@ -4,15 +4,25 @@ use std::collections::HashMap;
 
 use smallvec::{SmallVec, smallvec};
 use thalweg_graph::array::program::{Extent, Input, Instruction, Output, OutputKind, Program, Register};
-use thalweg_graph::{DType, Graph, NodeId, Op, Scalar};
+use thalweg_graph::{Graph, NodeId, Op, Scalar};
 
 use super::groups::{Group, GroupId, Grouping, Home, Role};
 use super::views::{Dims, Strides, View, contiguous, splat};
+use crate::plan::BufferId;
 
-/// A strided look at a base over the axes of a space.
+/// Whose numbers an operand looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Source {
+    /// The buffer of a node.
+    Node(NodeId),
+    /// A copy made for the purpose.
+    Copy(BufferId),
+}
+
+/// A strided look at numbers over the axes of a space.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Look {
-    pub(crate) base: NodeId,
+    pub(crate) source: Source,
     pub(crate) offset: usize,
     pub(crate) strides: Strides,
 }
@@ -96,7 +106,7 @@ pub(crate) fn write(
     id: GroupId,
     stored: &[NodeId],
     segments: Segments,
-    remap: &HashMap<Look, NodeId>,
+    copies: &HashMap<Look, BufferId>,
 ) -> Result<Draft, Vec<Look>> {
     let group = &grouping.groups[id];
     let mut writer = Writer {
@@ -116,19 +126,23 @@ pub(crate) fn write(
     }
     let mut outputs = Vec::new();
     for &member in stored {
-        let Home::Group { role, .. } = grouping.homes[member.index()] else { unreachable!("stored members are members") };
+        let role = match grouping.homes[member.index()] {
+            Home::Group { role, .. } => role,
+            // A leaf that is stored is alone in its group.
+            Home::Leaf | Home::Given | Home::Kernel { .. } => Role::Full,
+        };
         let kind = match (role, &graph[member].op) {
             (Role::FoldRows, Op::Reduce(reduce)) => OutputKind::FoldRows(reduce.fold),
             (Role::FoldAll, Op::Reduce(reduce)) => OutputKind::FoldAll(reduce.fold),
             _ => OutputKind::Store,
         };
         writer.program.outputs.push(Output { register: writer.registers[&member], kind });
-        outputs.push(Look { base: member, offset: 0, strides: store_strides(group, role) });
+        outputs.push(Look { source: Source::Node(member), offset: 0, strides: store_strides(group, role) });
     }
     let (dims, program, mut loads) = (group.dims.clone(), writer.program, writer.loads);
     for look in &mut loads {
-        if let Some(&copy) = remap.get(look) {
-            *look = Look { base: copy, offset: 0, strides: contiguous(&dims) };
+        if let Some(&copy) = copies.get(look) {
+            *look = Look { source: Source::Copy(copy), offset: 0, strides: contiguous(&dims) };
         }
     }
     let columns = if writer.uses_column { Some(dims.len() - 1) } else { segments.columns };
@@ -182,9 +196,7 @@ impl Writer<'_> {
         let dtype = |number: usize| self.graph[node.inputs[number]].meta.dtype;
         let register = match &node.op {
             Op::Unary(f) => self.push(Instruction::Unary { f: f.0, dtype: dtype(0), x: operands[0] }),
-            Op::Binary(f) => {
-                self.push(Instruction::Binary { f: f.0, dtype: dtype(0), x: operands[0], y: operands[1] })
-            }
+            Op::Binary(f) => self.push(Instruction::Binary { f: f.0, dtype: dtype(0), x: operands[0], y: operands[1] }),
             Op::Select(_) => self.push(Instruction::Select {
                 dtype: dtype(1),
                 condition: operands[0],
@@ -235,7 +247,7 @@ impl Writer<'_> {
                     strides.truncate(self.grouping.groups[self.id].columns.unwrap_or(self.rank));
                     strides.resize(self.rank, 0);
                 }
-                let look = Look { base: view.base, offset: view.offset, strides };
+                let look = Look { source: Source::Node(view.base), offset: view.offset, strides };
                 let number = self.loads.iter().position(|known| *known == look).unwrap_or_else(|| {
                     self.loads.push(look);
                     // The extent is declared when the axes are known.
@@ -256,7 +268,10 @@ pub(crate) fn collapse(draft: &mut Draft, segments: Segments) -> Result<(), Vec<
     let rank = draft.dims.len();
     let starts: SmallVec<[usize; 2]> = [segments.fold_start, segments.columns].into_iter().flatten().collect();
     // Axes that carry something, cut into runs that end where a segment does.
-    let mut runs: Vec<(usize, Vec<usize>)> = vec![(0, Vec::new())];
+    let mut runs: Vec<(usize, Vec<usize>)> = Vec::new();
+    if !starts.contains(&0) {
+        runs.push((0, Vec::new()));
+    }
     for axis in 0..rank {
         if starts.contains(&axis) {
             runs.push((axis, Vec::new()));
@@ -268,15 +283,20 @@ pub(crate) fn collapse(draft: &mut Draft, segments: Segments) -> Result<(), Vec<
     if starts.contains(&rank) {
         runs.push((rank, Vec::new()));
     }
-    let must_be_one = |start: usize| starts.contains(&start);
     let looks = || draft.inputs.iter().chain(&draft.outputs);
     let joins = |look: &Look, a: usize, b: usize| look.strides[a] == look.strides[b] * draft.dims[b] as isize;
 
     let mut dims = Dims::new();
     let mut strides: Vec<Strides> = vec![Strides::new(); draft.inputs.len() + draft.outputs.len()];
     let mut stubborn: Vec<Look> = Vec::new();
-    for (position, (start, axes)) in runs.iter().enumerate() {
-        let single = must_be_one(*start) && (position > 0 || *start == 0);
+    let n_inputs = draft.inputs.len();
+    // One element along a new axis: inputs step as if dense, outputs have nowhere to go.
+    let add_axis = |dims: &mut Dims, strides: &mut Vec<Strides>| {
+        dims.push(1);
+        strides.iter_mut().enumerate().for_each(|(number, strides)| strides.push((number < n_inputs) as isize));
+    };
+    for (start, axes) in &runs {
+        let single = starts.contains(start);
         let first = dims.len();
         for (index, &axis) in axes.iter().enumerate() {
             if index > 0 {
@@ -299,8 +319,7 @@ pub(crate) fn collapse(draft: &mut Draft, segments: Segments) -> Result<(), Vec<
             }
         }
         if single && dims.len() == first {
-            dims.push(1);
-            strides.iter_mut().for_each(|strides| strides.push(1));
+            add_axis(&mut dims, &mut strides);
         }
     }
     if !stubborn.is_empty() {
@@ -308,8 +327,7 @@ pub(crate) fn collapse(draft: &mut Draft, segments: Segments) -> Result<(), Vec<
         return Err(stubborn);
     }
     if dims.is_empty() {
-        dims.push(1);
-        strides.iter_mut().for_each(|strides| strides.push(1));
+        add_axis(&mut dims, &mut strides);
     }
     draft.dims = dims;
     for (look, strides) in draft.inputs.iter_mut().chain(&mut draft.outputs).zip(strides) {
@@ -332,7 +350,7 @@ pub(crate) fn declare_extents(draft: &mut Draft) {
     let extents = draft.program.extents();
     let full_store = |output: &Output, look: &Look| {
         let columns = draft.dims.last().copied().unwrap_or(1);
-        output.kind != OutputKind::Store || columns == 1 || look.strides.last() != Some(&0)
+        output.kind != OutputKind::Store || (columns != 1 && look.strides.last() != Some(&0))
     };
     let small_store = draft
         .program
@@ -347,9 +365,4 @@ pub(crate) fn declare_extents(draft: &mut Draft) {
     if small_store || small_fold {
         draft.program.inputs.iter_mut().for_each(|input| input.extent = Extent::Full);
     }
-}
-
-/// The dtype of each input of a program, for callers that add some.
-pub(crate) fn input(dtype: DType) -> Input {
-    Input { dtype, extent: Extent::Full }
 }

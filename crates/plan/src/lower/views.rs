@@ -66,7 +66,8 @@ pub(crate) fn views(graph: &Graph) -> Vec<View> {
         let dims = dims(graph, id);
         let input = |number: usize| &views[node.inputs[number].index()];
         let view = match &node.op {
-            Op::StopGradient(_) | Op::WithUpdate(_) => Some(input(0).clone()),
+            // The check itself is a call of its own; its result is its input.
+            Op::StopGradient(_) | Op::WithUpdate(_) | Op::CheckIndices(_) => Some(input(0).clone()),
             Op::Reshape(_) => reshaped(input(0), &dims),
             Op::Permute(permute) => Some(View {
                 strides: permute.axes.iter().map(|&axis| input(0).strides[axis]).collect(),
