@@ -7,16 +7,21 @@
 //! | [`target`] | [`Target`]: what lowering asks of the machine |
 //! | `schedule` | the order of the calls |
 //! | `memory` | which buffers share memory |
+//! | [`cost`] | operations and bytes of each call |
+//! | `text` | the text form |
 
+pub mod cost;
 pub mod lower;
 mod memory;
 pub mod plan;
 mod schedule;
 pub mod target;
+mod text;
 
+pub use cost::Cost;
 pub use lower::{LowerError, lower};
 pub use plan::{
-    ALIGNMENT, AroundAxis, Buffer, BufferId, Call, Epilogue, Feed, Kernel, Map, MatMul, Operand, Place, Plan,
+    ALIGNMENT, AroundAxis, Buffer, BufferId, Call, Epilogue, Feed, Kernel, Map, MatMul, Operand, Part, Place, Plan,
 };
 pub use target::{Cpu, Target};
 pub use thalweg_graph as graph;

@@ -131,6 +131,17 @@ pub struct Epilogue {
     pub outputs: Vec<Operand>,
 }
 
+/// A box of elements on its way into a larger buffer.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The sizes of the box.
+    pub dims: SmallVec<[usize; 4]>,
+    /// Where the elements are, one stride per axis.
+    pub from: Operand,
+    /// Where they go, one stride per axis.
+    pub to: Operand,
+}
+
 /// Three sizes into which an axis splits a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AroundAxis {
@@ -152,6 +163,8 @@ pub enum Kernel {
     MatMul(MatMul),
     /// A box of elements from one place to another.
     Copy { dims: SmallVec<[usize; 4]>, from: Operand, to: Operand },
+    /// Boxes of elements put into one buffer: parts one after the other, or one part with a margin of `fill`.
+    Assemble { fill: Option<Scalar>, parts: Vec<Part>, to: BufferId },
     /// One number everywhere.
     Fill { value: Scalar, to: BufferId },
     /// y[o, j, i] = x[o, indices[j], i]. Refuses an index outside the axis.
@@ -240,6 +253,7 @@ impl Kernel {
             Kernel::Map(_)
             | Kernel::MatMul(_)
             | Kernel::Copy { .. }
+            | Kernel::Assemble { .. }
             | Kernel::Fill { .. }
             | Kernel::ArgReduce { .. }
             | Kernel::CumSum { .. }
@@ -257,6 +271,7 @@ impl Kernel {
                 [&matmul.a, &matmul.b].into_iter().chain(epilogue).map(|operand| operand.buffer).collect()
             }
             Kernel::Copy { from, .. } => smallvec::smallvec![from.buffer],
+            Kernel::Assemble { parts, .. } => parts.iter().map(|part| part.from.buffer).collect(),
             Kernel::Fill { .. } => smallvec::smallvec![],
             Kernel::Gather { x, indices, .. } | Kernel::TakeAlong { x, indices, .. } => {
                 smallvec::smallvec![*x, *indices]
@@ -284,7 +299,7 @@ impl Kernel {
                 writes
             }
             Kernel::Copy { to, .. } => smallvec::smallvec![to.buffer],
-            Kernel::Fill { to, .. } => smallvec::smallvec![*to],
+            Kernel::Assemble { to, .. } | Kernel::Fill { to, .. } => smallvec::smallvec![*to],
             Kernel::Gather { y, .. }
             | Kernel::ScatterAdd { y, .. }
             | Kernel::TakeAlong { y, .. }

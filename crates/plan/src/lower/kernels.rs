@@ -6,7 +6,7 @@ use thalweg_graph::{DType, Graph, NodeId, Op, Shape, Size};
 use super::Lowering;
 use super::program::{Look, Source};
 use super::views::{Strides, View, contiguous, dims};
-use crate::plan::{AroundAxis, BufferId, Epilogue, Kernel, MatMul, Operand};
+use crate::plan::{AroundAxis, BufferId, Epilogue, Kernel, MatMul, Operand, Part};
 
 /// The dtype in which a matrix product of `dtype` is computed and written: 16-bit floats in f32.
 pub(super) fn product_dtype(dtype: DType) -> DType {
@@ -20,7 +20,7 @@ pub(super) fn product_dtype(dtype: DType) -> DType {
 /// is a row of them, repeated; a fold over axes that are not neighbours is one over the last axes of a permutation.
 pub(super) fn canonical(graph: Graph) -> Graph {
     let graph = if graph.nodes().any(|node| thalweg_graph::OpRules::is_composite(&node.op)) {
-        thalweg_graph::passes::expand_composites(graph)
+        thalweg_graph::passes::expand_composites(&graph)
     } else {
         graph
     };
@@ -105,6 +105,62 @@ impl Lowering<'_> {
                 bound: check.bound.number().expect("lowering works on bound graphs: a bug in Thalweg"),
                 indices: self.whole(id),
             },
+            Op::Concat(concat) => {
+                let to = self.buffer(id);
+                let strides = contiguous(&dims(self.graph, id));
+                let mut start = 0;
+                let mut parts = Vec::new();
+                for &input in &self.graph[id].inputs {
+                    let view = self.views[input.index()].clone();
+                    let offset = start * strides[concat.axis] as usize;
+                    start += view.dims[concat.axis];
+                    if !view.dims.contains(&0) {
+                        let from = self.view_operand(&view);
+                        parts.push(Part {
+                            dims: view.dims,
+                            from,
+                            to: Operand { buffer: to, offset, strides: strides.clone() },
+                        });
+                    }
+                }
+                Kernel::Assemble { fill: None, parts, to }
+            }
+            Op::Pad(pad) => {
+                let to = self.buffer(id);
+                let view = self.views[input(0).index()].clone();
+                let mut strides = contiguous(&dims(self.graph, id));
+                let mut offset = 0;
+                for (axis, part) in pad.axes.iter().enumerate() {
+                    let start = part.start.number().expect("lowering works on bound graphs: a bug in Thalweg");
+                    offset += start * strides[axis] as usize;
+                    strides[axis] *= part.step as isize;
+                }
+                let mut parts = Vec::new();
+                if !view.dims.contains(&0) {
+                    let from = self.view_operand(&view);
+                    parts.push(Part { dims: view.dims, from, to: Operand { buffer: to, offset, strides } });
+                }
+                Kernel::Assemble { fill: Some(pad.value), parts, to }
+            }
+            Op::ArgSort(sort) => Kernel::ArgSort {
+                around: around(input(0), sort.axis),
+                x: self.whole(input(0)),
+                y: self.buffer(id),
+                descending: sort.descending,
+            },
+            Op::ArgReduce(reduce) => Kernel::ArgReduce {
+                around: around(input(0), reduce.axis),
+                x: self.whole(input(0)),
+                y: self.buffer(id),
+                max: reduce.max,
+            },
+            Op::CumSum(sum) => Kernel::CumSum {
+                around: around(input(0), sum.axis),
+                x: self.whole(input(0)),
+                y: self.buffer(id),
+                exclusive: sum.exclusive,
+                reverse: sum.reverse,
+            },
             Op::Reduce(reduce) => return self.fold(id, reduce.fold, &reduce.axes),
             Op::Placeholder(_)
             | Op::Constant(_)
@@ -116,6 +172,8 @@ impl Lowering<'_> {
             | Op::Cast(_)
             | Op::Permute(_)
             | Op::Expand(_)
+            | Op::Slice(_)
+            | Op::Flip(_)
             | Op::Iota(_)
             | Op::Random(_)
             | Op::StopGradient(_)

@@ -25,7 +25,7 @@ use self::groups::{Group, GroupId, Grouping, Home, Role};
 use self::program::{Access, Draft, Look, Segments, Source};
 use self::views::View;
 pub(crate) use self::views::contiguous;
-use crate::plan::{Buffer, BufferId, Call, Epilogue, Feed, Kernel, Map, MatMul, Operand, Place, Plan};
+use crate::plan::{Buffer, BufferId, Call, Epilogue, Feed, Kernel, Map, Operand, Place, Plan};
 use crate::target::Target;
 
 /// Why a graph cannot be lowered.

@@ -75,6 +75,24 @@ pub(crate) fn views(graph: &Graph) -> Vec<View> {
                 ..input(0).clone()
             }),
             Op::Expand(_) => Some(expanded(input(0), &dims)),
+            Op::Slice(slice) => {
+                let mut view = input(0).clone();
+                for (axis, part) in slice.axes.iter().enumerate() {
+                    let start = part.start.number().expect("lowering works on bound graphs: a bug in Thalweg");
+                    view.offset = view.offset.wrapping_add_signed(start as isize * view.strides[axis]);
+                    view.strides[axis] *= part.step as isize;
+                }
+                Some(View { dims: dims.clone(), ..view })
+            }
+            Op::Flip(flip) => {
+                let mut view = input(0).clone();
+                for &axis in &flip.axes {
+                    let last = view.dims[axis].saturating_sub(1) as isize;
+                    view.offset = view.offset.wrapping_add_signed(last * view.strides[axis]);
+                    view.strides[axis] = -view.strides[axis];
+                }
+                Some(view)
+            }
             _ => None,
         };
         views.push(view.unwrap_or_else(|| View::identity(id, dims)));
