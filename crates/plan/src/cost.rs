@@ -44,7 +44,8 @@ impl Plan {
             | Kernel::Fill { .. }
             | Kernel::Gather { .. }
             | Kernel::TakeAlong { .. }
-            | Kernel::CheckIndices { .. } => 0,
+            | Kernel::CheckIndices { .. }
+            | Kernel::Custom { .. } => 0,
         };
         Cost { flops, bytes: moved }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use thalweg_graph::array::program::Program;
 use thalweg_graph::array::scalar::Fold;
+use thalweg_graph::ops::custom::Custom;
 use thalweg_graph::{Array, Bindings, DType, Scalar, Variable};
 
 /// The position of a buffer in its plan.
@@ -192,6 +193,8 @@ pub enum Kernel {
     ArgSort { x: BufferId, y: BufferId, around: AroundAxis, descending: bool },
     /// y[o, i] = fold of x[o, ·, i].
     Fold { x: BufferId, y: BufferId, around: AroundAxis, fold: Fold },
+    /// A user's op, on arrays.
+    Custom { op: Custom, inputs: Vec<BufferId>, y: BufferId },
 }
 
 /// One step of a plan.
@@ -249,7 +252,8 @@ impl Kernel {
             | Kernel::ScatterAdd { .. }
             | Kernel::TakeAlong { .. }
             | Kernel::ScatterAddAlong { .. }
-            | Kernel::CheckIndices { .. } => true,
+            | Kernel::CheckIndices { .. }
+            | Kernel::Custom { .. } => true,
             Kernel::Map(_)
             | Kernel::MatMul(_)
             | Kernel::Copy { .. }
@@ -285,6 +289,7 @@ impl Kernel {
             | Kernel::CumSum { x, .. }
             | Kernel::ArgSort { x, .. }
             | Kernel::Fold { x, .. } => smallvec::smallvec![*x],
+            Kernel::Custom { inputs, .. } => inputs.iter().copied().collect(),
         }
     }
 
@@ -307,7 +312,8 @@ impl Kernel {
             | Kernel::ArgReduce { y, .. }
             | Kernel::CumSum { y, .. }
             | Kernel::ArgSort { y, .. }
-            | Kernel::Fold { y, .. } => smallvec::smallvec![*y],
+            | Kernel::Fold { y, .. }
+            | Kernel::Custom { y, .. } => smallvec::smallvec![*y],
             Kernel::CheckIndices { .. } => smallvec::smallvec![],
         }
     }

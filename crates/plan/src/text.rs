@@ -84,6 +84,7 @@ impl Plan {
             Kernel::ArgReduce { max, .. } => if *max { "argmax" } else { "argmin" }.into(),
             Kernel::CumSum { .. } => "cum_sum".into(),
             Kernel::ArgSort { .. } => "arg_sort".into(),
+            Kernel::Custom { op, .. } => format!("custom {op:?}").chars().take(40).collect(),
             Kernel::Fold { fold, .. } => format!("fold {fold:?}").to_lowercase(),
         };
         let arrow = if to.is_empty() { String::new() } else { format!("{to} = ") };

@@ -161,6 +161,10 @@ impl Lowering<'_> {
                 exclusive: sum.exclusive,
                 reverse: sum.reverse,
             },
+            Op::Custom(op) => {
+                let inputs = node.inputs.iter().map(|&input| self.whole(input)).collect();
+                Kernel::Custom { op: op.clone(), inputs, y: self.buffer(id) }
+            }
             Op::Reduce(reduce) => return self.fold(id, reduce.fold, &reduce.axes),
             Op::Placeholder(_)
             | Op::Constant(_)
@@ -181,6 +185,7 @@ impl Lowering<'_> {
             | Op::Softmax(_)
             | Op::LogSoftmax(_)
             | Op::LogSumExp(_)
+            | Op::LayerNorm(_)
             | Op::Dropout(_) => unreachable!("{} has no kernel of its own: a bug in Thalweg", node.describe()),
         };
         self.push(id, &[id], kernel);
