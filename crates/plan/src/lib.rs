@@ -9,6 +9,7 @@
 //! | `memory` | which buffers share memory |
 //! | [`cost`] | operations and bytes of each call |
 //! | `text` | the text form |
+//! | [`mod@verify`] | the invariants |
 
 pub mod cost;
 pub mod lower;
@@ -17,6 +18,7 @@ pub mod plan;
 mod schedule;
 pub mod target;
 mod text;
+pub mod verify;
 
 pub use cost::Cost;
 pub use lower::{LowerError, lower};
@@ -25,3 +27,4 @@ pub use plan::{
 };
 pub use target::{Cpu, Target};
 pub use thalweg_graph as graph;
+pub use verify::{VerifyError, verify};

@@ -85,6 +85,7 @@ pub fn lower(graph: &Graph, bindings: &Bindings, target: &dyn Target) -> Result<
     let (mut plan, drafts) = lowering.finish();
     crate::schedule::order(&mut plan, drafts);
     crate::memory::assign(&mut plan);
+    debug_assert_eq!(crate::verify(&plan), Ok(()), "{plan}");
     Ok(plan)
 }
 

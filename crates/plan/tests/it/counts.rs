@@ -2,11 +2,13 @@
 
 use thalweg_graph::{Array, Tensor, zeros};
 use thalweg_graph::{Bindings, DType, Graph, Update, Variable, autodiff::grad, placeholder};
-use thalweg_plan::{Cpu, Kernel, Plan, lower};
+use thalweg_plan::{Cpu, Kernel, Plan, lower, verify};
 
 fn plan(fetches: &[&Tensor], updates: &[Update]) -> Plan {
     let graph = Graph::capture(fetches.iter().copied(), updates);
-    lower(&graph, &Bindings::new(), &Cpu { memory_limit: 1 << 40 }).unwrap()
+    let plan = lower(&graph, &Bindings::new(), &Cpu { memory_limit: 1 << 40 }).unwrap();
+    verify(&plan).unwrap();
+    plan
 }
 
 fn variable(name: &str, shape: &[usize]) -> Variable {
