@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -32,6 +33,7 @@ pub struct VariableCore {
     dtype: DType,
     shape: Vec<usize>,
     initial: Tensor,
+    location: &'static Location<'static>,
     trainable: AtomicBool,
 }
 
@@ -60,13 +62,9 @@ impl Variable {
             dtype: initial.dtype(),
             shape,
             initial,
+            location: Location::caller(),
             trainable: AtomicBool::new(true),
         });
-        Variable::from_core(core)
-    }
-
-    #[track_caller]
-    pub(crate) fn from_core(core: Arc<VariableCore>) -> Variable {
         let read = Tensor::apply(VariableRead(core.clone()), []);
         Variable { core, read }
     }
@@ -189,6 +187,11 @@ impl VariableCore {
         &self.initial
     }
 
+    /// The line of the user's program that made the variable.
+    pub fn location(&self) -> &'static Location<'static> {
+        self.location
+    }
+
     /// Whether optimizers change it.
     pub fn is_trainable(&self) -> bool {
         self.trainable.load(Ordering::Relaxed)
@@ -219,6 +222,13 @@ impl PartialEq for Variable {
 }
 
 impl Eq for Variable {}
+
+/// The variable that an op reads.
+impl From<&VariableRead> for Variable {
+    fn from(read: &VariableRead) -> Variable {
+        Variable { core: read.0.clone(), read: Tensor::apply(read.clone(), []) }
+    }
+}
 
 /// The read node of a variable gives the variable back.
 impl TryFrom<&Tensor> for Variable {

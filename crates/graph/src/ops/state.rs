@@ -33,8 +33,7 @@ impl Tensor {
 pub fn updates_of<'a>(roots: impl IntoIterator<Item = &'a Tensor>) -> Vec<Update> {
     let carried = |tensor: &Tensor| match tensor.op() {
         Op::WithUpdate(with) => {
-            let read = Tensor::apply(with.variable.clone(), []);
-            let variable = Variable::try_from(&read).ok()?;
+            let variable = Variable::from(&with.variable);
             Some(variable.assign(&tensor.inputs()[1].stop_gradient()))
         }
         _ => None,

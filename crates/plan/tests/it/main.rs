@@ -1,3 +1,0 @@
-//! Plans of whole programs.
-
-mod counts;

@@ -1,0 +1,315 @@
+//! [`Session`]: holds the variables and runs what is fetched from graphs.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use thalweg_kernels::pool::{Pool, PoolError};
+use thalweg_plan::graph::op::Op;
+use thalweg_plan::graph::{Array, Fetch, Graph, Root, Tensor, Update, Variable};
+
+use crate::bind::bind;
+use crate::cache::{Cache, Mode, Question};
+use crate::error::RunError;
+use crate::executable::Executable;
+use crate::feed::Feeds;
+use crate::state::State;
+use crate::variables::{Variables, read_variables};
+
+/// How many plans a session keeps where nothing else is said.
+const PLANS: usize = 64;
+
+/// Holds the variables and runs what is fetched from graphs.
+///
+/// All methods take `&self`: a session can be shared between threads. Runs without updates go side by side; a run with
+/// updates goes alone. What a run computes is compiled once for each combination of sizes and remembered.
+///
+/// **State changes once, at the end.** A run that fails changes no variable and does not count as a step.
+///
+/// **Same seed, same bits**, whatever the number of threads.
+#[derive(Debug)]
+pub struct Session {
+    pool: Pool,
+    cache: Mutex<Cache<Executable>>,
+    variables: RwLock<Variables>,
+}
+
+/// A [`Session`] in the making.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionBuilder {
+    threads: Option<usize>,
+    seed: u64,
+    plans: usize,
+}
+
+impl SessionBuilder {
+    /// So many threads, the calling one included; as many as there are processors where nothing is said.
+    pub fn threads(self, threads: usize) -> Self {
+        SessionBuilder { threads: Some(threads), ..self }
+    }
+
+    /// What random numbers are drawn from, initial values included; 0 where nothing is said.
+    pub fn seed(self, seed: u64) -> Self {
+        SessionBuilder { seed, ..self }
+    }
+
+    /// How many plans are kept, at least 1; the least recently used go. 64 where nothing is said.
+    pub fn plan_cache(self, plans: usize) -> Self {
+        SessionBuilder { plans: plans.max(1), ..self }
+    }
+
+    /// The session.
+    ///
+    /// # Errors
+    /// For 0 threads, or more than the system grants.
+    pub fn build(self) -> Result<Session, RunError> {
+        let pool = match self.threads {
+            Some(threads) => Pool::new(threads)?,
+            None => default_pool()?,
+        };
+        Ok(Session {
+            pool,
+            cache: Mutex::new(Cache::new(self.plans)),
+            variables: RwLock::new(Variables::new(self.seed)),
+        })
+    }
+}
+
+/// A thread for each processor; where the system refuses that many, the calling one alone.
+fn default_pool() -> Result<Pool, PoolError> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    Pool::new(processors).or_else(|_| Pool::new(1))
+}
+
+impl Session {
+    /// A session on all processors of this machine, with seed 0.
+    pub fn cpu() -> Session {
+        Session::builder().build().expect("a pool of the calling thread alone needs nothing of the system")
+    }
+
+    /// A session with settings.
+    ///
+    /// ```
+    /// use thalweg_run::Session;
+    /// let session = Session::builder().threads(1).seed(42).build()?;
+    /// assert_eq!((session.threads(), session.seed()), (1, 42));
+    /// # Ok::<(), thalweg_run::RunError>(())
+    /// ```
+    pub fn builder() -> SessionBuilder {
+        SessionBuilder { threads: None, seed: 0, plans: PLANS }
+    }
+
+    /// Computes what is fetched from what is fed, and makes the fetched updates happen, all together at the end.
+    ///
+    /// ```
+    /// use thalweg_run::graph::{DType, placeholder};
+    /// use thalweg_run::{Session, feeds};
+    /// let x = placeholder("x", DType::F32, ["n"]);
+    /// let (sum, doubled) = (x.sum(), &x * 2.0);
+    /// let (sum, doubled) = Session::cpu().run((&sum, &doubled), feeds! { x => [1.0f32, 2.0] })?;
+    /// assert_eq!(sum.item()?, 3.0);
+    /// assert_eq!(doubled.as_slice::<f32>()?, [2.0, 4.0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the feeds are not those that the fetches need, if an index is out of bounds, if the memory does not suffice.
+    pub fn run<F: Fetch>(&self, fetches: F, feeds: Feeds<'_>) -> Result<F::Output, RunError> {
+        self.answer(&Question { mode: Mode::Run, fetches: &fetches, feeds: &feeds })
+    }
+
+    /// As [`run`](Session::run), with the numbers written into arrays of the caller: `outputs` in the order of the
+    /// tensors. An array of another dtype or shape is replaced. From the second equal run on nothing is allocated.
+    ///
+    /// # Errors
+    /// As [`run`](Session::run); and if there are not as many arrays as tensors.
+    pub fn run_into<F: Fetch>(&self, fetches: F, feeds: Feeds<'_>, outputs: &mut [Array]) -> Result<(), RunError> {
+        self.answer_into(&Question { mode: Mode::Run, fetches: &fetches, feeds: &feeds }, outputs)
+    }
+
+    /// As [`run`](Session::run) on the graph as it is used after training: dropout lets everything pass.
+    ///
+    /// # Errors
+    /// As [`run`](Session::run); and if updates are fetched.
+    pub fn evaluate<F: Fetch>(&self, fetches: F, feeds: Feeds<'_>) -> Result<F::Output, RunError> {
+        self.answer(&Question { mode: Mode::Evaluate, fetches: &fetches, feeds: &feeds })
+    }
+
+    /// The value of a variable; its initial value if nothing has changed it.
+    ///
+    /// # Errors
+    /// If another variable of this name is known, or the initial value needs feeds.
+    pub fn read(&self, variable: &Variable) -> Result<Array, RunError> {
+        {
+            let variables = self.shared();
+            if let Some(position) = variables.ready(variable) {
+                return Ok(variables.value(position).clone());
+            }
+        }
+        let mut variables = self.exclusive();
+        let position = variables.initialize(variable)?;
+        Ok(variables.value(position).clone())
+    }
+
+    /// Replaces the value of a variable.
+    ///
+    /// # Errors
+    /// If the dtype or the shape is not the variable's.
+    pub fn write(&self, variable: &Variable, value: impl Into<Array>) -> Result<(), RunError> {
+        self.exclusive().write(variable, value.into())
+    }
+
+    /// The variables that the session has met, by name.
+    pub fn variables(&self) -> BTreeMap<String, Variable> {
+        self.shared().by_name()
+    }
+
+    /// Meets every variable that `fetches` needs, before any run: so that [`load_state`](Session::load_state) knows what
+    /// to expect. Initial values are not computed yet.
+    ///
+    /// # Errors
+    /// If two variables have one name.
+    pub fn meet(&self, fetches: impl Fetch) -> Result<(), RunError> {
+        let (graph, _) = captured(&fetches);
+        let mut variables = self.exclusive();
+        for variable in used_variables(&graph) {
+            variables.meet(&variable)?;
+        }
+        Ok(())
+    }
+
+    /// Everything that a checkpoint must hold.
+    ///
+    /// # Errors
+    /// If the initial value of a variable that was met but never used cannot be computed.
+    pub fn state(&self) -> Result<State, RunError> {
+        self.exclusive().state()
+    }
+
+    /// Goes on from `state`: all of it, or nothing.
+    ///
+    /// # Errors
+    /// If the variables that the session has met ([`meet`](Session::meet)) are not those of the state: the message lists
+    /// what is missing, unexpected, or of another dtype or shape.
+    pub fn load_state(&self, state: &State) -> Result<(), RunError> {
+        self.exclusive().load(state)
+    }
+
+    /// How many runs with updates there were; random numbers depend on it.
+    pub fn step(&self) -> u64 {
+        self.shared().step
+    }
+
+    /// What random numbers are drawn from.
+    pub fn seed(&self) -> u64 {
+        self.shared().seed
+    }
+
+    /// The number of threads.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    /// How many plans are remembered.
+    pub fn cached_plans(&self) -> usize {
+        self.cache().len()
+    }
+
+    fn answer<F: Fetch>(&self, question: &Question<'_, '_, F>) -> Result<F::Output, RunError> {
+        let arrays = self.perform(question)?;
+        Ok(question.fetches.output(&mut arrays.into_iter()))
+    }
+
+    fn answer_into<F: Fetch>(&self, question: &Question<'_, '_, F>, outputs: &mut [Array]) -> Result<(), RunError> {
+        let mut tensors = 0;
+        question.fetches.roots(&mut |root| tensors += usize::from(matches!(root, Root::Tensor(_))));
+        if tensors != outputs.len() {
+            return Err(RunError::Outputs { tensors, arrays: outputs.len() });
+        }
+        for (output, array) in outputs.iter_mut().zip(self.perform(question)?) {
+            *output = array;
+        }
+        Ok(())
+    }
+
+    fn perform<F: Fetch>(&self, question: &Question<'_, '_, F>) -> Result<Vec<Array>, RunError> {
+        let executable = self.executable(question)?;
+        if !executable.has_updates() {
+            return Ok(executable.run(&self.shared(), question.feeds)?.0);
+        }
+        let mut variables = self.exclusive();
+        let (fetches, updates) = executable.run(&variables, question.feeds)?;
+        variables.commit(&executable.updates, updates);
+        Ok(fetches)
+    }
+
+    /// What runs, from the cache or compiled now.
+    fn executable<F: Fetch>(&self, question: &Question<'_, '_, F>) -> Result<Arc<Executable>, RunError> {
+        if let Some(executable) = self.cache().find(question) {
+            return Ok(executable);
+        }
+        // Compiled without the lock, so that other runs go on; two threads may do the same work once.
+        let executable = Arc::new(self.compile(question)?);
+        self.cache().insert(question, executable.clone());
+        Ok(executable)
+    }
+
+    fn compile<F: Fetch>(&self, question: &Question<'_, '_, F>) -> Result<Executable, RunError> {
+        let (graph, updates) = captured(question.fetches);
+        let graph = match question.mode {
+            Mode::Run => graph,
+            Mode::Evaluate => for_evaluation(graph, &updates)?,
+        };
+        for (position, update) in updates.iter().enumerate() {
+            if updates[..position].iter().any(|earlier| earlier.variable == update.variable) {
+                return Err(RunError::AssignedTwice { name: update.variable.name().to_string() });
+            }
+        }
+        let bound = bind(&graph, question.feeds)?;
+        let mut variables = self.exclusive();
+        for variable in used_variables(&graph) {
+            variables.initialize(&variable)?;
+        }
+        let updates = updates.iter().map(|update| variables.initialize(&update.variable)).collect::<Result<_, _>>()?;
+        Ok(Executable { graph, updates, shapes: bound.shapes })
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache<Executable>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shared(&self) -> RwLockReadGuard<'_, Variables> {
+        self.variables.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn exclusive(&self) -> RwLockWriteGuard<'_, Variables> {
+        self.variables.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The graph of what is fetched, and its updates.
+fn captured(fetches: &impl Fetch) -> (Graph, Vec<Update>) {
+    let (mut tensors, mut updates): (Vec<Tensor>, Vec<Update>) = (Vec::new(), Vec::new());
+    fetches.roots(&mut |root| match root {
+        Root::Tensor(tensor) => tensors.push(tensor.clone()),
+        Root::Update(update) => updates.push(update.clone()),
+    });
+    (Graph::capture(&tensors, &updates), updates)
+}
+
+/// The variables that a graph reads or changes.
+fn used_variables(graph: &Graph) -> Vec<Variable> {
+    let updated = graph.updates().iter().map(|(variable, _)| variable.clone());
+    read_variables(graph).into_iter().chain(updated).collect()
+}
+
+/// The graph as it is used after training.
+fn for_evaluation(graph: Graph, updates: &[Update]) -> Result<Graph, RunError> {
+    if let Some(update) = updates.first() {
+        return Err(RunError::UpdateInEvaluation { name: update.variable.name().to_string() });
+    }
+    let rebuilt = graph.rebuild(|_, node, inputs| match node.op {
+        Op::Dropout(_) => Some(inputs[0]),
+        _ => None,
+    });
+    Ok(rebuilt.value)
+}

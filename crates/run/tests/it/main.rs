@@ -1,0 +1,4 @@
+//! Sessions on whole graphs.
+
+mod session;
+mod state;

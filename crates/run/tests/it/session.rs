@@ -1,0 +1,205 @@
+//! Runs, evaluations, variables.
+
+use std::sync::Arc;
+
+use thalweg_run::graph::{Array, DType, Tensor, Variable, constant, placeholder, random_uniform, scope};
+use thalweg_run::{Session, feeds};
+
+/// w := w − 0.1 · mean(2 (w x − y) x), and the loss.
+fn line() -> (Tensor, Tensor, Variable, Tensor) {
+    let x = placeholder("x", DType::F32, ["n"]);
+    let y = placeholder("y", DType::F32, ["n"]);
+    let w = Variable::new("w", 0.0);
+    let loss = (&*w * &x - &y).square().mean();
+    (x, y, w, loss)
+}
+
+#[test]
+fn a_line_is_fitted() {
+    let (x, y, w, loss) = line();
+    let slope = thalweg_run::graph::grad(&loss, &[&w]).remove(0);
+    let step = w.assign(&(&*w - slope * 0.1));
+    let session = Session::cpu();
+    let (xs, ys) = ([0.5f32, 1.0, 1.5], vec![1.0f32, 2.0, 3.0]);
+    let mut last = f64::INFINITY;
+    for _ in 0..100 {
+        let (loss, ()) = session.run((&loss, &step), feeds! { x => &xs, y => &ys }).unwrap();
+        let loss = loss.item().unwrap();
+        assert!(loss <= last);
+        last = loss;
+    }
+    assert!((session.read(&w).unwrap().item().unwrap() - 2.0).abs() < 1e-3);
+    assert_eq!((session.step(), session.cached_plans()), (100, 1));
+}
+
+#[test]
+fn what_is_read_is_the_value_before_the_run() {
+    let w = Variable::new("w", 1.0);
+    let session = Session::cpu();
+    let doubled = &*w * 2.0;
+    let (before, seen, ()) = session.run((&w, &doubled, w.assign(&doubled)), feeds! {}).unwrap();
+    assert_eq!((before.item().unwrap(), seen.item().unwrap()), (1.0, 2.0));
+    assert_eq!(session.read(&w).unwrap().item().unwrap(), 2.0);
+}
+
+#[test]
+fn variables_are_exchanged_without_a_third() {
+    let (a, b) = (Variable::new("a", 1.0), Variable::new("b", 2.0));
+    let session = Session::cpu();
+    session.run([a.assign(&b), b.assign(&a)], feeds! {}).unwrap();
+    let value = |variable| session.read(variable).unwrap().item().unwrap();
+    assert_eq!((value(&a), value(&b)), (2.0, 1.0));
+}
+
+#[test]
+fn other_sizes_are_another_plan_and_the_cache_has_a_bound() {
+    let x = placeholder("x", DType::F32, ("n", 2));
+    let sum = x.sum();
+    let session = Session::builder().plan_cache(3).build().unwrap();
+    for n in [0, 1, 2, 37, 100, 37, 5] {
+        let fed = Array::full(&[n, 2], DType::F32, 1.0);
+        assert_eq!(session.run(&sum, feeds! { x => &fed }).unwrap().item().unwrap(), 2.0 * n as f64);
+    }
+    assert_eq!(session.cached_plans(), 3);
+}
+
+#[test]
+fn lists_come_back_as_lists() {
+    let tensors: Vec<Tensor> = [1.0f32, 2.0].into_iter().map(constant).collect();
+    let session = Session::cpu();
+    let (list, none, [a, b]) = session.run((&tensors, None::<Tensor>, [&tensors[1], &tensors[0]]), feeds! {}).unwrap();
+    let number = |array: &Array| array.item().unwrap();
+    assert_eq!(list.iter().map(number).collect::<Vec<_>>(), [1.0, 2.0]);
+    assert!(none.is_none());
+    assert_eq!((number(&a), number(&b)), (2.0, 1.0));
+}
+
+#[test]
+fn feeds_come_from_everywhere_and_need_no_alignment() {
+    let x = placeholder("x", DType::F32, (2, 2));
+    let doubled = &x * 2.0;
+    let session = Session::cpu();
+    let rows = [[1.0f32, 2.0], [3.0, 4.0]];
+    let matrix = ndarray::arr2(&[[1.0f32, 3.0], [2.0, 4.0]]);
+    let bytes: Vec<u8> = [0].into_iter().chain([1.0f32, 2.0, 3.0, 4.0].iter().flat_map(|x| x.to_ne_bytes())).collect();
+    let raw = thalweg_run::RawBytes { dtype: DType::F32, shape: &[2, 2], bytes: &bytes[1..] };
+    for feeds in [
+        feeds! { x => rows },
+        feeds! { x => &rows },
+        feeds! { x => &Array::from(rows) },
+        feeds! { x => &matrix.t() },
+        feeds! { x => vec![1.0f32, 2.0, 3.0, 4.0] },
+        feeds! { x => raw },
+    ] {
+        assert_eq!(session.run(&doubled, feeds).unwrap().as_slice::<f32>().unwrap(), [2.0, 4.0, 6.0, 8.0]);
+    }
+}
+
+#[test]
+fn results_are_written_into_arrays_of_the_caller() {
+    let x = placeholder("x", DType::F32, ["n"]);
+    let (doubled, sum) = (&x * 2.0, x.sum());
+    let session = Session::cpu();
+    let mut outputs = [Array::zeros(&[3], DType::F32), Array::from(0i64)];
+    for feed in [vec![1.0f32, 2.0, 3.0], vec![1.0, 5.0]] {
+        session.run_into((&doubled, &sum), feeds! { x => &feed }, &mut outputs).unwrap();
+        assert_eq!(outputs[0].to_vec::<f32>(), feed.iter().map(|x| x * 2.0).collect::<Vec<_>>());
+        assert_eq!(outputs[1].item().unwrap() as f32, feed.iter().sum::<f32>());
+    }
+    let message = session.run_into(&sum, feeds! { x => [1.0f32] }, &mut outputs).unwrap_err().to_string();
+    assert!(message.contains("1 tensors are fetched into 2 arrays"), "{message}");
+}
+
+#[test]
+fn evaluation_drops_nothing_and_changes_nothing() {
+    let w = Variable::new("w", Array::from([1.0f32; 64]));
+    let dropped = w.dropout(0.5);
+    let session = Session::cpu();
+    let ones = |array: Array| array.to_vec::<f32>().iter().all(|&x| x == 1.0);
+    assert!(ones(session.evaluate(&dropped, feeds! {}).unwrap()));
+    assert!(!ones(session.run(&dropped, feeds! {}).unwrap()));
+    let message = session.evaluate(w.assign(&dropped), feeds! {}).unwrap_err().to_string();
+    assert!(message.contains("`w`") && message.contains("evaluation"), "{message}");
+}
+
+#[test]
+fn random_numbers_depend_on_seed_and_step_alone() {
+    let build = || {
+        let w = Variable::new("layer/w", random_uniform([5], DType::F32));
+        let step = w.assign(&(&*w + random_uniform([5], DType::F32)));
+        (w, step)
+    };
+    let values = |seed, threads| {
+        let (w, step) = build();
+        let session = Session::builder().seed(seed).threads(threads).build().unwrap();
+        let first = session.read(&w).unwrap();
+        session.run(&step, feeds! {}).unwrap();
+        session.run(&step, feeds! {}).unwrap();
+        [first, session.read(&w).unwrap()].map(|array| array.to_vec::<f32>())
+    };
+    assert_eq!(values(7, 1), values(7, 3));
+    assert_ne!(values(7, 1)[0], values(8, 1)[0]);
+    let (a, b) = (build().0, Variable::new("layer/v", random_uniform([5], DType::F32)));
+    let session = Session::cpu();
+    assert_ne!(session.read(&a).unwrap(), session.read(&b).unwrap());
+}
+
+#[test]
+fn two_variables_of_one_name_are_refused() {
+    let (first, second) =
+        (Variable::new("same", 1.0), scope("b", || Variable::new("same", Array::from([1.0f32, 2.0]))));
+    let session = Session::cpu();
+    session.read(&first).unwrap();
+    let message = session.run(&second, feeds! {}).unwrap_err().to_string();
+    for part in ["`same`", "f32[]", "f32[2]", "session.rs"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn two_assigns_to_one_variable_are_refused() {
+    let w = Variable::new("w", 1.0);
+    let session = Session::cpu();
+    let message = session.run([w.assign(&w), w.assign(&(&*w + 1.0))], feeds! {}).unwrap_err().to_string();
+    assert!(message.contains("`w` is assigned twice"), "{message}");
+    assert_eq!(session.step(), 0);
+}
+
+#[test]
+fn a_value_of_another_shape_is_not_written() {
+    let w = Variable::new("w", Array::from([1.0f32, 2.0]));
+    let session = Session::cpu();
+    let message = session.write(&w, [1.0f32]).unwrap_err().to_string();
+    assert!(message.contains("`w` is f32[2], the value is f32[1]"), "{message}");
+    session.write(&w, [3.0f32, 4.0]).unwrap();
+    assert_eq!(session.read(&w).unwrap().as_slice::<f32>().unwrap(), [3.0, 4.0]);
+}
+
+#[test]
+fn no_threads_are_refused() {
+    let message = Session::builder().threads(0).build().unwrap_err().to_string();
+    assert!(message.contains("0 threads"), "{message}");
+}
+
+#[test]
+fn threads_share_a_session() {
+    let x = placeholder("x", DType::F32, ["n"]);
+    let w = Variable::new("w", 0.0);
+    let sum = (&x + &*w * 0.0).sum();
+    let step = w.assign(&(&*w + 1.0));
+    let session = Arc::new(Session::builder().threads(2).build().unwrap());
+    std::thread::scope(|threads| {
+        for n in 1..5usize {
+            let (session, x, sum, step) = (session.clone(), &x, &sum, &step);
+            threads.spawn(move || {
+                for _ in 0..20 {
+                    let fed = vec![1.0f32; n];
+                    assert_eq!(session.run(sum, feeds! { x => &fed }).unwrap().item().unwrap(), n as f64);
+                    session.run(step, feeds! {}).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(session.read(&w).unwrap().item().unwrap(), 80.0);
+    assert_eq!(session.step(), 80);
+}
