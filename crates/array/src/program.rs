@@ -150,4 +150,19 @@ impl Instruction {
             Instruction::Select { condition, x, y, .. } => smallvec::smallvec![condition, x, y],
         }
     }
+
+    /// The registers that the instruction reads, for renumbering.
+    pub fn operands_mut(&mut self) -> smallvec::SmallVec<[&mut Register; 3]> {
+        match self {
+            Instruction::Load { .. }
+            | Instruction::Constant { .. }
+            | Instruction::Random { .. }
+            | Instruction::Column { .. } => smallvec::smallvec![],
+            Instruction::Unary { x, .. } | Instruction::Cast { x, .. } | Instruction::FoldRow { x, .. } => {
+                smallvec::smallvec![x]
+            }
+            Instruction::Binary { x, y, .. } => smallvec::smallvec![x, y],
+            Instruction::Select { condition, x, y, .. } => smallvec::smallvec![condition, x, y],
+        }
+    }
 }

@@ -37,6 +37,8 @@ pub use error::{BuildError, EvalError, ShapeError};
 pub use fetch::{Fetch, Root};
 pub use graph::{Graph, Node, NodeId};
 pub use op::{Op, OpRules};
+pub use ops::custom::{Custom, CustomOp};
+pub use ops::einsum::{einsum, try_einsum};
 pub use ops::elementwise::Operand;
 pub use ops::index::iota;
 pub use ops::random::{random_normal, random_uniform};

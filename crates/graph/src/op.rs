@@ -7,7 +7,8 @@ use thalweg_array::{Array, Bindings, DType};
 
 use crate::error::{EvalError, ShapeError};
 use crate::ops::assemble::{Concat, Flip, Pad, Slice};
-use crate::ops::composite::{Dropout, LogSoftmax, LogSumExp, Softmax};
+use crate::ops::composite::{Dropout, LayerNorm, LogSoftmax, LogSumExp, Softmax};
+use crate::ops::custom::Custom;
 use crate::ops::elementwise::{Cast, ElementwiseBinary, ElementwiseUnary, Select};
 use crate::ops::index::{CheckIndices, Gather, Iota, ScatterAdd, ScatterAddAlong, TakeAlong};
 use crate::ops::matmul::MatMul;
@@ -60,7 +61,7 @@ pub trait OpRules: fmt::Debug {
 ///
 /// # Errors
 /// If there are more or fewer.
-pub(crate) fn exactly<'a, const N: usize>(inputs: &[&'a Meta]) -> Result<[&'a Meta; N], ShapeError> {
+pub fn exactly<'a, const N: usize>(inputs: &[&'a Meta]) -> Result<[&'a Meta; N], ShapeError> {
     inputs.try_into().map_err(|_| {
         let plural = if N == 1 { "" } else { "s" };
         ShapeError::new(format!("takes {N} input{plural}, got {}", inputs.len()))
@@ -191,12 +192,19 @@ ops! {
     LogSumExp(LogSumExp),
     /// Random zeros.
     Dropout(Dropout),
+    /// Lines of mean 0 and variance 1, scaled and shifted.
+    LayerNorm(LayerNorm),
+    /// An op of the user's own.
+    Custom(Custom),
 }
 
 impl Op {
     /// What the op is called in messages and text forms: `add`, `matmul`, `softmax`.
     pub fn label(&self) -> String {
-        crate::text::split_op(self).0
+        match self {
+            Op::Custom(custom) => custom.name().to_string(),
+            _ => crate::text::split_op(self).0,
+        }
     }
 
     /// The name that the op itself carries: of a placeholder or a variable.

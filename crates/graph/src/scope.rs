@@ -1,10 +1,12 @@
 //! Name scopes: where in the model a node was made.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::panic::Location;
 use std::sync::Arc;
 
 thread_local! {
     static SCOPE: RefCell<Arc<str>> = RefCell::new("".into());
+    static ORIGIN: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
 }
 
 /// Runs `body` with `name` added to the path that new nodes carry.
@@ -38,4 +40,23 @@ pub fn current_scope() -> Arc<str> {
 /// (`grad/dense1`).
 pub(crate) fn inside<T>(path: &str, body: impl FnOnce() -> T) -> T {
     if path.is_empty() { body() } else { scope(path, body) }
+}
+
+/// Runs `body` with new nodes said to be made at `location`: a gradient is blamed on the line of what it is the gradient
+/// of, not on the rule's.
+pub(crate) fn on_behalf_of<T>(location: &'static Location<'static>, body: impl FnOnce() -> T) -> T {
+    /// Puts the outer location back, also when the body panics.
+    struct Restore(Option<&'static Location<'static>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            ORIGIN.set(self.0);
+        }
+    }
+    let _restore = Restore(ORIGIN.replace(Some(location)));
+    body()
+}
+
+/// Where a node made by `caller` is said to be made.
+pub(crate) fn blamed(caller: &'static Location<'static>) -> &'static Location<'static> {
+    ORIGIN.get().unwrap_or(caller)
 }

@@ -85,7 +85,7 @@ impl Tensor {
     #[track_caller]
     pub fn try_apply(op: impl Into<Op>, inputs: impl IntoIterator<Item = Tensor>) -> Result<Tensor, BuildError> {
         let op = op.into();
-        let location = Location::caller();
+        let location = crate::scope::blamed(Location::caller());
         let inputs: SmallVec<[Tensor; 2]> = inputs.into_iter().collect();
         let inferred = op.infer(&inputs.iter().map(Tensor::meta).collect::<SmallVec<[&Meta; 4]>>());
         match inferred {

@@ -65,6 +65,11 @@ impl Variable {
             location: Location::caller(),
             trainable: AtomicBool::new(true),
         });
+        Variable::from_core(core)
+    }
+
+    #[track_caller]
+    pub(crate) fn from_core(core: Arc<VariableCore>) -> Variable {
         let read = Tensor::apply(VariableRead(core.clone()), []);
         Variable { core, read }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use thalweg_graph::array::program::Program;
 use thalweg_graph::array::scalar::Fold;
+use thalweg_graph::ops::custom::Custom;
 use thalweg_graph::{Array, Bindings, DType, Scalar, Variable};
 
 /// The position of a buffer in its plan.
@@ -131,6 +132,17 @@ pub struct Epilogue {
     pub outputs: Vec<Operand>,
 }
 
+/// A box of elements on its way into a larger buffer.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The sizes of the box.
+    pub dims: SmallVec<[usize; 4]>,
+    /// Where the elements are, one stride per axis.
+    pub from: Operand,
+    /// Where they go, one stride per axis.
+    pub to: Operand,
+}
+
 /// Three sizes into which an axis splits a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AroundAxis {
@@ -152,6 +164,8 @@ pub enum Kernel {
     MatMul(MatMul),
     /// A box of elements from one place to another.
     Copy { dims: SmallVec<[usize; 4]>, from: Operand, to: Operand },
+    /// Boxes of elements put into one buffer: parts one after the other, or one part with a margin of `fill`.
+    Assemble { fill: Option<Scalar>, parts: Vec<Part>, to: BufferId },
     /// One number everywhere.
     Fill { value: Scalar, to: BufferId },
     /// y[o, j, i] = x[o, indices[j], i]. Refuses an index outside the axis.
@@ -179,6 +193,8 @@ pub enum Kernel {
     ArgSort { x: BufferId, y: BufferId, around: AroundAxis, descending: bool },
     /// y[o, i] = fold of x[o, ·, i].
     Fold { x: BufferId, y: BufferId, around: AroundAxis, fold: Fold },
+    /// A user's op, on arrays.
+    Custom { op: Custom, inputs: Vec<BufferId>, y: BufferId },
 }
 
 /// One step of a plan.
@@ -236,10 +252,12 @@ impl Kernel {
             | Kernel::ScatterAdd { .. }
             | Kernel::TakeAlong { .. }
             | Kernel::ScatterAddAlong { .. }
-            | Kernel::CheckIndices { .. } => true,
+            | Kernel::CheckIndices { .. }
+            | Kernel::Custom { .. } => true,
             Kernel::Map(_)
             | Kernel::MatMul(_)
             | Kernel::Copy { .. }
+            | Kernel::Assemble { .. }
             | Kernel::Fill { .. }
             | Kernel::ArgReduce { .. }
             | Kernel::CumSum { .. }
@@ -257,6 +275,7 @@ impl Kernel {
                 [&matmul.a, &matmul.b].into_iter().chain(epilogue).map(|operand| operand.buffer).collect()
             }
             Kernel::Copy { from, .. } => smallvec::smallvec![from.buffer],
+            Kernel::Assemble { parts, .. } => parts.iter().map(|part| part.from.buffer).collect(),
             Kernel::Fill { .. } => smallvec::smallvec![],
             Kernel::Gather { x, indices, .. } | Kernel::TakeAlong { x, indices, .. } => {
                 smallvec::smallvec![*x, *indices]
@@ -270,6 +289,7 @@ impl Kernel {
             | Kernel::CumSum { x, .. }
             | Kernel::ArgSort { x, .. }
             | Kernel::Fold { x, .. } => smallvec::smallvec![*x],
+            Kernel::Custom { inputs, .. } => inputs.iter().copied().collect(),
         }
     }
 
@@ -284,7 +304,7 @@ impl Kernel {
                 writes
             }
             Kernel::Copy { to, .. } => smallvec::smallvec![to.buffer],
-            Kernel::Fill { to, .. } => smallvec::smallvec![*to],
+            Kernel::Assemble { to, .. } | Kernel::Fill { to, .. } => smallvec::smallvec![*to],
             Kernel::Gather { y, .. }
             | Kernel::ScatterAdd { y, .. }
             | Kernel::TakeAlong { y, .. }
@@ -292,7 +312,8 @@ impl Kernel {
             | Kernel::ArgReduce { y, .. }
             | Kernel::CumSum { y, .. }
             | Kernel::ArgSort { y, .. }
-            | Kernel::Fold { y, .. } => smallvec::smallvec![*y],
+            | Kernel::Fold { y, .. }
+            | Kernel::Custom { y, .. } => smallvec::smallvec![*y],
             Kernel::CheckIndices { .. } => smallvec::smallvec![],
         }
     }

@@ -3,7 +3,13 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`reverse`] | [`grad`]: of one number with respect to many tensors |
+//! | [`forward`] | [`jvp`]: along a direction; [`jacobian`], [`hessian_vector_product`] |
+//! | [`check`] | [`check_gradients`]: gradients held against differences |
 
+pub mod check;
+pub mod forward;
 pub mod reverse;
 
+pub use check::{CheckOptions, GradientMismatch, check_gradients};
+pub use forward::{hessian_vector_product, jacobian, jvp};
 pub use reverse::{GradError, grad, pull_back, try_grad};

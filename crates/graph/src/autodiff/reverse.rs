@@ -142,7 +142,8 @@ pub fn pull_back(outputs: &[(&Tensor, &Tensor)], wrt: &[&Tensor]) -> Vec<Option<
         }
         let wanted: SmallVec<[bool; 4]> = tensor.inputs().iter().map(|input| active.contains(&input.id())).collect();
         let cx = Vjp { inputs: tensor.inputs(), output: tensor, cotangent: &cotangent, wanted: &wanted };
-        let cotangents = crate::scope::inside(tensor.scope(), || tensor.op().vjp(&cx));
+        let rule = || crate::scope::inside(tensor.scope(), || tensor.op().vjp(&cx));
+        let cotangents = crate::scope::on_behalf_of(tensor.location(), rule);
         for ((input, wanted), cotangent) in tensor.inputs().iter().zip(&wanted).zip(cotangents) {
             if let (true, Some(cotangent)) = (wanted, cotangent) {
                 debug_assert_eq!(cotangent.meta(), input.meta(), "the gradient of {tensor:?} has another shape");

@@ -2,7 +2,7 @@
 //! unless they name another.
 
 use serde::{Deserialize, Serialize};
-use thalweg_array::{Array, Real};
+use thalweg_array::{Array, Real, Size};
 
 use crate::error::{EvalError, ShapeError};
 use crate::op::{OpRules, Reference, Vjp, exactly};
@@ -26,6 +26,44 @@ impl Tensor {
     #[track_caller]
     pub fn log_sum_exp(&self, axis: isize) -> Tensor {
         Tensor::apply(LogSumExp { axis: self.axis(axis) }, [self.clone()])
+    }
+
+    /// Each line along the last axis with mean 0 and variance 1, times `scale` plus `shift` (Ba et al. 2016):
+    /// (x − mean) / √(variance + eps) · scale + shift. The variance is the biased one. `scale` and `shift` have the size
+    /// of the last axis.
+    ///
+    /// ```
+    /// use thalweg_graph::{DType, ones, placeholder, zeros};
+    /// let x = placeholder("x", DType::F32, ("batch", "time", 64));
+    /// let (scale, shift) = (ones([64], DType::F32), zeros([64], DType::F32));
+    /// assert_eq!(x.layer_norm(&scale, &shift, 1e-5).meta().to_string(), "f32[batch,time,64]");
+    /// ```
+    #[track_caller]
+    pub fn layer_norm(&self, scale: &Tensor, shift: &Tensor, eps: f64) -> Tensor {
+        Tensor::apply(LayerNorm { eps: Real(eps) }, [self.clone(), scale.clone(), shift.clone()])
+    }
+
+    /// Maxout (Goodfellow et al. 2013): the largest of each `pieces` neighbours along `axis`, which shrinks to the
+    /// `pieces`-th part.
+    ///
+    /// # Panics
+    /// If the size does not divide.
+    #[track_caller]
+    pub fn maxout(&self, pieces: usize, axis: isize) -> Tensor {
+        let at = self.axis(axis);
+        let size = &self.shape()[at];
+        let Some(groups) = size.exact_div(&Size::from(pieces)) else {
+            panic!(
+                "maxout: {size} positions of axis {axis} of {} ({}) do not divide into groups of {pieces}   --> {}",
+                self.display_name(),
+                self.meta(),
+                std::panic::Location::caller()
+            );
+        };
+        let mut shape = self.shape().clone();
+        shape.sizes_mut()[at] = groups;
+        shape.sizes_mut().insert(at + 1, Size::from(pieces));
+        self.reshape(shape).max_over(at as isize + 1)
     }
 
     /// Each number 0 with probability `rate`, else multiplied by 1/(1 − rate) (Srivastava et al. 2014). Off in
@@ -213,5 +251,76 @@ impl OpRules for Dropout {
     fn expand(&self, inputs: &[Tensor]) -> Option<Tensor> {
         let (x, u) = (&inputs[0], &inputs[1]);
         Some(u.greater_equal(self.rate.0).select(&(x * (1.0 / (1.0 - self.rate.0))), 0.0))
+    }
+}
+
+/// Lines along the last axis with mean 0 and variance 1, scaled and shifted. Inputs: x `[…, n]`, scale `[n]`, shift
+/// `[n]`. Empty lines give empty lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LayerNorm {
+    /// Added to the variance, so that a line of equal numbers gives zeros.
+    pub eps: Real,
+}
+
+impl LayerNorm {
+    /// (x − mean) / √(variance + eps), and the reciprocal of that root with the last axis kept as 1.
+    fn normalized(&self, x: &Tensor) -> (Tensor, Tensor) {
+        let deviation = x - x.mean_over(-1).keep_axes(-1, x);
+        let variance = deviation.square().mean_over(-1).keep_axes(-1, x);
+        let reciprocal = (variance + self.eps.0).rsqrt();
+        (deviation * &reciprocal, reciprocal)
+    }
+}
+
+impl OpRules for LayerNorm {
+    fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
+        let [x, scale, shift] = exactly(inputs)?;
+        let Some(last) = x.shape.last() else {
+            return Err(ShapeError::new("a number has no last axis"));
+        };
+        float_with_axis(x, x.shape.rank() - 1)?;
+        for (name, parameter) in [("scale", scale), ("shift", shift)] {
+            if parameter.dtype != x.dtype {
+                return Err(ShapeError::new(format!("dtypes differ: {name} is {}, x {}", parameter.dtype, x.dtype)));
+            }
+            if parameter.shape[..] != [last.clone()] {
+                return Err(ShapeError::new(format!("{name} is {}; it must be [{last}]", parameter.shape))
+                    .detail(format!("the last axis of {x} has size {last}")));
+            }
+        }
+        if !(self.eps.0 >= 0.0 && self.eps.0.is_finite()) {
+            return Err(ShapeError::new(format!("eps is {:?}; it must be a number of at least 0", self.eps)));
+        }
+        Ok(x.clone())
+    }
+
+    /// With x̂ the normalized lines, r their factor and g = ȳ·scale:
+    /// x̄ = r (g − mean g − x̂ mean(g x̂)), the scale's Σ ȳ x̂, the shift's Σ ȳ over all lines.
+    fn vjp(&self, cx: &Vjp<'_>) -> Vec<Option<Tensor>> {
+        let (x, scale, c) = (&cx.inputs[0], &cx.inputs[1], cx.cotangent);
+        let (normal, reciprocal) = self.normalized(x);
+        let dx = || {
+            let g = c * scale;
+            let mean = |t: &Tensor| t.mean_over(-1).keep_axes(-1, x);
+            reciprocal * (&g - mean(&g) - &normal * mean(&(&g * &normal)))
+        };
+        vec![
+            cx.wanted[0].then(dx),
+            cx.wanted[1].then(|| (c * &normal).sum_to(scale.shape())),
+            cx.wanted[2].then(|| c.sum_to(cx.inputs[2].shape())),
+        ]
+    }
+
+    fn reference(&self, _: &[&Array], cx: &Reference<'_>) -> Result<Array, EvalError> {
+        no_reference(cx)
+    }
+
+    fn is_composite(&self) -> bool {
+        true
+    }
+
+    fn expand(&self, inputs: &[Tensor]) -> Option<Tensor> {
+        let (normal, _) = self.normalized(&inputs[0]);
+        Some(normal * &inputs[1] + &inputs[2])
     }
 }

@@ -353,7 +353,8 @@ impl OpRules for ElementwiseUnary {
             Unary::Erf => c * (-x.square()).exp() * std::f64::consts::FRAC_2_SQRT_PI,
             Unary::Sigmoid => c * y * (one() - y),
             Unary::Softplus => c * x.sigmoid(),
-            Unary::Relu => x.greater(0.0).select(c, 0.0),
+            // Read off the output, which is kept anyway.
+            Unary::Relu => y.greater(0.0).select(c, 0.0),
             Unary::LeakyRelu { slope } => x.greater_equal(0.0).select(c, c * slope.0),
             // α eˣ = y + α below 0
             Unary::Elu { alpha } => x.greater_equal(0.0).select(c, c * (y + alpha.0)),

@@ -6,6 +6,7 @@
 //! | [`elementwise`] | functions of one, two or three numbers, casts, broadcasting |
 //! | [`operators`] | `&a + &b`, `2.0 * &x` |
 //! | [`reduce`] | sums, products, extremes, means, norms |
+//! | [`einsum`] | products over named axes |
 //! | [`matmul`] | matrix products |
 //! | [`shape`] | reshape, permute, expand |
 //! | [`index`] | gather and scatter-add, positions, checks of indices, one-hot |
@@ -16,9 +17,12 @@
 //! | [`random`] | uniform and normal numbers |
 //! | [`state`] | stop-gradient, updates |
 //! | [`composite`] | softmax and other functions of primitives that keep their name |
+//! | [`custom`] | ops of one's own |
 
 pub mod assemble;
 pub mod composite;
+pub mod custom;
+pub mod einsum;
 pub mod elementwise;
 pub mod index;
 pub mod matmul;

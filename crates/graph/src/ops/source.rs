@@ -215,6 +215,11 @@ impl<'de> Deserialize<'de> for Constant {
 pub struct VariableRead(pub(crate) Arc<VariableCore>);
 
 impl VariableRead {
+    /// A handle to the variable.
+    pub fn handle(&self) -> crate::variable::Variable {
+        crate::variable::Variable::from_core(self.0.clone())
+    }
+
     /// The variable.
     pub fn variable(&self) -> &VariableCore {
         &self.0

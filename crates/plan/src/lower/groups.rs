@@ -1,0 +1,314 @@
+//! Which nodes become one tile program.
+//!
+//! Every node gets a level: an edge inside a group keeps it, any other edge raises it. So two nodes of a group are
+//! never connected by a path that leaves the group, and fusing them makes no cycle. One pass in topological order.
+//!
+//! A group works on a space, the shape of its full values. A node in it is full (a number per element of the space), a
+//! row value (a number per row: the result of a fold along the columns and what is computed from such), or an end (a
+//! fold over rows or over everything, which only leaves the group).
+
+use smallvec::SmallVec;
+use thalweg_graph::{Graph, NodeId, Op};
+
+use super::views::{Dims, View};
+use crate::target::Target;
+
+/// The position of a group.
+pub(crate) type GroupId = usize;
+
+/// The longest program: registers are many then, and calls are few enough.
+const MAX_MEMBERS: usize = 96;
+
+/// What a node is in its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A number per element of the space.
+    Full,
+    /// A number per row.
+    Row,
+    /// The rows put together.
+    FoldRows,
+    /// Everything put together.
+    FoldAll,
+}
+
+/// Where a node is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// Given: fed, known, or a variable; or a view of another node.
+    Given,
+    /// Computed inside every group that reads it: random numbers, positions.
+    Leaf,
+    /// By a kernel of its own.
+    Kernel {
+        /// See the module.
+        level: u32,
+    },
+    /// In a group.
+    Group {
+        /// Which.
+        group: GroupId,
+        /// As what.
+        role: Role,
+    },
+}
+
+/// Nodes that become one program.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    /// The space.
+    pub(crate) dims: Dims,
+    /// The axis from which on the axes are columns, once a fold has decided it.
+    pub(crate) columns: Option<usize>,
+    /// The axis from which on, up to the columns, the axes are rows that are put together.
+    pub(crate) fold_start: Option<usize>,
+    /// The nodes, in topological order once all groups are made.
+    pub(crate) members: Vec<NodeId>,
+    /// See the module.
+    pub(crate) level: u32,
+}
+
+/// The groups and where each node is computed.
+#[derive(Debug)]
+pub(crate) struct Grouping {
+    pub(crate) groups: Vec<Group>,
+    pub(crate) homes: Vec<Home>,
+}
+
+/// What a node that can be part of a program does there.
+enum Part {
+    Elementwise,
+    Fold { first: usize, end: usize },
+}
+
+fn part(graph: &Graph, node: &thalweg_graph::Node, target: &dyn Target) -> Option<Part> {
+    match &node.op {
+        Op::Unary(_) | Op::Binary(_) | Op::Select(_) | Op::Cast(_) => Some(Part::Elementwise),
+        Op::Reduce(reduce) => {
+            let first = *reduce.axes.first()?;
+            let end = reduce.axes.last()? + 1;
+            let dims = super::views::dims(graph, node.inputs[0]);
+            // Many long rows are folded by a kernel that does not hold on to them.
+            let rows: usize = dims[..first].iter().product();
+            let long = dims[first..].iter().product::<usize>() > target.longest_row() && rows > 1;
+            let run = end - first == reduce.axes.len() && !dims.contains(&0);
+            (run && !(end == dims.len() && long)).then_some(Part::Fold { first, end })
+        }
+        _ => None,
+    }
+}
+
+/// Puts every node somewhere.
+pub(crate) fn group(graph: &Graph, views: &[View], target: &dyn Target) -> Grouping {
+    let mut grouping = Grouping { groups: Vec::new(), homes: Vec::with_capacity(graph.len()) };
+    for id in graph.ids() {
+        let node = &graph[id];
+        let home = if views[id.index()].base != id {
+            Home::Given
+        } else {
+            match &node.op {
+                Op::Placeholder(_) | Op::Constant(_) | Op::Variable(_) | Op::Size(_) => Home::Given,
+                Op::Random(_) => Home::Leaf,
+                Op::Iota(iota) if iota.axis + 1 == node.meta.shape.rank() => Home::Leaf,
+                _ => match part(graph, node, target) {
+                    Some(part) => grouping.place(graph, views, id, part, target),
+                    None => Home::Kernel { level: grouping.level_after(graph, views, id) },
+                },
+            }
+        };
+        grouping.homes.push(home);
+    }
+    // Merging put members behind each other: back into topological order.
+    for group in &mut grouping.groups {
+        group.members.sort();
+    }
+    grouping
+}
+
+impl Grouping {
+    fn base_level(&self, base: NodeId) -> u32 {
+        match self.homes[base.index()] {
+            Home::Given | Home::Leaf => 0,
+            Home::Kernel { level } => level,
+            Home::Group { group, .. } => self.groups[group].level,
+        }
+    }
+
+    /// The level of a kernel that reads the inputs of `id`: above all of them.
+    fn level_after(&self, graph: &Graph, views: &[View], id: NodeId) -> u32 {
+        let inputs = graph[id].inputs.iter();
+        inputs.map(|input| self.base_level(views[input.index()].base) + 1).max().unwrap_or(1)
+    }
+
+    /// The level of a new group that reads the inputs of `id`: above all groups, not below any kernel.
+    fn level_of_new_group(&self, graph: &Graph, views: &[View], id: NodeId) -> u32 {
+        let level = |base: NodeId| match self.homes[base.index()] {
+            Home::Given | Home::Leaf => 0,
+            Home::Kernel { level } => level,
+            Home::Group { group, .. } => self.groups[group].level + 1,
+        };
+        graph[id].inputs.iter().map(|input| level(views[input.index()].base)).max().unwrap_or(0)
+    }
+
+    fn place(&mut self, graph: &Graph, views: &[View], id: NodeId, part: Part, target: &dyn Target) -> Home {
+        self.join(graph, views, id, &part, target).unwrap_or_else(|| {
+            let node = &graph[id];
+            let space = if matches!(part, Part::Elementwise) { id } else { node.inputs[0] };
+            let mut group = Group {
+                dims: super::views::dims(graph, space),
+                columns: None,
+                fold_start: None,
+                members: vec![id],
+                level: self.level_of_new_group(graph, views, id),
+            };
+            let role = match part {
+                Part::Elementwise => Role::Full,
+                Part::Fold { first, end } => {
+                    fold_role(&mut group, first, end, target).expect("a new group has no fold that could disagree")
+                }
+            };
+            self.groups.push(group);
+            Home::Group { group: self.groups.len() - 1, role }
+        })
+    }
+
+    /// The group of the inputs at the highest level takes the node in, if all of them can be registers for it.
+    fn join(&mut self, graph: &Graph, views: &[View], id: NodeId, part: &Part, target: &dyn Target) -> Option<Home> {
+        let inputs: SmallVec<[&View; 3]> = graph[id].inputs.iter().map(|input| &views[input.index()]).collect();
+        let level = inputs.iter().map(|view| self.base_level(view.base)).max()?;
+        let mut joined: SmallVec<[GroupId; 3]> = SmallVec::new();
+        for view in &inputs {
+            if let Home::Group { group, .. } = self.homes[view.base.index()] {
+                if self.groups[group].level == level && !joined.contains(&group) {
+                    joined.push(group);
+                }
+            }
+        }
+        let &first = joined.first()?;
+        let mut merged = self.groups[first].clone();
+        for &other in &joined[1..] {
+            merged = merge(&merged, &self.groups[other])?;
+        }
+        if merged.members.len() >= MAX_MEMBERS {
+            return None;
+        }
+        let mut roles = SmallVec::<[Role; 3]>::new();
+        for view in &inputs {
+            match self.homes[view.base.index()] {
+                Home::Group { group, role } if joined.contains(&group) => {
+                    roles.push(register_role(&merged, role, view)?);
+                }
+                _ => {}
+            }
+        }
+        let role = match *part {
+            Part::Elementwise => {
+                let dims = super::views::dims(graph, id);
+                if dims == merged.dims {
+                    Role::Full
+                } else if roles.iter().all(|&role| role == Role::Row) && is_row_shape(&merged, &dims) {
+                    Role::Row
+                } else {
+                    return None;
+                }
+            }
+            Part::Fold { first, end } => {
+                if roles.iter().any(|&role| role != Role::Full) || inputs[0].dims != merged.dims {
+                    return None;
+                }
+                fold_role(&mut merged, first, end, target)?
+            }
+        };
+        // A row value read by a full node is repeated over the columns; the view must say so.
+        if role == Role::Full && roles.contains(&Role::Row) && merged.columns.is_none() {
+            return None;
+        }
+        merged.members.push(id);
+        for &other in &joined[1..] {
+            for member in std::mem::take(&mut self.groups[other].members) {
+                if let Home::Group { group, .. } = &mut self.homes[member.index()] {
+                    *group = first;
+                }
+            }
+        }
+        self.groups[first] = merged;
+        Some(Home::Group { group: first, role })
+    }
+}
+
+/// The two groups as one, if their spaces and folds agree.
+fn merge(a: &Group, b: &Group) -> Option<Group> {
+    fn agree(a: Option<usize>, b: Option<usize>) -> Option<Option<usize>> {
+        match (a, b) {
+            (Some(a), Some(b)) if a != b => None,
+            (a, b) => Some(a.or(b)),
+        }
+    }
+    if a.dims != b.dims || a.members.len() + b.members.len() > MAX_MEMBERS {
+        return None;
+    }
+    Some(Group {
+        dims: a.dims.clone(),
+        columns: agree(a.columns, b.columns)?,
+        fold_start: agree(a.fold_start, b.fold_start)?,
+        members: a.members.iter().chain(&b.members).copied().collect(),
+        level: a.level,
+    })
+}
+
+/// As what a node of the group is seen through `view` by another node of the group, if its register can be used.
+fn register_role(group: &Group, role: Role, view: &View) -> Option<Role> {
+    match role {
+        Role::Full => (view.is_identity() && view.dims == group.dims).then_some(Role::Full),
+        Role::Row => {
+            let columns = group.columns?;
+            if is_row_shape(group, &view.dims) && view.is_identity() {
+                return Some(Role::Row);
+            }
+            // Repeated over the columns: the strides of the rows, then zeros.
+            let rows = super::views::contiguous(&group.dims[..columns]);
+            let fits = |axis: usize| {
+                let expected = if axis < columns { rows[axis] } else { 0 };
+                group.dims[axis] == 1 || view.strides[axis] == expected
+            };
+            (view.offset == 0 && view.dims == group.dims && (0..group.dims.len()).all(fits)).then_some(Role::Row)
+        }
+        Role::FoldRows | Role::FoldAll => None,
+    }
+}
+
+/// Whether `dims` are the rows of the group, with or without ones in place of the columns.
+fn is_row_shape(group: &Group, dims: &[usize]) -> bool {
+    let Some(columns) = group.columns else { return false };
+    dims.len() >= columns
+        && dims[..columns] == group.dims[..columns]
+        && dims[columns..].iter().all(|&size| size == 1)
+        && dims.len() <= group.dims.len()
+}
+
+/// As what a fold over the axes first..end of the space takes part; decides the group's columns.
+fn fold_role(group: &mut Group, first: usize, end: usize, target: &dyn Target) -> Option<Role> {
+    let rank = group.dims.len();
+    let mut decide = |columns: usize, fold_start: Option<usize>| {
+        if group.columns.is_some_and(|decided| decided != columns) {
+            return None;
+        }
+        if fold_start.is_some() && group.fold_start.is_some() && group.fold_start != fold_start {
+            return None;
+        }
+        group.columns = Some(columns);
+        group.fold_start = group.fold_start.or(fold_start);
+        Some(())
+    };
+    if end < rank {
+        decide(end, Some(first))?;
+        return Some(Role::FoldRows);
+    }
+    let length: usize = group.dims[first..].iter().product();
+    let rows: usize = group.dims[..first].iter().product();
+    if rows == 1 && length > target.longest_row() {
+        return Some(Role::FoldAll);
+    }
+    decide(first, None)?;
+    Some(Role::Row)
+}

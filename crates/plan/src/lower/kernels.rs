@@ -1,0 +1,279 @@
+//! Calls of nodes that have a kernel of their own.
+
+use thalweg_graph::array::scalar::Fold;
+use thalweg_graph::{DType, Graph, NodeId, Op, Shape, Size};
+
+use super::Lowering;
+use super::program::{Look, Source};
+use super::views::{Strides, View, contiguous, dims};
+use crate::plan::{AroundAxis, BufferId, Epilogue, Kernel, MatMul, Operand, Part};
+
+/// The dtype in which a matrix product of `dtype` is computed and written: 16-bit floats in f32.
+pub(super) fn product_dtype(dtype: DType) -> DType {
+    match dtype {
+        DType::F16 | DType::BF16 => DType::F32,
+        DType::F32 | DType::F64 | DType::I32 | DType::I64 | DType::U8 | DType::Bool => dtype,
+    }
+}
+
+/// The graph with composites expanded, and with what has no kernel said in terms of what has: 0, 1, 2, … along any axis
+/// is a row of them, repeated; a fold over axes that are not neighbours is one over the last axes of a permutation.
+pub(super) fn canonical(graph: Graph) -> Graph {
+    let graph = if graph.nodes().any(|node| thalweg_graph::OpRules::is_composite(&node.op)) {
+        thalweg_graph::passes::expand_composites(&graph)
+    } else {
+        graph
+    };
+    let rebuilt = graph.rebuild(|graph, node, inputs| match &node.op {
+        Op::Iota(iota) if iota.shape.rank() > 1 => {
+            use thalweg_graph::ops::index::Iota;
+            use thalweg_graph::ops::shape::{Expand, Reshape};
+            let size = iota.shape[iota.axis].clone();
+            let row = Iota { axis: 0, shape: Shape::from_iter([size.clone()]), dtype: iota.dtype };
+            let row = graph.add(row, &[], node).ok()?;
+            let rank = iota.shape.rank();
+            let aligned = (0..rank).map(|axis| if axis == iota.axis { size.clone() } else { Size::from(1) });
+            let row = graph.add(Reshape { shape: aligned.collect() }, &[row], node).ok()?;
+            graph.add(Expand { shape: iota.shape.clone() }, &[row], node).ok()
+        }
+        Op::Reduce(reduce) if !reduce.axes.windows(2).all(|pair| pair[0] + 1 == pair[1]) => {
+            use thalweg_graph::ops::reduce::Reduce;
+            use thalweg_graph::ops::shape::Permute;
+            let rank = graph[inputs[0]].meta.shape.rank();
+            let kept = (0..rank).filter(|axis| !reduce.axes.contains(axis));
+            let axes = kept.chain(reduce.axes.iter().copied()).collect();
+            let permuted = graph.add(Permute { axes }, inputs, node).ok()?;
+            let axes = (rank - reduce.axes.len()..rank).collect();
+            graph.add(Reduce { fold: reduce.fold, axes }, &[permuted], node).ok()
+        }
+        _ => None,
+    });
+    rebuilt.value
+}
+
+impl Lowering<'_> {
+    /// The call of a node.
+    pub(super) fn kernel(&mut self, id: NodeId) {
+        let node = &self.graph[id];
+        let input = |number: usize| node.inputs[number];
+        let around = |of: NodeId, axis: usize| {
+            let dims = dims(self.graph, of);
+            AroundAxis {
+                outer: dims[..axis].iter().product(),
+                size: dims[axis],
+                inner: dims[axis + 1..].iter().product(),
+            }
+        };
+        let kernel = match &node.op {
+            Op::MatMul(_) => return self.plain_product(id),
+            Op::Reshape(_) => {
+                // The elements must be moved: a copy in the input's order.
+                let view = self.views[input(0).index()].clone();
+                let from = self.view_operand(&view);
+                let to = Operand { buffer: self.buffer(id), offset: 0, strides: contiguous(&view.dims) };
+                Kernel::Copy { dims: view.dims, from, to }
+            }
+            Op::Gather(gather) => Kernel::Gather {
+                around: around(input(0), gather.axis),
+                x: self.whole(input(0)),
+                indices: self.whole(input(1)),
+                y: self.buffer(id),
+            },
+            Op::ScatterAdd(scatter) => Kernel::ScatterAdd {
+                around: around(input(0), scatter.axis),
+                base: self.whole(input(0)),
+                indices: self.whole(input(1)),
+                updates: self.whole(input(2)),
+                y: self.buffer(id),
+            },
+            Op::TakeAlong(take) => Kernel::TakeAlong {
+                around: around(input(0), take.axis),
+                count: dims(self.graph, input(1))[take.axis],
+                x: self.whole(input(0)),
+                indices: self.whole(input(1)),
+                y: self.buffer(id),
+            },
+            Op::ScatterAddAlong(scatter) => Kernel::ScatterAddAlong {
+                around: around(input(0), scatter.axis),
+                count: dims(self.graph, input(1))[scatter.axis],
+                base: self.whole(input(0)),
+                indices: self.whole(input(1)),
+                updates: self.whole(input(2)),
+                y: self.buffer(id),
+            },
+            Op::CheckIndices(check) => Kernel::CheckIndices {
+                bound: check.bound.number().expect("lowering works on bound graphs: a bug in Thalweg"),
+                indices: self.whole(id),
+            },
+            Op::Concat(concat) => {
+                let to = self.buffer(id);
+                let strides = contiguous(&dims(self.graph, id));
+                let mut start = 0;
+                let mut parts = Vec::new();
+                for &input in &self.graph[id].inputs {
+                    let view = self.views[input.index()].clone();
+                    let offset = start * strides[concat.axis] as usize;
+                    start += view.dims[concat.axis];
+                    if !view.dims.contains(&0) {
+                        let from = self.view_operand(&view);
+                        parts.push(Part {
+                            dims: view.dims,
+                            from,
+                            to: Operand { buffer: to, offset, strides: strides.clone() },
+                        });
+                    }
+                }
+                Kernel::Assemble { fill: None, parts, to }
+            }
+            Op::Pad(pad) => {
+                let to = self.buffer(id);
+                let view = self.views[input(0).index()].clone();
+                let mut strides = contiguous(&dims(self.graph, id));
+                let mut offset = 0;
+                for (axis, part) in pad.axes.iter().enumerate() {
+                    let start = part.start.number().expect("lowering works on bound graphs: a bug in Thalweg");
+                    offset += start * strides[axis] as usize;
+                    strides[axis] *= part.step as isize;
+                }
+                let mut parts = Vec::new();
+                if !view.dims.contains(&0) {
+                    let from = self.view_operand(&view);
+                    parts.push(Part { dims: view.dims, from, to: Operand { buffer: to, offset, strides } });
+                }
+                Kernel::Assemble { fill: Some(pad.value), parts, to }
+            }
+            Op::ArgSort(sort) => Kernel::ArgSort {
+                around: around(input(0), sort.axis),
+                x: self.whole(input(0)),
+                y: self.buffer(id),
+                descending: sort.descending,
+            },
+            Op::ArgReduce(reduce) => Kernel::ArgReduce {
+                around: around(input(0), reduce.axis),
+                x: self.whole(input(0)),
+                y: self.buffer(id),
+                max: reduce.max,
+            },
+            Op::CumSum(sum) => Kernel::CumSum {
+                around: around(input(0), sum.axis),
+                x: self.whole(input(0)),
+                y: self.buffer(id),
+                exclusive: sum.exclusive,
+                reverse: sum.reverse,
+            },
+            Op::Custom(op) => {
+                let inputs = node.inputs.iter().map(|&input| self.whole(input)).collect();
+                Kernel::Custom { op: op.clone(), inputs, y: self.buffer(id) }
+            }
+            Op::Reduce(reduce) => return self.fold(id, reduce.fold, &reduce.axes),
+            Op::Placeholder(_)
+            | Op::Constant(_)
+            | Op::Variable(_)
+            | Op::Size(_)
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Select(_)
+            | Op::Cast(_)
+            | Op::Permute(_)
+            | Op::Expand(_)
+            | Op::Slice(_)
+            | Op::Flip(_)
+            | Op::Iota(_)
+            | Op::Random(_)
+            | Op::StopGradient(_)
+            | Op::WithUpdate(_)
+            | Op::Softmax(_)
+            | Op::LogSoftmax(_)
+            | Op::LogSumExp(_)
+            | Op::LayerNorm(_)
+            | Op::Dropout(_) => unreachable!("{} has no kernel of its own: a bug in Thalweg", node.describe()),
+        };
+        self.push(id, &[id], kernel);
+    }
+
+    fn view_operand(&mut self, view: &View) -> Operand {
+        let source = Source::Node(view.base);
+        self.operand(&Look { source, offset: view.offset, strides: view.strides.clone() })
+    }
+
+    /// A fold without a group: of nothing, or of many rows too long to hold on to.
+    fn fold(&mut self, id: NodeId, fold: Fold, axes: &[usize]) {
+        let x = self.graph[id].inputs[0];
+        let sizes = dims(self.graph, x);
+        let y = self.buffer(id);
+        if sizes.contains(&0) {
+            let value = fold.identity(self.graph[id].meta.dtype);
+            return self.push(id, &[id], Kernel::Fill { value, to: y });
+        }
+        let (first, end) = (axes[0], axes[axes.len() - 1] + 1);
+        let around = AroundAxis {
+            outer: sizes[..first].iter().product(),
+            size: sizes[first..end].iter().product(),
+            inner: sizes[end..].iter().product(),
+        };
+        let x = self.whole(x);
+        self.push(id, &[id], Kernel::Fold { x, y, around, fold });
+    }
+
+    /// A matrix product on its own.
+    fn plain_product(&mut self, id: NodeId) {
+        let dtype = self.graph[id].meta.dtype;
+        let y = self.buffer(id);
+        if product_dtype(dtype) == dtype {
+            let matmul = self.product(id, y);
+            return self.push(id, &[id], Kernel::MatMul(matmul));
+        }
+        // Computed in f32 and rounded block by block.
+        use thalweg_graph::array::program::{Extent, Input, Instruction, Output, OutputKind, Program};
+        let computed = product_dtype(dtype);
+        let sizes = dims(self.graph, id);
+        let c = self.temporary(computed, sizes.clone());
+        let mut program =
+            Program { inputs: vec![Input { dtype: computed, extent: Extent::Full }], ..Program::default() };
+        let x = program.push(Instruction::Load { input: 0 });
+        let register = program.push(Instruction::Cast { from: computed, to: dtype, x });
+        program.outputs.push(Output { register, kind: OutputKind::Store });
+        let mut matmul = self.product(id, c);
+        let outputs = vec![Operand { buffer: y, offset: 0, strides: contiguous(&sizes) }];
+        matmul.epilogue = Some(Epilogue { program, inputs: Vec::new(), outputs });
+        self.push(id, &[id], Kernel::MatMul(matmul));
+    }
+
+    /// The matrix product of a node's inputs into `c`.
+    pub(super) fn product(&mut self, id: NodeId, c: BufferId) -> MatMul {
+        let node = &self.graph[id];
+        let (a, b) = (node.inputs[0], node.inputs[1]);
+        let sizes = dims(self.graph, id);
+        let rank = sizes.len();
+        let k = dims(self.graph, a)[rank - 1];
+        MatMul {
+            dtype: node.meta.dtype,
+            batch: sizes[..rank - 2].into(),
+            m: sizes[rank - 2],
+            k,
+            n: sizes[rank - 1],
+            a: self.matrix(a),
+            b: self.matrix(b),
+            c,
+            epilogue: None,
+        }
+    }
+
+    /// A factor: any view whose rows and columns do not walk backwards, else a copy.
+    fn matrix(&mut self, id: NodeId) -> Operand {
+        let view = self.views[id.index()].clone();
+        let rank = view.dims.len();
+        if view.strides[rank - 2..].iter().all(|&stride| stride >= 0) {
+            let mut operand = self.view_operand(&view);
+            // Strides of axes of size 1 say nothing; plain ones are recognised faster.
+            for axis in rank - 2..rank {
+                if view.dims[axis] == 1 {
+                    operand.strides[axis] = contiguous(&view.dims)[axis];
+                }
+            }
+            return operand;
+        }
+        let strides: Strides = contiguous(&view.dims);
+        Operand { buffer: self.whole(id), offset: 0, strides }
+    }
+}

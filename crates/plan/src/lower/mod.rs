@@ -1,0 +1,434 @@
+//! Lowering: from what is meant to what runs. The only place that sees both.
+//!
+//! ```text
+//! graph ── views ── groups ── programs and kernels ── commit ── schedule ── memory ──► plan
+//! ```
+//!
+//! [`views`]: what moves nothing is a strided look. [`groups`]: which nodes become one tile program. [`program`] writes
+//! them; [`kernels`] makes calls of the other nodes. [`commit`]: what writes variables. Then
+//! [`schedule`](crate::schedule) and [`memory`](crate::memory) order the calls and place the buffers.
+
+mod commit;
+mod groups;
+mod kernels;
+mod program;
+mod views;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use thalweg_graph::array::program::{Instruction, OutputKind, Register};
+use thalweg_graph::{Bindings, DType, Graph, NodeId, Op};
+use thiserror::Error;
+
+use self::groups::{Group, GroupId, Grouping, Home, Role};
+use self::program::{Access, Draft, Look, Segments, Source};
+use self::views::View;
+pub(crate) use self::views::contiguous;
+use crate::plan::{Buffer, BufferId, Call, Epilogue, Feed, Kernel, Map, Operand, Place, Plan};
+use crate::target::Target;
+
+/// Why a graph cannot be lowered.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum LowerError {
+    /// A tensor that no memory holds.
+    #[error("{tensor} takes {bytes} bytes, more than the {limit} that a run may use")]
+    TooLarge {
+        /// Op, name and line.
+        tensor: String,
+        /// What it takes.
+        bytes: usize,
+        /// What there is.
+        limit: usize,
+    },
+    /// A size without a number.
+    #[error("{tensor} has a size without a number; bind the graph first")]
+    Unbound {
+        /// Op, name and line.
+        tensor: String,
+    },
+}
+
+/// Lowers a graph whose sizes are numbers ([`thalweg_graph::passes::bind`]) and whose composites are expanded.
+///
+/// # Errors
+/// If a tensor is larger than the target's memory, or a size has no number.
+pub fn lower(graph: &Graph, bindings: &Bindings, target: &dyn Target) -> Result<Plan, LowerError> {
+    for node in graph.nodes() {
+        let Some(sizes) = node.meta.shape.numbers() else {
+            return Err(LowerError::Unbound { tensor: node.describe() });
+        };
+        let bytes = sizes.iter().try_fold(node.meta.dtype.size(), |bytes, &size| bytes.checked_mul(size));
+        let bytes = bytes.unwrap_or(usize::MAX);
+        // What is only looked at with strides takes no memory.
+        let repeated = matches!(node.op, Op::Expand(_));
+        if bytes > target.memory_limit() && !repeated {
+            return Err(LowerError::TooLarge { tensor: node.describe(), bytes, limit: target.memory_limit() });
+        }
+    }
+    let graph = &kernels::canonical(graph.clone());
+    let views = views::views(graph);
+    let grouping = groups::group(graph, &views, target);
+    let mut lowering = Lowering {
+        graph,
+        views: &views,
+        grouping: &grouping,
+        plan: Plan { bindings: bindings.clone(), ..Plan::default() },
+        buffers: HashMap::new(),
+        copies: HashMap::new(),
+        stored: stored(graph, &views, &grouping),
+        absorbed: HashMap::new(),
+        drafts: Vec::new(),
+    };
+    lowering.declare_feeds();
+    lowering.calls();
+    let (mut plan, drafts) = lowering.finish();
+    crate::schedule::order(&mut plan, drafts);
+    crate::memory::assign(&mut plan);
+    debug_assert_eq!(crate::verify(&plan), Ok(()), "{plan}");
+    Ok(plan)
+}
+
+/// A call before its place in the order is known: ties are broken by the node it comes from.
+#[derive(Debug)]
+pub(crate) struct DraftCall {
+    pub(crate) rank: usize,
+    pub(crate) call: Call,
+}
+
+struct Lowering<'a> {
+    graph: &'a Graph,
+    views: &'a [View],
+    grouping: &'a Grouping,
+    plan: Plan,
+    /// The buffer of each base that is stored.
+    buffers: HashMap<NodeId, BufferId>,
+    /// Row-major copies of views, by view.
+    copies: HashMap<(Look, views::Dims), BufferId>,
+    /// Which bases need a buffer.
+    stored: Vec<bool>,
+    /// Matrix products that a group takes over as its epilogue's input.
+    absorbed: HashMap<NodeId, GroupId>,
+    drafts: Vec<DraftCall>,
+}
+
+/// The bases whose numbers are read from memory by someone.
+fn stored(graph: &Graph, views: &[View], grouping: &Grouping) -> Vec<bool> {
+    let mut stored = vec![false; graph.len()];
+    for id in graph.ids() {
+        for &input in &graph[id].inputs {
+            let base = views[input.index()].base;
+            let read = match grouping.homes[id.index()] {
+                // A view reads nothing; what looks through it does.
+                Home::Given | Home::Leaf => false,
+                Home::Kernel { .. } => true,
+                Home::Group { group, .. } => {
+                    matches!(program::access(graph, views, grouping, group, input), Access::Load)
+                }
+            };
+            stored[base.index()] |= read;
+        }
+        if matches!(graph[id].op, Op::CheckIndices(_)) {
+            stored[views[id.index()].base.index()] = true;
+        }
+    }
+    for root in graph.roots() {
+        stored[views[root.index()].base.index()] = true;
+    }
+    stored
+}
+
+impl Lowering<'_> {
+    fn declare_feeds(&mut self) {
+        for (id, placeholder) in self.graph.placeholders() {
+            let name = placeholder.name.clone();
+            let place = Place::Feed(self.plan.feeds.len());
+            let buffer = self.new_buffer(id, place);
+            self.plan.feeds.push(Feed { name, buffer });
+            self.buffers.insert(id, buffer);
+        }
+    }
+
+    fn new_buffer(&mut self, like: NodeId, place: Place) -> BufferId {
+        self.push_buffer(self.graph[like].meta.dtype, views::dims(self.graph, like), place)
+    }
+
+    fn push_buffer(&mut self, dtype: DType, shape: views::Dims, place: Place) -> BufferId {
+        self.plan.buffers.push(Buffer { dtype, shape, place });
+        BufferId((self.plan.buffers.len() - 1) as u32)
+    }
+
+    fn temporary(&mut self, dtype: DType, shape: views::Dims) -> BufferId {
+        self.push_buffer(dtype, shape, Place::Arena { offset: 0 })
+    }
+
+    /// The buffer of a base.
+    fn buffer(&mut self, base: NodeId) -> BufferId {
+        if let Some(&buffer) = self.buffers.get(&base) {
+            return buffer;
+        }
+        let place = match &self.graph[base].op {
+            Op::Constant(constant) => Place::Constant(constant.array().clone()),
+            Op::Variable(_) => Place::Variable(self.plan.variables.len()),
+            _ => Place::Arena { offset: 0 },
+        };
+        let buffer = self.new_buffer(base, place);
+        if let Op::Variable(read) = &self.graph[base].op {
+            self.plan.variables.push((read.handle(), buffer));
+        }
+        self.buffers.insert(base, buffer);
+        buffer
+    }
+
+    fn operand(&mut self, look: &Look) -> Operand {
+        let buffer = match look.source {
+            Source::Node(node) => self.buffer(node),
+            Source::Copy(buffer) => buffer,
+        };
+        Operand { buffer, offset: look.offset, strides: look.strides.clone() }
+    }
+
+    /// A buffer that holds what a node shows, row-major: the base itself or a copy.
+    fn whole(&mut self, id: NodeId) -> BufferId {
+        let view = self.views[id.index()].clone();
+        if view.is_identity() {
+            return self.buffer(view.base);
+        }
+        let look = Look { source: Source::Node(view.base), offset: view.offset, strides: view.strides.clone() };
+        self.copy(look, &view.dims, self.graph[id].meta.dtype, id)
+    }
+
+    /// A row-major copy of a look.
+    fn copy(&mut self, look: Look, dims: &views::Dims, dtype: DType, rank: NodeId) -> BufferId {
+        if let Some(&buffer) = self.copies.get(&(look.clone(), dims.clone())) {
+            return buffer;
+        }
+        let buffer = self.temporary(dtype, dims.clone());
+        let from = self.operand(&look);
+        let to = Operand { buffer, offset: 0, strides: contiguous(dims) };
+        self.push(rank, &[rank], Kernel::Copy { dims: dims.clone(), from, to });
+        self.copies.insert((look, dims.clone()), buffer);
+        buffer
+    }
+
+    /// Adds a call that stands for `nodes`.
+    fn push(&mut self, rank: NodeId, nodes: &[NodeId], kernel: Kernel) {
+        let label = label(self.graph, nodes);
+        self.drafts.push(DraftCall { rank: rank.index(), call: Call { kernel, label } });
+    }
+
+    fn calls(&mut self) {
+        self.absorb_products();
+        for id in self.graph.ids() {
+            if matches!(self.graph[id].op, Op::CheckIndices(_)) {
+                self.kernel(id);
+            }
+            match self.grouping.homes[id.index()] {
+                Home::Kernel { .. } if !self.absorbed.contains_key(&id) => self.kernel(id),
+                Home::Leaf if self.stored[id.index()] => self.stored_leaf(id),
+                // A group is written when its last member is reached.
+                Home::Group { group, .. } if self.grouping.groups[group].members.last() == Some(&id) => {
+                    self.group(group);
+                }
+                Home::Kernel { .. } | Home::Leaf | Home::Group { .. } | Home::Given => {}
+            }
+        }
+    }
+
+    /// Random numbers or positions that someone reads from memory.
+    fn stored_leaf(&mut self, id: NodeId) {
+        let dims = views::dims(self.graph, id);
+        let alone = Group { dims, columns: None, fold_start: None, members: vec![id], level: 0 };
+        let grouping = Grouping { groups: vec![alone], homes: self.grouping.homes.clone() };
+        let segments = Segments { columns: None, fold_start: None };
+        let draft = program::write(self.graph, self.views, &grouping, 0, &[id], segments, &HashMap::new());
+        self.map(&[id], draft.expect("a leaf loads nothing"));
+    }
+
+    fn group(&mut self, id: GroupId) {
+        let group = &self.grouping.groups[id];
+        let stored: Vec<NodeId> = group.members.iter().copied().filter(|member| self.stored[member.index()]).collect();
+        if stored.is_empty() {
+            return;
+        }
+        if group.dims.contains(&0) {
+            // No numbers: nothing is computed, but what follows finds its (empty) buffers.
+            for member in stored {
+                self.buffer(member);
+            }
+            return;
+        }
+        let product = self.absorbed.iter().find(|(_, group)| **group == id).map(|(&product, _)| product);
+        let segments = match product {
+            // The rows of the product are one axis, its columns another.
+            Some(_) => Segments { columns: Some(group.dims.len() - 1), fold_start: Some(0) },
+            None => Segments { columns: group.columns, fold_start: group.fold_start },
+        };
+        let mut copies = HashMap::new();
+        let draft = loop {
+            match program::write(self.graph, self.views, self.grouping, id, &stored, segments, &copies) {
+                Ok(draft) => break draft,
+                Err(stubborn) => {
+                    for look in stubborn {
+                        let Source::Node(base) = look.source else { unreachable!("copies are row-major") };
+                        let dtype = self.graph[base].meta.dtype;
+                        let buffer = self.copy(look.clone(), &group.dims, dtype, group.members[0]);
+                        copies.insert(look, buffer);
+                    }
+                }
+            }
+        };
+        match product {
+            Some(product) => self.product_with_epilogue(product, &group.members, draft),
+            None => self.map(&group.members, draft),
+        }
+    }
+
+    fn map(&mut self, members: &[NodeId], draft: Draft) {
+        let inputs = draft.inputs.iter().map(|look| self.operand(look)).collect();
+        let outputs = draft.outputs.iter().map(|look| self.operand(look)).collect();
+        let map = Map { dims: draft.dims, program: draft.program, inputs, outputs };
+        let rank = *members.last().expect("a group has members");
+        self.push(rank, members, Kernel::Map(map));
+    }
+
+    /// Decides which groups of full values take over the matrix product they read.
+    fn absorb_products(&mut self) {
+        for (id, group) in self.grouping.groups.iter().enumerate() {
+            let full =
+                |member: &NodeId| matches!(self.grouping.homes[member.index()], Home::Group { role: Role::Full, .. });
+            if group.columns.is_some()
+                || group.dims.len() < 2
+                || group.dims.contains(&0)
+                || !group.members.iter().all(full)
+            {
+                continue;
+            }
+            let inputs = group.members.iter().flat_map(|member| &self.graph[*member].inputs);
+            let products = inputs.filter_map(|input| {
+                let view = &self.views[input.index()];
+                let fresh = self.grouping.homes[view.base.index()] == Home::Kernel { level: group.level };
+                let product =
+                    matches!(self.graph[view.base].op, Op::MatMul(_)) && !self.absorbed.contains_key(&view.base);
+                let dims = views::dims(self.graph, view.base);
+                // Batched products keep their axes; of a plain one the rows may have been cut into axes.
+                let same = dims == group.dims || (dims.len() == 2 && dims[1] == *group.dims.last()?);
+                (fresh && product && same && view.is_identity() && view.dims == group.dims).then_some(view.base)
+            });
+            if let Some(product) = products.max() {
+                let batched = views::dims(self.graph, product).len() > 2;
+                if !batched {
+                    self.absorbed.insert(product, id);
+                }
+            }
+        }
+    }
+
+    /// A matrix product whose blocks go through the program while they are in cache.
+    fn product_with_epilogue(&mut self, product: NodeId, members: &[NodeId], mut draft: Draft) {
+        let rank = *members.last().expect("a group has members");
+        let position = draft.inputs.iter().position(|look| look.source == Source::Node(product));
+        let position = position.expect("the group reads the product");
+        draft.inputs.remove(position);
+        put_input_first(&mut draft, position);
+
+        // The product needs memory of its own where others read it or an output could not take its place.
+        let read_elsewhere = self.product_read_elsewhere(product, members);
+        let dtype = kernels::product_dtype(self.graph[product].meta.dtype);
+        let inputs: Vec<Operand> = draft.inputs.iter().map(|look| self.operand(look)).collect();
+        let outputs: Vec<Operand> = draft.outputs.iter().map(|look| self.operand(look)).collect();
+        // What becomes a variable's next value may be written over the variable while the program reads it: blocks of
+        // C that are not final have no place there.
+        let next_value =
+            |look: &Look| self.graph.updates().iter().any(|(_, value)| look.source == Source::Node(*value));
+        let mut candidates = outputs.iter().zip(&draft.outputs).filter(|(_, look)| !next_value(look));
+        let takes_place = candidates.find(|(output, _)| self.plan[output.buffer].dtype == dtype);
+        let c = match takes_place {
+            Some((output, _)) if !read_elsewhere => output.buffer,
+            _ if read_elsewhere && dtype == self.graph[product].meta.dtype => self.buffer(product),
+            _ => self.temporary(dtype, views::dims(self.graph, product)),
+        };
+        if read_elsewhere && dtype != self.graph[product].meta.dtype {
+            unreachable!("16-bit products that others read are not absorbed: a bug in Thalweg");
+        }
+        let mut matmul = self.product(product, c);
+        matmul.epilogue = Some(Epilogue { program: draft.program, inputs, outputs });
+        let nodes: Vec<NodeId> = [product].iter().chain(members).copied().collect();
+        self.push(rank, &nodes, Kernel::MatMul(matmul));
+    }
+
+    /// Whether someone outside `members` needs the product itself.
+    fn product_read_elsewhere(&self, product: NodeId, members: &[NodeId]) -> bool {
+        let reads = |id: NodeId| {
+            let reader = !matches!(self.grouping.homes[id.index()], Home::Given | Home::Leaf);
+            let looks = self.graph[id].inputs.iter().any(|input| self.views[input.index()].base == product);
+            reader && looks && !members.contains(&id)
+        };
+        self.graph.roots().any(|root| self.views[root.index()].base == product) || self.graph.ids().any(reads)
+    }
+
+    fn finish(mut self) -> (Plan, Vec<DraftCall>) {
+        self.fetches_and_updates();
+        (self.plan, self.drafts)
+    }
+}
+
+/// The program with input `position` moved to the front and read as the product: in f32 where the dtype is 16 bits.
+fn put_input_first(draft: &mut Draft, position: usize) {
+    let input = draft.program.inputs.remove(position);
+    draft.program.inputs.insert(0, input);
+    for instruction in &mut draft.program.instructions {
+        if let Instruction::Load { input } = instruction {
+            *input = match *input as usize {
+                number if number == position => 0,
+                number if number < position => number as u16 + 1,
+                number => number as u16,
+            };
+        }
+    }
+    let dtype = input.dtype;
+    let computed = kernels::product_dtype(dtype);
+    if computed == dtype {
+        return;
+    }
+    draft.program.inputs[0].dtype = computed;
+    let load = draft.program.instructions.iter().position(|i| *i == Instruction::Load { input: 0 });
+    let load = load.expect("the product is loaded") as Register;
+    insert_after(draft, load, Instruction::Cast { from: computed, to: dtype, x: load });
+}
+
+/// Inserts an instruction behind register `after`; what read `after` reads the new register.
+fn insert_after(draft: &mut Draft, after: Register, instruction: Instruction) {
+    let renumber = |register: &mut Register| {
+        if *register >= after {
+            *register += 1;
+        }
+    };
+    for instruction in &mut draft.program.instructions {
+        instruction.operands_mut().into_iter().for_each(renumber);
+    }
+    for output in &mut draft.program.outputs {
+        renumber(&mut output.register);
+        debug_assert!(matches!(output.kind, OutputKind::Store));
+    }
+    draft.program.instructions.insert(after as usize + 1, instruction);
+}
+
+/// `matmul+add+relu (made at src/main.rs:12:5)`: the ops in order, and the line of the last.
+fn label(graph: &Graph, nodes: &[NodeId]) -> Arc<str> {
+    const SHOWN: usize = 6;
+    let mut names: Vec<String> = nodes.iter().map(|node| graph[*node].op.label()).collect();
+    names.dedup();
+    let mut text = names[..names.len().min(SHOWN)].join("+");
+    if names.len() > SHOWN {
+        text += &format!("+{} more", names.len() - SHOWN);
+    }
+    let last = nodes.last().map(|node| &graph[*node]);
+    if let Some(name) = last.and_then(|node| node.name.as_deref()) {
+        text += &format!(" '{name}'");
+    }
+    if let Some(location) = last.and_then(|node| node.location) {
+        text += &format!(" (made at {location})");
+    }
+    text.into()
+}

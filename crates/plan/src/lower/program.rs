@@ -1,0 +1,368 @@
+//! Writes the tile program of a group, and cuts its space down to the fewest axes that all operands allow.
+
+use std::collections::HashMap;
+
+use smallvec::{SmallVec, smallvec};
+use thalweg_graph::array::program::{Extent, Input, Instruction, Output, OutputKind, Program, Register};
+use thalweg_graph::{Graph, NodeId, Op, Scalar};
+
+use super::groups::{Group, GroupId, Grouping, Home, Role};
+use super::views::{Dims, Strides, View, contiguous, splat};
+use crate::plan::BufferId;
+
+/// Whose numbers an operand looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Source {
+    /// The buffer of a node.
+    Node(NodeId),
+    /// A copy made for the purpose.
+    Copy(BufferId),
+}
+
+/// A strided look at numbers over the axes of a space.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Look {
+    pub(crate) source: Source,
+    pub(crate) offset: usize,
+    pub(crate) strides: Strides,
+}
+
+/// A program before its buffers are known.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) dims: Dims,
+    pub(crate) program: Program,
+    pub(crate) inputs: Vec<Look>,
+    /// What is stored, in the order of the program's outputs.
+    pub(crate) outputs: Vec<Look>,
+}
+
+/// How a node of a group gets at one of its inputs.
+pub(crate) enum Access {
+    Constant(Scalar),
+    Register,
+    Random,
+    Column,
+    Load,
+}
+
+/// How a node of `group` gets at `view`.
+pub(crate) fn access(graph: &Graph, views: &[View], grouping: &Grouping, group: GroupId, input: NodeId) -> Access {
+    let view = &views[input.index()];
+    if let Some(value) = splat(graph, views, input) {
+        return Access::Constant(value);
+    }
+    let space = &grouping.groups[group];
+    match (grouping.homes[view.base.index()], &graph[view.base].op) {
+        (Home::Group { group: home, .. }, _) if home == group => Access::Register,
+        (Home::Leaf, Op::Random(_)) if view.is_identity() && view.dims == space.dims => Access::Random,
+        (Home::Leaf, Op::Iota(_)) if is_column(space, view) => Access::Column,
+        _ => Access::Load,
+    }
+}
+
+/// Whether a view of 0, 1, 2, … is the column of each element of the space.
+fn is_column(space: &Group, view: &View) -> bool {
+    let Some((&last, lead)) = view.strides.split_last() else { return false };
+    let rank = space.dims.len();
+    let alone = space.columns.is_none_or(|columns| columns == rank - 1);
+    alone
+        && view.dims == space.dims
+        && view.offset == 0
+        && last == 1
+        && lead.iter().zip(&view.dims).all(|(&stride, &size)| stride == 0 || size == 1)
+}
+
+/// What the space of a program must keep apart.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segments {
+    /// The first axis of the columns.
+    pub(crate) columns: Option<usize>,
+    /// The first axis of the rows that are put together.
+    pub(crate) fold_start: Option<usize>,
+}
+
+struct Writer<'a> {
+    graph: &'a Graph,
+    views: &'a [View],
+    grouping: &'a Grouping,
+    id: GroupId,
+    rank: usize,
+    program: Program,
+    loads: Vec<Look>,
+    known: HashMap<Instruction, Register>,
+    registers: HashMap<NodeId, Register>,
+    uses_column: bool,
+}
+
+/// The program of a group; `stored` are the members whose numbers are needed outside.
+///
+/// `Err` names looks that do not fit the fewest axes that the program needs: they must be copied to row-major order
+/// first, then this is called again.
+pub(crate) fn write(
+    graph: &Graph,
+    views: &[View],
+    grouping: &Grouping,
+    id: GroupId,
+    stored: &[NodeId],
+    segments: Segments,
+    copies: &HashMap<Look, BufferId>,
+) -> Result<Draft, Vec<Look>> {
+    let group = &grouping.groups[id];
+    let mut writer = Writer {
+        graph,
+        views,
+        grouping,
+        id,
+        rank: group.dims.len(),
+        program: Program::default(),
+        loads: Vec::new(),
+        known: HashMap::new(),
+        registers: HashMap::new(),
+        uses_column: false,
+    };
+    for &member in &group.members {
+        writer.member(member);
+    }
+    let mut outputs = Vec::new();
+    for &member in stored {
+        let role = match grouping.homes[member.index()] {
+            Home::Group { role, .. } => role,
+            // A leaf that is stored is alone in its group.
+            Home::Leaf | Home::Given | Home::Kernel { .. } => Role::Full,
+        };
+        let kind = match (role, &graph[member].op) {
+            (Role::FoldRows, Op::Reduce(reduce)) => OutputKind::FoldRows(reduce.fold),
+            (Role::FoldAll, Op::Reduce(reduce)) => OutputKind::FoldAll(reduce.fold),
+            _ => OutputKind::Store,
+        };
+        writer.program.outputs.push(Output { register: writer.registers[&member], kind });
+        outputs.push(Look { source: Source::Node(member), offset: 0, strides: store_strides(group, role) });
+    }
+    let (dims, program, mut loads) = (group.dims.clone(), writer.program, writer.loads);
+    for look in &mut loads {
+        if let Some(&copy) = copies.get(look) {
+            *look = Look { source: Source::Copy(copy), offset: 0, strides: contiguous(&dims) };
+        }
+    }
+    let columns = if writer.uses_column { Some(dims.len() - 1) } else { segments.columns };
+    let segments = Segments { columns, ..segments };
+    let mut draft = Draft { dims, program, inputs: loads, outputs };
+    collapse(&mut draft, segments)?;
+    declare_extents(&mut draft);
+    Ok(draft)
+}
+
+/// The strides over the space with which a member is stored row-major.
+fn store_strides(group: &Group, role: Role) -> Strides {
+    let rank = group.dims.len();
+    let columns = group.columns.unwrap_or(rank);
+    match role {
+        Role::Full => contiguous(&group.dims),
+        Role::Row => {
+            let mut strides = contiguous(&group.dims[..columns]);
+            strides.resize(rank, 0);
+            strides
+        }
+        Role::FoldRows => {
+            let start = group.fold_start.unwrap_or(columns);
+            let kept: Dims = group.dims[..start].iter().chain(&group.dims[columns..]).copied().collect();
+            let kept = contiguous(&kept);
+            (0..rank)
+                .map(|axis| match axis {
+                    axis if axis < start => kept[axis],
+                    axis if axis < columns => 0,
+                    axis => kept[axis - (columns - start)],
+                })
+                .collect()
+        }
+        Role::FoldAll => smallvec![0; rank],
+    }
+}
+
+impl Writer<'_> {
+    fn push(&mut self, instruction: Instruction) -> Register {
+        if let Some(&register) = self.known.get(&instruction) {
+            return register;
+        }
+        let register = self.program.push(instruction);
+        self.known.insert(instruction, register);
+        register
+    }
+
+    fn member(&mut self, id: NodeId) {
+        let node = &self.graph[id];
+        let operands: SmallVec<[Register; 3]> = node.inputs.iter().map(|&input| self.operand(input)).collect();
+        let dtype = |number: usize| self.graph[node.inputs[number]].meta.dtype;
+        let register = match &node.op {
+            Op::Unary(f) => self.push(Instruction::Unary { f: f.0, dtype: dtype(0), x: operands[0] }),
+            Op::Binary(f) => self.push(Instruction::Binary { f: f.0, dtype: dtype(0), x: operands[0], y: operands[1] }),
+            Op::Select(_) => self.push(Instruction::Select {
+                dtype: dtype(1),
+                condition: operands[0],
+                x: operands[1],
+                y: operands[2],
+            }),
+            Op::Cast(cast) => self.push(Instruction::Cast { from: dtype(0), to: cast.to, x: operands[0] }),
+            Op::Reduce(reduce) => match self.grouping.homes[id.index()] {
+                Home::Group { role: Role::Row, .. } => {
+                    self.push(Instruction::FoldRow { f: reduce.fold, dtype: dtype(0), x: operands[0] })
+                }
+                // Put together on the way out.
+                _ => operands[0],
+            },
+            Op::Random(_) | Op::Iota(_) => self.leaf(id),
+            other => unreachable!("{other:?} in a group: a bug in Thalweg"),
+        };
+        self.registers.insert(id, register);
+    }
+
+    /// A leaf that is stored: its own group has it as its only member.
+    fn leaf(&mut self, id: NodeId) -> Register {
+        let node = &self.graph[id];
+        match &node.op {
+            Op::Random(random) => self.push(Instruction::Random {
+                distribution: random.distribution,
+                dtype: random.dtype,
+                stream: random.stream.expect("a captured graph has streams"),
+            }),
+            _ => {
+                self.uses_column = true;
+                self.push(Instruction::Column { dtype: node.meta.dtype })
+            }
+        }
+    }
+
+    fn operand(&mut self, input: NodeId) -> Register {
+        let view = &self.views[input.index()];
+        let dtype = self.graph[input].meta.dtype;
+        match access(self.graph, self.views, self.grouping, self.id, input) {
+            Access::Constant(value) => self.push(Instruction::Constant { value, dtype }),
+            Access::Register => self.registers[&view.base],
+            Access::Random | Access::Column => self.leaf(view.base),
+            Access::Load => {
+                // A view over the rows says nothing of the columns: it repeats there.
+                let mut strides: Strides = view.strides.clone();
+                if view.dims != self.grouping.groups[self.id].dims {
+                    strides.truncate(self.grouping.groups[self.id].columns.unwrap_or(self.rank));
+                    strides.resize(self.rank, 0);
+                }
+                let look = Look { source: Source::Node(view.base), offset: view.offset, strides };
+                let number = self.loads.iter().position(|known| *known == look).unwrap_or_else(|| {
+                    self.loads.push(look);
+                    // The extent is declared when the axes are known.
+                    self.program.inputs.push(Input { dtype, extent: Extent::Full });
+                    self.loads.len() - 1
+                });
+                self.push(Instruction::Load { input: number as u16 })
+            }
+        }
+    }
+}
+
+/// Runs neighbouring axes together where all looks allow it, and drops axes of size 1. Afterwards the columns are one
+/// axis, and the rows that are put together are one axis before them.
+///
+/// `Err`: looks that keep axes apart which must be one.
+pub(crate) fn collapse(draft: &mut Draft, segments: Segments) -> Result<(), Vec<Look>> {
+    let rank = draft.dims.len();
+    let starts: SmallVec<[usize; 2]> = [segments.fold_start, segments.columns].into_iter().flatten().collect();
+    // Axes that carry something, cut into runs that end where a segment does.
+    let mut runs: Vec<(usize, Vec<usize>)> = Vec::new();
+    if !starts.contains(&0) {
+        runs.push((0, Vec::new()));
+    }
+    for axis in 0..rank {
+        if starts.contains(&axis) {
+            runs.push((axis, Vec::new()));
+        }
+        if draft.dims[axis] != 1 {
+            runs.last_mut().expect("never empty").1.push(axis);
+        }
+    }
+    if starts.contains(&rank) {
+        runs.push((rank, Vec::new()));
+    }
+    let looks = || draft.inputs.iter().chain(&draft.outputs);
+    let joins = |look: &Look, a: usize, b: usize| look.strides[a] == look.strides[b] * draft.dims[b] as isize;
+
+    let mut dims = Dims::new();
+    let mut strides: Vec<Strides> = vec![Strides::new(); draft.inputs.len() + draft.outputs.len()];
+    let mut stubborn: Vec<Look> = Vec::new();
+    let n_inputs = draft.inputs.len();
+    // One element along a new axis: inputs step as if dense, outputs have nowhere to go.
+    let add_axis = |dims: &mut Dims, strides: &mut Vec<Strides>| {
+        dims.push(1);
+        strides.iter_mut().enumerate().for_each(|(number, strides)| strides.push((number < n_inputs) as isize));
+    };
+    for (start, axes) in &runs {
+        let single = starts.contains(start);
+        let first = dims.len();
+        for (index, &axis) in axes.iter().enumerate() {
+            if index > 0 {
+                let before = axes[index - 1];
+                if looks().all(|look| joins(look, before, axis)) {
+                    *dims.last_mut().expect("the axis before") *= draft.dims[axis];
+                    for (strides, look) in strides.iter_mut().zip(looks()) {
+                        *strides.last_mut().expect("the axis before") = look.strides[axis];
+                    }
+                    continue;
+                }
+                if single {
+                    let apart = draft.inputs.iter().filter(|look| !joins(look, before, axis));
+                    stubborn.extend(apart.cloned());
+                }
+            }
+            dims.push(draft.dims[axis]);
+            for (strides, look) in strides.iter_mut().zip(looks()) {
+                strides.push(look.strides[axis]);
+            }
+        }
+        if single && dims.len() == first {
+            add_axis(&mut dims, &mut strides);
+        }
+    }
+    if !stubborn.is_empty() {
+        stubborn.dedup();
+        return Err(stubborn);
+    }
+    if dims.is_empty() {
+        add_axis(&mut dims, &mut strides);
+    }
+    draft.dims = dims;
+    for (look, strides) in draft.inputs.iter_mut().chain(&mut draft.outputs).zip(strides) {
+        look.strides = strides;
+    }
+    Ok(())
+}
+
+/// Says of each input whether it varies along the columns. What is folded or stored per element must be full: where a
+/// register would be smaller, the inputs behind it are read repeatedly.
+pub(crate) fn declare_extents(draft: &mut Draft) {
+    for (input, look) in draft.program.inputs.iter_mut().zip(&draft.inputs) {
+        let (last, lead) = look.strides.split_last().expect("a space has an axis");
+        input.extent = match (*last, lead.iter().zip(&draft.dims).all(|(&stride, &size)| stride == 0 || size == 1)) {
+            (0, true) => Extent::One,
+            (0, false) => Extent::Row,
+            _ => Extent::Full,
+        };
+    }
+    let extents = draft.program.extents();
+    let full_store = |output: &Output, look: &Look| {
+        let columns = draft.dims.last().copied().unwrap_or(1);
+        output.kind != OutputKind::Store || (columns != 1 && look.strides.last() != Some(&0))
+    };
+    let small_store = draft
+        .program
+        .outputs
+        .iter()
+        .zip(&draft.outputs)
+        .any(|(output, look)| full_store(output, look) && extents[output.register as usize] != Extent::Full);
+    let small_fold = draft.program.instructions.iter().any(|instruction| match instruction {
+        Instruction::FoldRow { x, .. } => extents[*x as usize] != Extent::Full,
+        _ => false,
+    });
+    if small_store || small_fold {
+        draft.program.inputs.iter_mut().for_each(|input| input.extent = Extent::Full);
+    }
+}

@@ -1,0 +1,112 @@
+//! The order of the calls: what is needed comes first, what writes variables comes last.
+//!
+//! A variable is read by all who need its old value before it is written. Where two calls each read what the other
+//! writes, one of them writes beside and is copied over at the end.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use crate::lower::DraftCall;
+use crate::plan::{Buffer, BufferId, Call, Kernel, Operand, Place, Plan};
+
+/// Puts the calls in order and says where the writing of variables begins.
+pub(crate) fn order(plan: &mut Plan, mut drafts: Vec<DraftCall>) {
+    let order = loop {
+        match try_order(plan, &drafts) {
+            Ok(order) => break order,
+            Err(stuck) => write_beside(plan, &mut drafts, stuck),
+        }
+    };
+    let commits: Vec<bool> = drafts.iter().map(|draft| writes_variable(plan, &draft.call.kernel)).collect();
+    plan.commit = order.iter().filter(|&&draft| !commits[draft]).count();
+    let mut calls: Vec<Option<Call>> = drafts.into_iter().map(|draft| Some(draft.call)).collect();
+    plan.calls = order.into_iter().map(|draft| calls[draft].take().expect("each call stands once")).collect();
+}
+
+fn variable_of(plan: &Plan, buffer: BufferId) -> Option<usize> {
+    match plan[buffer].place {
+        Place::Variable(index) => Some(index),
+        Place::Arena { .. } | Place::Feed(_) | Place::Constant(_) | Place::Fetch(_) => None,
+    }
+}
+
+fn writes_variable(plan: &Plan, kernel: &Kernel) -> bool {
+    kernel.writes().iter().any(|&buffer| variable_of(plan, buffer).is_some())
+}
+
+/// The order, or a call that waits for a call that waits for it.
+fn try_order(plan: &Plan, drafts: &[DraftCall]) -> Result<Vec<usize>, usize> {
+    let mut writer: Vec<Option<usize>> = vec![None; plan.buffers.len()];
+    let mut variable_writers: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (number, draft) in drafts.iter().enumerate() {
+        for buffer in draft.call.kernel.writes() {
+            match variable_of(plan, buffer) {
+                Some(variable) => variable_writers.entry(variable).or_default().push(number),
+                None => writer[buffer.index()] = Some(number),
+            }
+        }
+    }
+    let mut waiting = vec![0usize; drafts.len()];
+    let mut followers: Vec<Vec<usize>> = vec![Vec::new(); drafts.len()];
+    let mut edge = |from: usize, to: usize| {
+        if from != to {
+            followers[from].push(to);
+            waiting[to] += 1;
+        }
+    };
+    for (number, draft) in drafts.iter().enumerate() {
+        for buffer in draft.call.kernel.reads() {
+            match variable_of(plan, buffer) {
+                // The old value is read before any writes the new one.
+                Some(variable) => {
+                    for &writer in variable_writers.get(&variable).into_iter().flatten() {
+                        edge(number, writer);
+                    }
+                }
+                None => {
+                    if let Some(writer) = writer[buffer.index()] {
+                        edge(writer, number);
+                    }
+                }
+            }
+        }
+    }
+    let commits: Vec<bool> = drafts.iter().map(|draft| writes_variable(plan, &draft.call.kernel)).collect();
+    let key = |number: usize| Reverse((commits[number], drafts[number].rank, number));
+    let mut ready: BinaryHeap<_> = (0..drafts.len()).filter(|&number| waiting[number] == 0).map(key).collect();
+    let mut order = Vec::with_capacity(drafts.len());
+    while let Some(Reverse((_, _, number))) = ready.pop() {
+        order.push(number);
+        for &follower in &followers[number] {
+            waiting[follower] -= 1;
+            if waiting[follower] == 0 {
+                ready.push(key(follower));
+            }
+        }
+    }
+    if order.len() == drafts.len() {
+        return Ok(order);
+    }
+    let stuck = (0..drafts.len()).find(|&number| waiting[number] > 0 && commits[number]);
+    Err(stuck.expect("only the writing of variables can wait in a circle: a bug in Thalweg"))
+}
+
+/// Lets a call write next to its variables; copies at the end bring the values home.
+fn write_beside(plan: &mut Plan, drafts: &mut Vec<DraftCall>, stuck: usize) {
+    let rank = drafts[stuck].rank;
+    let label = drafts[stuck].call.label.clone();
+    for buffer in drafts[stuck].call.kernel.writes() {
+        if variable_of(plan, buffer).is_none() {
+            continue;
+        }
+        let Buffer { dtype, shape, place } = plan[buffer].clone();
+        plan.buffers[buffer.index()].place = Place::Arena { offset: 0 };
+        let home = BufferId(plan.buffers.len() as u32);
+        plan.buffers.push(Buffer { dtype, shape: shape.clone(), place });
+        let strides = crate::lower::contiguous(&shape);
+        let from = Operand { buffer, offset: 0, strides: strides.clone() };
+        let to = Operand { buffer: home, offset: 0, strides };
+        let kernel = Kernel::Copy { dims: shape, from, to };
+        drafts.push(DraftCall { rank, call: Call { kernel, label: label.clone() } });
+    }
+}
