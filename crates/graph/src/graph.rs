@@ -96,13 +96,16 @@ impl Graph {
         graph
     }
 
-    /// Captures the graph of the value with which `variable` begins. Its random streams depend on the variable's name
-    /// and on nothing around it, so that the same seed begins with the same numbers whatever else a session runs.
+    /// Captures the graph of the value with which `variable` begins. Random ops that name no stream get one
+    /// that depends on the variable's name and on nothing around it, so that the same seed begins with the same numbers
+    /// whatever else a session runs.
     pub fn capture_initial(variable: &VariableCore) -> Graph {
         let name = variable.name();
         let mut ordinal = 0;
         let rebuilt = Graph::capture([variable.initial()], &[]).rebuild(|graph, node, inputs| {
-            let Op::Random(_) = node.op else { return None };
+            if !node.origin.as_ref().is_some_and(|tensor| tensor.op().needs_stream()) {
+                return None;
+            }
             let op = node.op.with_stream(random::stream(&name, ordinal));
             ordinal += 1;
             let id = graph.add(op, inputs, node);

@@ -35,6 +35,7 @@ pub struct VariableCore {
     initial: Tensor,
     location: &'static Location<'static>,
     trainable: AtomicBool,
+    state: AtomicBool,
 }
 
 impl Variable {
@@ -64,6 +65,7 @@ impl Variable {
             initial,
             location: Location::caller(),
             trainable: AtomicBool::new(true),
+            state: AtomicBool::new(false),
         });
         Variable::from_core(core)
     }
@@ -74,9 +76,9 @@ impl Variable {
         Variable { core, read }
     }
 
-    /// Marks the variable as state that optimizers leave alone (running statistics, counters, slots).
+    /// Marks the variable as state that optimizers leave alone for good (running statistics, counters, slots).
     pub fn not_trainable(self) -> Variable {
-        self.set_trainable(false);
+        self.core.state.store(true, Ordering::Relaxed);
         self
     }
 
@@ -199,10 +201,11 @@ impl VariableCore {
 
     /// Whether optimizers change it.
     pub fn is_trainable(&self) -> bool {
-        self.trainable.load(Ordering::Relaxed)
+        self.trainable.load(Ordering::Relaxed) && !self.state.load(Ordering::Relaxed)
     }
 
-    /// Freezes (`false`) or unfreezes the variable for the training graphs built from now on.
+    /// Freezes (`false`) or unfreezes the variable for the training graphs built from now on; what is
+    /// [`Variable::not_trainable`] stays so.
     pub fn set_trainable(&self, trainable: bool) {
         self.trainable.store(trainable, Ordering::Relaxed);
     }
