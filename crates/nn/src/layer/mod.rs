@@ -1,0 +1,101 @@
+//! [`Layer`]: a module that takes a tensor to a tensor.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`linear`] | [`Linear`]: x W + b |
+//! | [`mlp`] | [`Mlp`]: linear layers with an activation between |
+//! | [`norm`] | [`LayerNorm`] |
+//! | [`dropout`] | [`Dropout`] |
+//! | [`activation`] | [`Activation`]: the activations by name |
+
+pub mod activation;
+pub mod dropout;
+pub mod linear;
+pub mod mlp;
+pub mod norm;
+
+pub use activation::Activation;
+pub use dropout::Dropout;
+pub use linear::{Linear, LinearConfig};
+pub use mlp::{Mlp, MlpConfig};
+pub use norm::LayerNorm;
+use thalweg_graph::Tensor;
+
+use crate::Module;
+
+/// What layers are told while a graph is built: whether it is for training.
+///
+/// ```
+/// use thalweg_nn::Forward;
+/// assert!(Forward::train().training() && !Forward::infer().training());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    training: bool,
+}
+
+impl Forward {
+    /// For a training graph: dropout drops, statistics are of the batch.
+    pub fn train() -> Forward {
+        Forward { training: true }
+    }
+
+    /// For an inference graph.
+    pub fn infer() -> Forward {
+        Forward { training: false }
+    }
+
+    /// Whether the graph is for training.
+    pub fn training(&self) -> bool {
+        self.training
+    }
+}
+
+/// A module that takes a tensor to a tensor. `Vec`s, tuples and `Option`s of layers are applied one after the other.
+pub trait Layer: Module {
+    /// Adds the nodes of the layer on top of `x`.
+    #[track_caller]
+    fn forward(&self, x: &Tensor, cx: &mut Forward) -> Tensor;
+}
+
+impl<L: Layer> Layer for Vec<L> {
+    #[track_caller]
+    fn forward(&self, x: &Tensor, cx: &mut Forward) -> Tensor {
+        let mut y = x.clone();
+        for layer in self {
+            y = layer.forward(&y, cx);
+        }
+        y
+    }
+}
+
+impl<L: Layer> Layer for Option<L> {
+    #[track_caller]
+    fn forward(&self, x: &Tensor, cx: &mut Forward) -> Tensor {
+        match self {
+            Some(layer) => layer.forward(x, cx),
+            None => x.clone(),
+        }
+    }
+}
+
+impl<L: Layer + ?Sized> Layer for Box<L> {
+    #[track_caller]
+    fn forward(&self, x: &Tensor, cx: &mut Forward) -> Tensor {
+        (**self).forward(x, cx)
+    }
+}
+
+macro_rules! chains {
+    ($(($($name:ident $position:tt),+)),*) => {
+        $(impl<$($name: Layer),+> Layer for ($($name,)+) {
+            #[track_caller]
+            fn forward(&self, x: &Tensor, cx: &mut Forward) -> Tensor {
+                let y = x.clone();
+                $(let y = self.$position.forward(&y, cx);)+
+                y
+            }
+        })*
+    };
+}
+chains!((A 0), (A 0, B 1), (A 0, B 1, C 2), (A 0, B 1, C 2, D 3));

@@ -1,0 +1,108 @@
+//! [`Hinge`], [`Perceptron`] and their relatives for several classes: losses that are 0 once the answer is right by a
+//! margin.
+
+use thalweg_graph::Tensor;
+
+use crate::error::or_panic;
+use crate::loss::{Loss, at_label, expect_alike, expect_labels, is_label};
+use crate::optim::rule::Range;
+
+/// The mean of [`Hinge`] with margin 1.
+#[track_caller]
+pub fn hinge(scores: &Tensor, targets: &Tensor) -> Tensor {
+    Hinge::default().mean(scores, targets)
+}
+
+/// max(0, m − y·s) for targets y = ±1 of the scores' dtype and shape (the support vector machine's; Cortes and Vapnik
+/// 1995). m is 1 if not said.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hinge {
+    margin: f64,
+}
+
+impl Default for Hinge {
+    fn default() -> Self {
+        Hinge { margin: 1.0 }
+    }
+}
+
+impl Hinge {
+    /// With another margin.
+    ///
+    /// # Panics
+    /// If it is negative or not finite.
+    #[track_caller]
+    pub fn new(margin: f64) -> Hinge {
+        Hinge { margin: or_panic(Range::NotNegative.check("hinge", "margin", margin)) }
+    }
+}
+
+impl Loss for Hinge {
+    #[track_caller]
+    fn each(&self, scores: &Tensor, targets: &Tensor) -> Tensor {
+        expect_alike("hinge", scores, targets);
+        (self.margin - targets * scores).relu()
+    }
+}
+
+/// Rosenblatt's criterion max(0, −y·s) for targets y = ±1 of the scores' dtype and shape (1958): wrong answers cost
+/// what they are wrong by. Its gradient at s = 0 is 0, where Rosenblatt's rule would already move: begin with weights
+/// that are not 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Perceptron;
+
+impl Loss for Perceptron {
+    #[track_caller]
+    fn each(&self, scores: &Tensor, targets: &Tensor) -> Tensor {
+        expect_alike("perceptron", scores, targets);
+        (-(targets * scores)).relu()
+    }
+}
+
+/// Σⱼ max(0, m − s\[y\] + sⱼ)/k over the k classes j ≠ y (Weston and Watkins 1999; PyTorch's `MultiMarginLoss`). Classes
+/// on the last axis, labels as for [`crate::CrossEntropy`]. m is 1 if not said.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MultiClassHinge {
+    margin: f64,
+}
+
+impl Default for MultiClassHinge {
+    fn default() -> Self {
+        MultiClassHinge { margin: 1.0 }
+    }
+}
+
+impl MultiClassHinge {
+    /// With another margin.
+    ///
+    /// # Panics
+    /// If it is negative or not finite.
+    #[track_caller]
+    pub fn new(margin: f64) -> MultiClassHinge {
+        MultiClassHinge { margin: or_panic(Range::NotNegative.check("multi_class_hinge", "margin", margin)) }
+    }
+}
+
+impl Loss for MultiClassHinge {
+    #[track_caller]
+    fn each(&self, scores: &Tensor, labels: &Tensor) -> Tensor {
+        let axis = expect_labels("multi_class_hinge", scores, labels, -1);
+        let is_label = is_label(scores, labels, axis);
+        let right = at_label(scores, &is_label, axis).unsqueeze(-1);
+        let violation = (scores - right + self.margin).relu();
+        is_label.select(&scores.zeros_like(), violation).mean_over(-1)
+    }
+}
+
+/// maxⱼ sⱼ − s\[y\]: 0 where the answer is right. Classes on the last axis, labels as for [`crate::CrossEntropy`]. Where
+/// several scores are largest they share the gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MultiClassPerceptron;
+
+impl Loss for MultiClassPerceptron {
+    #[track_caller]
+    fn each(&self, scores: &Tensor, labels: &Tensor) -> Tensor {
+        let axis = expect_labels("multi_class_perceptron", scores, labels, -1);
+        scores.max_over(-1) - at_label(scores, &is_label(scores, labels, axis), axis)
+    }
+}

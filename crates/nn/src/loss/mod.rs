@@ -1,0 +1,91 @@
+//! [`Loss`]: how far an output is from what it should be.
+//!
+//! A loss is a few settings and three methods: [`mean`](Loss::mean), [`sum`](Loss::sum) and [`each`](Loss::each), the
+//! loss of every sample. The usual ones have functions that give the mean. All are finite, and so are their gradients,
+//! for outputs up to ±10⁴ in f32.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`mod@cross_entropy`] | [`CrossEntropy`]: logits against labels or distributions |
+//! | [`binary`] | [`BinaryCrossEntropy`]: logits against yes and no |
+//! | [`regression`] | [`SquaredError`], [`L1`], [`Huber`] |
+//! | [`margin`] | [`Hinge`], [`MultiClassHinge`], [`Perceptron`], [`MultiClassPerceptron`] |
+//! | [`divergence`] | [`KlDivergence`] |
+//! | [`similarity`] | [`Cosine`], [`Triplet`] |
+
+use thalweg_graph::{DType, Size, Tensor, iota};
+
+use crate::error::refuse;
+
+pub mod binary;
+pub mod cross_entropy;
+pub mod divergence;
+pub mod margin;
+pub mod regression;
+pub mod similarity;
+
+pub use binary::{BinaryCrossEntropy, binary_cross_entropy_with_logits};
+pub use cross_entropy::{CrossEntropy, cross_entropy};
+pub use divergence::KlDivergence;
+pub use margin::{Hinge, MultiClassHinge, MultiClassPerceptron, Perceptron, hinge};
+pub use regression::{Huber, L1, SquaredError, huber, l1, squared_error};
+pub use similarity::{Cosine, Triplet};
+
+/// How far an output is from a target.
+pub trait Loss {
+    /// The loss of every sample.
+    #[track_caller]
+    fn each(&self, output: &Tensor, target: &Tensor) -> Tensor;
+
+    /// The mean over all samples; NaN of none.
+    #[track_caller]
+    fn mean(&self, output: &Tensor, target: &Tensor) -> Tensor {
+        self.each(output, target).mean()
+    }
+
+    /// The sum over all samples.
+    #[track_caller]
+    fn sum(&self, output: &Tensor, target: &Tensor) -> Tensor {
+        self.each(output, target).sum()
+    }
+}
+
+/// Refuses a target of another shape or dtype than the output: broadcasting `[n]` against `[n, 1]` is the classic
+/// silent mistake.
+#[track_caller]
+fn expect_alike(loss: &str, output: &Tensor, target: &Tensor) {
+    if output.meta() != target.meta() {
+        refuse(loss, &[("output", output), ("target", target)], "output and target differ in dtype or shape");
+    }
+}
+
+/// Refuses labels that are not integers of the output's shape without the class axis.
+#[track_caller]
+fn expect_labels(loss: &str, output: &Tensor, labels: &Tensor, axis: isize) -> usize {
+    let inputs = [("output", output), ("labels", labels)];
+    if output.rank() == 0 {
+        refuse(loss, &inputs, "the output needs an axis of classes");
+    }
+    let axis = output.axis(axis);
+    if !labels.dtype().is_int() {
+        refuse(loss, &inputs, format!("labels are class numbers, integers, not {}", labels.dtype()));
+    }
+    let mut expected = output.shape().clone();
+    expected.sizes_mut().remove(axis);
+    if labels.shape() != &expected {
+        refuse(loss, &inputs, format!("labels must have the shape {expected}: that of the output without axis {axis}"));
+    }
+    axis
+}
+
+/// Whether each class is that of the label, in the shape of `output`; a label that is no class fails the run.
+fn is_label(output: &Tensor, labels: &Tensor, axis: usize) -> Tensor {
+    let classes: Size = output.shape()[axis].clone();
+    let labels = labels.cast(DType::I64).check_indices(classes).unsqueeze(axis as isize);
+    labels.equal(iota(output.shape(), axis, DType::I64))
+}
+
+/// The numbers of `output` at the labels.
+fn at_label(output: &Tensor, is_label: &Tensor, axis: usize) -> Tensor {
+    is_label.select(output, 0.0).sum_over(axis as isize)
+}

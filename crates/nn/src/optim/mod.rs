@@ -1,0 +1,44 @@
+//! [`Optimizer`]: from a loss to a [`Step`], the updates that make it smaller.
+//!
+//! ```
+//! use thalweg_graph::Variable;
+//! use thalweg_nn::{Adam, Schedule};
+//!
+//! let w = Variable::new("w", 3.0);
+//! let loss = w.square();
+//! let step = Adam::new(Schedule::cosine(1e-2, 1000)).clip_norm(1.0).minimize(&loss);
+//! let changed: Vec<String> = step.updates.iter().map(|update| update.variable.name().to_string()).collect();
+//! assert_eq!(changed, ["w", "w/first_moment", "w/second_moment", "global_step"]);
+//! ```
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`optimizer`] | [`Optimizer`]: learning rate, groups, decay, clipping, around a [`Rule`] |
+//! | [`rule`] | [`Rule`]: how one parameter moves; its settings by name |
+//! | [`sgd`], [`adaptive`], [`adam`], [`sign`] | the rules |
+//! | [`names`] | optimizers by name, for command lines |
+//! | [`step`] | [`Step`] |
+//! | [`accumulate`] | gradients added up over micro-batches |
+//! | [`average`] | moving averages of the weights: EMA, SWA |
+
+pub mod accumulate;
+pub mod adam;
+pub mod adaptive;
+pub mod average;
+pub mod names;
+pub mod optimizer;
+pub mod rule;
+pub mod sgd;
+pub mod sign;
+pub mod step;
+
+pub use accumulate::Accumulation;
+pub use adam::{Adam, AdamW, Adamax, Lamb, NAdam};
+pub use adaptive::{Adadelta, Adagrad, RmsProp};
+pub use average::{Average, Averages};
+pub use names::by_name;
+pub use optimizer::{Group, Optimizer};
+pub use rule::{Rule, Setting};
+pub use sgd::Sgd;
+pub use sign::Lion;
+pub use step::Step;

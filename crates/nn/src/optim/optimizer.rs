@@ -1,0 +1,430 @@
+//! [`Optimizer`]: learning rate, parameter groups, weight decay and clipping, around a [`Rule`].
+
+use std::collections::{BTreeMap, HashSet};
+
+use thalweg_graph::tensor::topological_until;
+use thalweg_graph::{Array, DType, Op, Tensor, Update, Variable, grad, scope, updates_of};
+
+use crate::error::{NnError, or_panic};
+use crate::module::is_below;
+use crate::optim::rule::{Decay, ParameterStep, Range, Rule, Scalars};
+use crate::optim::step::Step;
+use crate::schedule::Schedule;
+
+/// Makes the updates that minimize a loss. `Sgd`, `Adam` and the others are names for this type with their rule.
+///
+/// | setting | meaning |
+/// | --- | --- |
+/// | [`lr`](Optimizer::new) | a number or a [`Schedule`] |
+/// | [`weight_decay`](Optimizer::weight_decay) | coupled or not as is usual for the rule; exempt are parameters with fewer than two axes (biases, scales), unless [`decay_all`](Optimizer::decay_all) |
+/// | [`clip_value`](Optimizer::clip_value), [`clip_norm`](Optimizer::clip_norm) | before decay, first by value |
+/// | [`group`](Optimizer::group) | another learning rate or decay for what lies below a path |
+#[derive(Clone, Debug)]
+pub struct Optimizer<R = Box<dyn Rule>> {
+    rule: R,
+    lr: Schedule,
+    momentum: Option<Schedule>,
+    weight_decay: f64,
+    decay: Decay,
+    decay_all: bool,
+    clip_value: Option<f64>,
+    clip_norm: Option<f64>,
+    groups: Vec<Group>,
+    counter: String,
+}
+
+/// The parameters at and below a path, with a learning rate or a decay of their own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    prefix: String,
+    lr_factor: f64,
+    weight_decay: Option<f64>,
+}
+
+impl Group {
+    /// The parameters at and below `prefix`: `encoder`, `encoder.0.weight`.
+    pub fn new(prefix: impl Into<String>) -> Group {
+        Group { prefix: prefix.into(), lr_factor: 1.0, weight_decay: None }
+    }
+
+    /// Their learning rate is multiplied by `factor`.
+    ///
+    /// # Panics
+    /// If it is negative or not finite.
+    #[track_caller]
+    pub fn lr_factor(self, factor: f64) -> Group {
+        let lr_factor = or_panic(Range::NotNegative.check(&self.label(), "lr_factor", factor));
+        Group { lr_factor, ..self }
+    }
+
+    /// Their weight decay, whatever their number of axes.
+    ///
+    /// # Panics
+    /// If it is negative or not finite.
+    #[track_caller]
+    pub fn weight_decay(self, decay: f64) -> Group {
+        let weight_decay = Some(or_panic(Range::NotNegative.check(&self.label(), "weight_decay", decay)));
+        Group { weight_decay, ..self }
+    }
+
+    fn label(&self) -> String {
+        format!("group `{}`", self.prefix)
+    }
+}
+
+impl<R: Rule + Default> Optimizer<R> {
+    /// With this learning rate and the rule's usual settings.
+    ///
+    /// # Panics
+    /// If the learning rate is NaN, infinite, negative or 0.
+    #[track_caller]
+    pub fn new(lr: impl Into<Schedule>) -> Self {
+        or_panic(Optimizer::try_new(lr))
+    }
+
+    /// As [`Optimizer::new`], for a number that comes from outside.
+    ///
+    /// # Errors
+    /// If the learning rate is NaN, infinite, negative or 0.
+    pub fn try_new(lr: impl Into<Schedule>) -> Result<Self, NnError> {
+        Optimizer::with_rule(R::default(), lr)
+    }
+}
+
+impl<R: Rule> Optimizer<R> {
+    /// With a rule of one's own.
+    ///
+    /// # Errors
+    /// If the learning rate or a setting of the rule is out of its range.
+    pub fn with_rule(mut rule: R, lr: impl Into<Schedule>) -> Result<Self, NnError> {
+        let (name, lr) = (rule.name(), lr.into());
+        lr.check(name)?;
+        for setting in rule.settings() {
+            setting.range.check(name, setting.name, *setting.value)?;
+        }
+        let (decay, weight_decay) = rule.decay();
+        Ok(Optimizer {
+            rule,
+            lr,
+            momentum: None,
+            weight_decay,
+            decay,
+            decay_all: false,
+            clip_value: None,
+            clip_norm: None,
+            groups: Vec::new(),
+            counter: "global_step".into(),
+        })
+    }
+
+    /// The same behind one type for all rules.
+    pub fn boxed(self) -> Optimizer
+    where
+        R: 'static,
+    {
+        Optimizer {
+            rule: Box::new(self.rule),
+            lr: self.lr,
+            momentum: self.momentum,
+            weight_decay: self.weight_decay,
+            decay: self.decay,
+            decay_all: self.decay_all,
+            clip_value: self.clip_value,
+            clip_norm: self.clip_norm,
+            groups: self.groups,
+            counter: self.counter,
+        }
+    }
+
+    /// The rule.
+    pub fn rule(&self) -> &R {
+        &self.rule
+    }
+
+    /// The learning rate over the steps.
+    pub fn schedule(&self) -> &Schedule {
+        &self.lr
+    }
+
+    /// Sets `weight_decay`, `clip_value`, `clip_norm` or a setting of the rule by name.
+    ///
+    /// # Errors
+    /// If there is no such setting, or the value is out of its range.
+    pub fn set(&mut self, name: &str, value: f64) -> Result<(), NnError> {
+        let owner = self.rule.name();
+        match name {
+            "weight_decay" => self.weight_decay = Range::NotNegative.check(owner, name, value)?,
+            "clip_value" => self.clip_value = Some(Range::Positive.check(owner, name, value)?),
+            "clip_norm" => self.clip_norm = Some(Range::Positive.check(owner, name, value)?),
+            _ => {
+                let mut settings = self.rule.settings();
+                let Some(setting) = settings.iter_mut().find(|setting| setting.name == name) else {
+                    let own = settings.iter().map(|setting| setting.name);
+                    let known = ["weight_decay", "clip_value", "clip_norm"].into_iter().chain(own);
+                    return Err(NnError::unknown(&format!("setting of {owner}"), name, known));
+                };
+                *setting.value = setting.range.check(owner, name, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Optimizer::set`], on the way.
+    ///
+    /// # Panics
+    /// As it has errors.
+    #[track_caller]
+    pub fn with(mut self, name: &str, value: f64) -> Self {
+        or_panic(self.set(name, value));
+        self
+    }
+
+    /// Weight decay, as is usual for the rule: added to the gradient, or decoupled from it (AdamW, Lion), or part of
+    /// the rule (LAMB).
+    ///
+    /// # Panics
+    /// If it is negative or not finite.
+    #[track_caller]
+    pub fn weight_decay(self, decay: f64) -> Self {
+        self.with("weight_decay", decay)
+    }
+
+    /// Decoupled weight decay, w ← (1 − lr·d)·w, whatever the rule.
+    ///
+    /// # Panics
+    /// If it is negative or not finite.
+    #[track_caller]
+    pub fn decoupled_weight_decay(self, decay: f64) -> Self {
+        Optimizer { decay: Decay::Decoupled, ..self.with("weight_decay", decay) }
+    }
+
+    /// Decays biases and scales (fewer than two axes) too.
+    pub fn decay_all(self) -> Self {
+        Optimizer { decay_all: true, ..self }
+    }
+
+    /// Clamps each number of each gradient to [−limit, limit].
+    ///
+    /// # Panics
+    /// If the limit is not above 0.
+    #[track_caller]
+    pub fn clip_value(self, limit: f64) -> Self {
+        self.with("clip_value", limit)
+    }
+
+    /// Scales all gradients together so that √Σ g² is at most `limit` (Pascanu, Mikolov, Bengio 2013).
+    ///
+    /// # Panics
+    /// If the limit is not above 0.
+    #[track_caller]
+    pub fn clip_norm(self, limit: f64) -> Self {
+        self.with("clip_norm", limit)
+    }
+
+    /// Another learning rate or decay for some parameters; the first group whose prefix fits counts.
+    pub fn group(mut self, group: Group) -> Self {
+        self.groups.push(group);
+        self
+    }
+
+    /// The momentum, or β₁, over the steps ([`crate::schedule::OneCycle::momentum`]).
+    ///
+    /// # Panics
+    /// If the rule has none, or it leaves [0, 1).
+    #[track_caller]
+    pub fn momentum_schedule(self, momentum: impl Into<Schedule>) -> Self {
+        assert!(self.rule.momentum().is_some(), "{} has no momentum", self.rule.name());
+        let momentum = momentum.into();
+        let (low, high) = momentum.bounds();
+        assert!(
+            low >= 0.0 && high < 1.0,
+            "{}: the momentum goes from {low} to {high}; it must be at least 0 and below 1",
+            self.rule.name()
+        );
+        Optimizer { momentum: Some(momentum), ..self }
+    }
+
+    /// The name of the step counter, for programs with several optimizers; `global_step` if not said.
+    pub fn counter(self, name: impl Into<String>) -> Self {
+        Optimizer { counter: name.into(), ..self }
+    }
+
+    /// The step that makes `loss` smaller: gradients of the trainable variables that it depends on, in the order of
+    /// their names, their updates, and the updates that layers carry.
+    ///
+    /// # Panics
+    /// If the loss is no single float, depends on no trainable variable or on one without a name, two of them have one
+    /// name, or a group's prefix fits none.
+    #[track_caller]
+    pub fn minimize(&self, loss: &Tensor) -> Step {
+        let parameters = parameters_of(loss);
+        let mut step = self.apply(differentiate(loss, &parameters));
+        step.updates.extend(updates_of([loss]));
+        step
+    }
+
+    /// The step for gradients computed in another way.
+    ///
+    /// # Panics
+    /// As [`Optimizer::minimize`] does of the variables, or if a gradient has another dtype or shape than its variable.
+    #[track_caller]
+    pub fn apply(&self, gradients: Vec<(Variable, Tensor)>) -> Step {
+        for (variable, gradient) in &gradients {
+            assert!(
+                gradient.meta() == variable.meta(),
+                "the gradient of {} is {}, the variable {}",
+                variable.name(),
+                gradient.meta(),
+                variable.meta()
+            );
+        }
+        if let Some(group) = self
+            .groups
+            .iter()
+            .find(|group| !gradients.iter().any(|(variable, _)| is_below(&variable.name(), &group.prefix)))
+        {
+            let known = gradients.iter().map(|(variable, _)| variable.name().to_string()).collect::<Vec<_>>().join(" ");
+            panic!("{}", NnError::NoSuchPath { prefix: group.prefix.clone(), known });
+        }
+        scope("optimizer", || self.build(gradients))
+    }
+
+    fn build(&self, gradients: Vec<(Variable, Tensor)>) -> Step {
+        let counter = Variable::new(&self.counter, Array::scalar(0i64)).not_trainable();
+        let mut clock = Clock { counter: &counter, optimizer: self, known: BTreeMap::new() };
+        let mut updates = Vec::new();
+        for ((variable, _), gradient) in gradients.iter().zip(self.clipped(&gradients)) {
+            self.update(variable, gradient, &mut clock, &mut updates);
+        }
+        updates.push(counter.assign(&(counter.tensor() + 1)));
+        let learning_rate = self.lr.tensor(&counter.cast(DType::F32));
+        let gradient_norm = global_norm(gradients.iter().map(|(_, gradient)| gradient));
+        let gradients = gradients.into_iter().map(|(variable, gradient)| (variable.name(), gradient)).collect();
+        Step { updates, gradients, gradient_norm, learning_rate, counter }
+    }
+
+    /// The gradients in their working dtype, clipped by value, then all together by norm.
+    fn clipped(&self, gradients: &[(Variable, Tensor)]) -> Vec<Tensor> {
+        let mut clipped: Vec<Tensor> =
+            gradients.iter().map(|(_, gradient)| gradient.cast(working_dtype(gradient.dtype()))).collect();
+        if let Some(limit) = self.clip_value {
+            clipped.iter_mut().for_each(|gradient| *gradient = gradient.clamp(-limit, limit));
+        }
+        if let Some(limit) = self.clip_norm {
+            // 1 while the norm is below the limit, and no division by 0.
+            let scale = global_norm(&clipped).maximum(limit).reciprocal() * limit;
+            clipped.iter_mut().for_each(|gradient| *gradient = &*gradient * scale.cast(gradient.dtype()));
+        }
+        clipped
+    }
+
+    /// Adds the updates of one parameter and of its slots.
+    fn update(&self, variable: &Variable, gradient: Tensor, clock: &mut Clock<'_, R>, updates: &mut Vec<Update>) {
+        let name = variable.name();
+        let group = self.groups.iter().position(|group| is_below(&name, &group.prefix));
+        let exempt = variable.rank() < 2 && !self.decay_all;
+        let usual = if exempt { 0.0 } else { self.weight_decay };
+        let weight_decay = group.and_then(|group| self.groups[group].weight_decay).unwrap_or(usual);
+
+        let dtype = gradient.dtype();
+        let (scalars, shared) = clock.at(group, dtype);
+        let mut cx = ParameterStep {
+            parameter: variable.cast(dtype),
+            gradient,
+            weight_decay: 0.0,
+            scalars,
+            shared,
+            variable,
+            updates: &mut Vec::new(),
+        };
+        if weight_decay > 0.0 {
+            match self.decay {
+                Decay::Coupled => cx.gradient = &cx.gradient + &cx.parameter * weight_decay,
+                Decay::Decoupled => cx.parameter = &cx.parameter * (1.0 - &scalars.lr * weight_decay),
+                Decay::InRule => cx.weight_decay = weight_decay,
+            }
+        }
+        let next = self.rule.next(&mut cx).cast(variable.dtype());
+        updates.push(variable.assign(&next));
+        updates.append(cx.updates);
+    }
+}
+
+/// What rules compute in: f64 for f64, f32 for f32 and the storage formats f16 and bf16.
+fn working_dtype(dtype: DType) -> DType {
+    if dtype == DType::F64 { DType::F64 } else { DType::F32 }
+}
+
+/// √Σ g² over all numbers of all gradients.
+fn global_norm<'a>(gradients: impl IntoIterator<Item = &'a Tensor>) -> Tensor {
+    let squares: Vec<Tensor> =
+        gradients.into_iter().map(|gradient| gradient.cast(working_dtype(gradient.dtype())).square().sum()).collect();
+    let dtype = if squares.iter().any(|square| square.dtype() == DType::F64) { DType::F64 } else { DType::F32 };
+    let sum = squares.into_iter().map(|square| square.cast(dtype)).reduce(|sum, square| sum + square);
+    sum.map_or_else(|| thalweg_graph::zeros((), dtype), |sum| sum.sqrt())
+}
+
+/// The numbers that follow from the step counter, once per group and dtype.
+struct Clock<'a, R> {
+    counter: &'a Variable,
+    optimizer: &'a Optimizer<R>,
+    known: BTreeMap<(Option<usize>, DType), (Scalars, Vec<Tensor>)>,
+}
+
+impl<R: Rule> Clock<'_, R> {
+    fn at(&mut self, group: Option<usize>, dtype: DType) -> &(Scalars, Vec<Tensor>) {
+        let Clock { counter, optimizer, known } = self;
+        known.entry((group, dtype)).or_insert_with(|| {
+            let before = counter.cast(dtype);
+            let mut lr = optimizer.lr.tensor(&before);
+            if let Some(group) = group.map(|group| &optimizer.groups[group]).filter(|group| group.lr_factor != 1.0) {
+                lr = lr * group.lr_factor;
+            }
+            let momentum = optimizer.rule.momentum().map(|constant| match &optimizer.momentum {
+                Some(schedule) => schedule.tensor(&before),
+                None => before.scalar_like(constant),
+            });
+            let scalars = Scalars { lr, t: before + 1.0, momentum };
+            let shared = optimizer.rule.shared(&scalars);
+            (scalars, shared)
+        })
+    }
+}
+
+/// The trainable variables that `loss` depends on through something with a gradient, in the order of their names.
+#[track_caller]
+pub(crate) fn parameters_of(loss: &Tensor) -> Vec<Variable> {
+    let stopped = |tensor: &Tensor| matches!(tensor.op(), Op::StopGradient(_));
+    let mut seen = HashSet::new();
+    let mut parameters: Vec<Variable> = topological_until([loss], stopped)
+        .iter()
+        .filter_map(|tensor| Variable::try_from(tensor).ok())
+        .filter(|variable| variable.is_trainable() && variable.dtype().is_float() && seen.insert(variable.id()))
+        .collect();
+    assert!(!parameters.is_empty(), "minimize: {} depends on no trainable variable", loss.display_name());
+    if let Some(unnamed) = parameters.iter().find(|variable| variable.core().known_name().is_none()) {
+        panic!(
+            "minimize: a variable {} has no name (made at {})\n  hint: build the module with Init::build, or call \
+             name_variables() on it",
+            unnamed.meta(),
+            unnamed.location()
+        );
+    }
+    parameters.sort_by_key(|variable| variable.name());
+    if let Some(pair) = parameters.windows(2).find(|pair| pair[0].name() == pair[1].name()) {
+        panic!(
+            "minimize: two variables are called `{}` (made at {} and {})",
+            pair[0].name(),
+            pair[0].location(),
+            pair[1].location()
+        );
+    }
+    parameters
+}
+
+/// The gradient of `loss` for each of `parameters`.
+#[track_caller]
+pub(crate) fn differentiate(loss: &Tensor, parameters: &[Variable]) -> Vec<(Variable, Tensor)> {
+    let tensors: Vec<&Tensor> = parameters.iter().map(Variable::tensor).collect();
+    parameters.iter().cloned().zip(grad(loss, &tensors)).collect()
+}
