@@ -46,5 +46,8 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // A pid that is left behind misleads nobody: it is read only while the lock is held.
         let _ = self.file.set_len(0);
+        // Closing would not do if another thread is starting a process just now: until that process runs its own program,
+        // it has the file open too.
+        let _ = self.file.unlock();
     }
 }
