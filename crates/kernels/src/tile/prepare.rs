@@ -11,11 +11,13 @@ use super::run::Worker;
 use super::schedule::Schedule;
 use super::space::{Geometry, Space};
 use super::{Operands, Partials, TILE};
+use crate::cpu::Isa;
 
 /// A [`Program`] made ready for a [`Space`]: plain data that any number of threads may run.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     pub(super) program: Program,
+    pub(super) isa: Isa,
     pub(super) dtypes: Vec<DType>,
     pub(super) extents: Vec<Extent>,
     pub(super) geometry: Geometry,
@@ -110,6 +112,7 @@ impl Prepared {
             dtypes: program.dtypes(),
             extents,
             program: program.clone(),
+            isa: Isa::best(),
             geometry,
             schedule,
             repeated,
@@ -118,6 +121,12 @@ impl Prepared {
             partials,
             partial_bytes,
         }
+    }
+
+    /// The same, run with `isa`, which must be available, instead of the best one.
+    pub fn with_isa(self, isa: Isa) -> Prepared {
+        assert!(isa.is_available(), "this processor has no {isa}");
+        Prepared { isa, ..self }
     }
 
     /// Bytes of scratch memory for each thread, to be aligned to 64.

@@ -220,7 +220,7 @@ impl<'a> Worker<'a> {
         for step in &stage.folds {
             let (f, dtype, x) = prepared.fold_row(step.register);
             with_lane!(dtype, T => unsafe {
-                let part = T::fold(f, self.slice::<T>(x, tile.columns));
+                let part = T::fold(prepared.isa, f, self.slice::<T>(x, tile.columns));
                 let total = self.at(step.offset).cast::<<T as Lane>::Total>();
                 *total = Total::join(f, *total, part);
             });
@@ -253,7 +253,7 @@ impl<'a> Worker<'a> {
                 unsafe { geometry.outputs[output].store(&geometry.axes, base, &tile, self.address(register)) };
             }
             OutputKind::FoldAll(f) => with_lane!(dtype, T => unsafe {
-                let part = T::fold(f, self.slice::<T>(register, tile.count(extent)));
+                let part = T::fold(prepared.isa, f, self.slice::<T>(register, tile.count(extent)));
                 let total = totals.cast::<<T as Lane>::Total>();
                 *total = Total::join(f, *total, part);
             }),
@@ -262,7 +262,7 @@ impl<'a> Worker<'a> {
                 let first = if prepared.schedule.staged { tile.column } else { 0 };
                 let totals = totals.cast::<<T as Lane>::Total>().add(first);
                 let totals = std::slice::from_raw_parts_mut(totals, tile.columns);
-                T::fold_columns(f, self.slice::<T>(register, tile.count(Extent::Full)), totals);
+                T::fold_columns(prepared.isa, f, self.slice::<T>(register, tile.count(Extent::Full)), totals);
             }),
         }
     }

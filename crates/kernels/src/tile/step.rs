@@ -3,7 +3,7 @@
 use thalweg_array::DType;
 use thalweg_array::program::{Extent, Instruction, Register};
 use thalweg_array::random::Philox;
-use thalweg_array::scalar::{Distribution, Unary};
+use thalweg_array::scalar::Unary;
 
 use super::run::{Tile, Worker};
 use super::schedule::Step;
@@ -21,6 +21,7 @@ impl Worker<'_> {
         let geometry = &prepared.geometry;
         let register = step.register as usize;
         let extent = prepared.extents[register];
+        let isa = prepared.isa;
         let n = tile.count(extent);
         // SAFETY (all blocks below): registers hold `n` numbers of the lane of their dtype, as this function demands.
         match prepared.program.instructions[register] {
@@ -37,11 +38,16 @@ impl Worker<'_> {
                 for row in 0..tile.rows {
                     let first = ((tile.row + row) * geometry.columns + tile.column) as u64;
                     let first = first.wrapping_add(self.operands.draw.first);
-                    with_lane!(dtype, T => {
-                        let out = unsafe { slice_mut::<T>(out, n) };
+                    let step = self.operands.draw.step;
+                    if dtype == DType::F32 {
+                        let out = unsafe { slice_mut::<f32>(out, n) };
                         let out = &mut out[row * tile.columns..][..tile.columns];
-                        draw(generator, distribution, first, self.operands.draw.step, out);
-                    });
+                        vector::draw(isa, generator, distribution, first, step, out);
+                    } else {
+                        let out = unsafe { slice_mut::<f64>(out, n) };
+                        let out = &mut out[row * tile.columns..][..tile.columns];
+                        vector::draw_f64(generator, distribution, first, step, out);
+                    }
                 }
             }
             Instruction::Column { dtype } => with_lane!(dtype, T => {
@@ -53,24 +59,24 @@ impl Worker<'_> {
                 }
             }),
             Instruction::Unary { f: f @ (Unary::IsNan | Unary::IsFinite), dtype, x } => {
-                with_lane!(dtype, T => unsafe { T::predicate(f, self.slice::<T>(x, n), slice_mut(out, n)) });
+                with_lane!(dtype, T => unsafe { T::predicate(isa, f, self.slice::<T>(x, n), slice_mut(out, n)) });
             }
             Instruction::Unary { f, dtype, x } => {
-                with_lane!(dtype, T => unsafe { T::unary(f, self.slice::<T>(x, n), slice_mut(out, n)) });
+                with_lane!(dtype, T => unsafe { T::unary(isa, f, self.slice::<T>(x, n), slice_mut(out, n)) });
                 unsafe { round(dtype, out, n) };
             }
             Instruction::Binary { f, dtype, x, y } if f.is_comparison() => with_lane!(dtype, T => unsafe {
-                T::compare(f, self.arg(x, extent, tile), self.arg(y, extent, tile), slice_mut(out, n));
+                T::compare(isa, f, self.arg(x, extent, tile), self.arg(y, extent, tile), slice_mut(out, n));
             }),
             Instruction::Binary { f, dtype, x, y } => {
                 with_lane!(dtype, T => unsafe {
-                    T::binary(f, self.arg(x, extent, tile), self.arg(y, extent, tile), slice_mut(out, n));
+                    T::binary(isa, f, self.arg(x, extent, tile), self.arg(y, extent, tile), slice_mut(out, n));
                 });
                 unsafe { round(dtype, out, n) };
             }
             Instruction::Select { dtype, condition, x, y } => with_lane!(dtype, T => unsafe {
                 let condition = self.arg(condition, extent, tile);
-                T::select(condition, self.arg(x, extent, tile), self.arg(y, extent, tile), slice_mut(out, n));
+                T::select(isa, condition, self.arg(x, extent, tile), self.arg(y, extent, tile), slice_mut(out, n));
             }),
             Instruction::Cast { from, to, x } => with_lane!(from, S => with_lane!(to, T => unsafe {
                 vector::cast::<S, T>(to, self.slice(x, n), slice_mut(out, n));
@@ -79,7 +85,7 @@ impl Worker<'_> {
                 let x = unsafe { self.slice::<T>(x, tile.count(Extent::Full)) };
                 let out = unsafe { slice_mut::<T>(out, tile.rows) };
                 for (row, out) in out.iter_mut().enumerate() {
-                    *out = fold::rounded(dtype, T::fold(f, &x[row * tile.columns..][..tile.columns]));
+                    *out = fold::rounded(dtype, T::fold(isa, f, &x[row * tile.columns..][..tile.columns]));
                 }
             }),
         }
@@ -154,15 +160,4 @@ unsafe fn round(dtype: DType, out: *mut u8, n: usize) {
 fn column_as<T: Lane>(column: usize) -> T::Total {
     use thalweg_array::Element;
     T::Total::from_i64(column as i64)
-}
-
-/// Elements `first ..` of a random tensor.
-fn draw<T: Lane>(generator: Philox, distribution: Distribution, first: u64, step: u64, out: &mut [T]) {
-    for (i, out) in out.iter_mut().enumerate() {
-        let index = first.wrapping_add(i as u64);
-        *out = T::from_f64(match distribution {
-            Distribution::Uniform => generator.uniform(index, step) as f64,
-            Distribution::Normal => generator.normal(index, step),
-        });
-    }
 }

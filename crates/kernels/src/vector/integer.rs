@@ -4,13 +4,14 @@ use thalweg_array::Element;
 use thalweg_array::scalar::{Binary, Fold, Unary};
 
 use super::{Arg, Lane, Total, zip};
+use crate::cpu::Isa;
 
 macro_rules! integer_lane {
     ($type:ty) => {
         impl Lane for $type {
             type Total = i64;
 
-            fn unary(f: Unary, x: &[Self], out: &mut [Self]) {
+            fn unary(_: Isa, f: Unary, x: &[Self], out: &mut [Self]) {
                 macro_rules! map {
                     (|$v:ident| $value:expr) => {
                         for (out, &$v) in out.iter_mut().zip(x) {
@@ -27,13 +28,13 @@ macro_rules! integer_lane {
                 }
             }
 
-            fn predicate(f: Unary, x: &[Self], out: &mut [u8]) {
+            fn predicate(_: Isa, f: Unary, x: &[Self], out: &mut [u8]) {
                 for (out, &x) in out.iter_mut().zip(x) {
                     *out = f.apply(x as f64) as u8;
                 }
             }
 
-            fn binary(f: Binary, x: Arg<Self>, y: Arg<Self>, out: &mut [Self]) {
+            fn binary(_: Isa, f: Binary, x: Arg<Self>, y: Arg<Self>, out: &mut [Self]) {
                 match f {
                     Binary::Add => zip!(x, y, out, |a, b| a.wrapping_add(b)),
                     Binary::Sub => zip!(x, y, out, |a, b| a.wrapping_sub(b)),
@@ -47,7 +48,7 @@ macro_rules! integer_lane {
                 }
             }
 
-            fn compare(f: Binary, x: Arg<Self>, y: Arg<Self>, out: &mut [u8]) {
+            fn compare(_: Isa, f: Binary, x: Arg<Self>, y: Arg<Self>, out: &mut [u8]) {
                 match f {
                     Binary::Eq => zip!(x, y, out, |a, b| (a == b) as u8),
                     Binary::Ne => zip!(x, y, out, |a, b| (a != b) as u8),
@@ -59,11 +60,11 @@ macro_rules! integer_lane {
                 }
             }
 
-            fn select(condition: Arg<u8>, x: Arg<Self>, y: Arg<Self>, out: &mut [Self]) {
+            fn select(_: Isa, condition: Arg<u8>, x: Arg<Self>, y: Arg<Self>, out: &mut [Self]) {
                 super::select(condition, x, y, out);
             }
 
-            fn fold(f: Fold, x: &[Self]) -> i64 {
+            fn fold(_: Isa, f: Fold, x: &[Self]) -> i64 {
                 match f {
                     Fold::Sum => x.iter().fold(0, |total, &x| total.wrapping_add(x as i64)),
                     Fold::Prod => x.iter().fold(1, |total, &x| total.wrapping_mul(x as i64)),
@@ -72,7 +73,7 @@ macro_rules! integer_lane {
                 }
             }
 
-            fn fold_columns(f: Fold, x: &[Self], totals: &mut [i64]) {
+            fn fold_columns(_: Isa, f: Fold, x: &[Self], totals: &mut [i64]) {
                 for row in x.chunks_exact(totals.len().max(1)) {
                     for (total, &x) in totals.iter_mut().zip(row) {
                         *total = i64::join(f, *total, x as i64);

@@ -8,13 +8,20 @@
 //! length or its alignment.
 
 mod cast;
-mod float;
+mod float32;
+mod float64;
 mod integer;
+mod isa;
+mod math;
+mod random;
 
 pub use cast::{cast, round_to};
+pub use random::{draw, draw_f64};
 
 use thalweg_array::scalar::{Binary, Fold, Unary};
 use thalweg_array::{DType, Element};
+
+use crate::cpu::Isa;
 
 /// Calls `$body` with `$T` standing for the type that numbers of a dtype are computed in.
 macro_rules! with_lane {
@@ -60,31 +67,31 @@ pub enum Arg<'a, T> {
     One(T),
 }
 
-/// A type that arithmetic happens in. All slices of a call are equally long.
+/// A type that arithmetic happens in. All slices of a call are equally long; `isa` must be available.
 pub trait Lane: Element + bytemuck::Pod {
     /// What folds accumulate in.
     type Total: Total;
 
     /// `out = f(x)`, for functions whose result has the type of the operand.
-    fn unary(f: Unary, x: &[Self], out: &mut [Self]);
+    fn unary(isa: Isa, f: Unary, x: &[Self], out: &mut [Self]);
 
     /// `out = f(x)` for [`Unary::IsNan`] and [`Unary::IsFinite`].
-    fn predicate(f: Unary, x: &[Self], out: &mut [u8]);
+    fn predicate(isa: Isa, f: Unary, x: &[Self], out: &mut [u8]);
 
     /// `out = f(x, y)`, for functions that are no comparisons.
-    fn binary(f: Binary, x: Arg<Self>, y: Arg<Self>, out: &mut [Self]);
+    fn binary(isa: Isa, f: Binary, x: Arg<Self>, y: Arg<Self>, out: &mut [Self]);
 
     /// `out = f(x, y)` for comparisons.
-    fn compare(f: Binary, x: Arg<Self>, y: Arg<Self>, out: &mut [u8]);
+    fn compare(isa: Isa, f: Binary, x: Arg<Self>, y: Arg<Self>, out: &mut [u8]);
 
     /// `x` where the condition is not 0, else `y`.
-    fn select(condition: Arg<u8>, x: Arg<Self>, y: Arg<Self>, out: &mut [Self]);
+    fn select(isa: Isa, condition: Arg<u8>, x: Arg<Self>, y: Arg<Self>, out: &mut [Self]);
 
     /// All of `x` put together, in an order that depends on its length alone.
-    fn fold(f: Fold, x: &[Self]) -> Self::Total;
+    fn fold(isa: Isa, f: Fold, x: &[Self]) -> Self::Total;
 
     /// Rows as long as `totals`, one after the other in `x`, put together column by column into `totals`.
-    fn fold_columns(f: Fold, x: &[Self], totals: &mut [Self::Total]);
+    fn fold_columns(isa: Isa, f: Fold, x: &[Self], totals: &mut [Self::Total]);
 
     /// The number for accumulation.
     fn widen(self) -> Self::Total;
@@ -149,6 +156,7 @@ macro_rules! zip {
 use zip;
 
 /// `x` where the condition is not 0, else `y`: one plain loop for every type.
+#[inline(always)]
 fn select<T: Copy>(condition: Arg<u8>, x: Arg<T>, y: Arg<T>, out: &mut [T]) {
     let condition = match condition {
         Arg::Slice(condition) => condition,

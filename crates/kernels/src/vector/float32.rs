@@ -1,0 +1,638 @@
+//! Loops over f32, compiled for each instruction set.
+
+use thalweg_array::scalar::{Binary, Fold, SELU_ALPHA, SELU_SCALE, Unary};
+
+use super::isa::per_isa;
+use super::{Arg, Lane, math};
+use crate::cpu::Isa;
+
+/// Numbers that a loop is padded to: results in a remainder come from the same lanes as the others.
+const LANES: usize = 16;
+
+/// `out = f(x)` element by element. The remainder is padded to whole vectors.
+macro_rules! map {
+    ($x:expr, $out:expr, |$v:ident| $value:expr) => {{
+        let (x, out) = ($x, &mut *$out);
+        let whole = x.len() / LANES * LANES;
+        let (body, rest) = x.split_at(whole);
+        let (out_body, out_rest) = out.split_at_mut(whole);
+        for (out, &$v) in out_body.iter_mut().zip(body) {
+            *out = $value;
+        }
+        if !rest.is_empty() {
+            let mut padded = [0.0; LANES];
+            padded[..rest.len()].copy_from_slice(rest);
+            for $v in &mut padded {
+                *$v = {
+                    let $v = *$v;
+                    $value
+                };
+            }
+            out_rest.copy_from_slice(&padded[..rest.len()]);
+        }
+    }};
+}
+
+per_isa! {
+    /// `out = f(x)`.
+    fn unary(f: Unary, x: &[f32], out: &mut [f32]) = unary_body
+}
+
+#[inline(always)]
+fn unary_body<const F: bool>(f: Unary, x: &[f32], out: &mut [f32]) {
+    let out = &mut out[..x.len()];
+    match f {
+        Unary::Neg => map!(x, out, |v| -v),
+        Unary::Abs => map!(x, out, |v| v.abs()),
+        Unary::Sign => map!(x, out, |v| if v > 0.0 {
+            1.0
+        } else if v < 0.0 {
+            -1.0
+        } else {
+            v
+        }),
+        Unary::Floor => map!(x, out, |v| v.floor()),
+        Unary::Ceil => map!(x, out, |v| v.ceil()),
+        Unary::Round => map!(x, out, |v| v.round_ties_even()),
+        Unary::Square => map!(x, out, |v| v * v),
+        Unary::Reciprocal => map!(x, out, |v| 1.0 / v),
+        Unary::Sqrt => map!(x, out, |v| v.sqrt()),
+        Unary::Rsqrt => map!(x, out, |v| 1.0 / v.sqrt()),
+        Unary::Exp => map!(x, out, |v| math::exp::<F>(v)),
+        Unary::Expm1 => map!(x, out, |v| math::expm1::<F>(v)),
+        Unary::Log => map!(x, out, |v| math::log::<F>(v)),
+        Unary::Log1p => map!(x, out, |v| math::log1p::<F>(v)),
+        Unary::Sin => {
+            map!(x, out, |v| math::sin::<F>(v));
+            far_angles(x, out, f64::sin);
+        }
+        Unary::Cos => {
+            map!(x, out, |v| math::cos::<F>(v));
+            far_angles(x, out, f64::cos);
+        }
+        Unary::Tan => {
+            map!(x, out, |v| math::tan::<F>(v));
+            far_angles(x, out, f64::tan);
+        }
+        Unary::Atan => map!(x, out, |v| math::atan::<F>(v)),
+        Unary::Sinh => map!(x, out, |v| math::sinh::<F>(v)),
+        Unary::Cosh => map!(x, out, |v| math::cosh::<F>(v)),
+        Unary::Tanh => map!(x, out, |v| math::tanh::<F>(v)),
+        Unary::Erf => map!(x, out, |v| math::erf::<F>(v)),
+        Unary::Sigmoid => map!(x, out, |v| math::sigmoid::<F>(v)),
+        Unary::Softplus => map!(x, out, |v| math::softplus::<F>(v)),
+        Unary::Relu => map!(x, out, |v| if v < 0.0 { 0.0 } else { v }),
+        Unary::LeakyRelu { slope } => {
+            let slope = slope.0 as f32;
+            map!(x, out, |v| if v < 0.0 { slope * v } else { v });
+        }
+        Unary::Elu { alpha } => {
+            let alpha = alpha.0 as f32;
+            map!(x, out, |v| math::elu::<F>(v, alpha));
+        }
+        Unary::Selu => {
+            let (scale, alpha) = (SELU_SCALE as f32, (SELU_SCALE * SELU_ALPHA) as f32);
+            map!(x, out, |v| {
+                let below = math::elu::<F>(v, alpha);
+                if v < 0.0 { below } else { scale * v }
+            });
+        }
+        Unary::Gelu => map!(x, out, |v| math::gelu::<F>(v)),
+        Unary::GeluTanh => map!(x, out, |v| math::gelu_tanh::<F>(v)),
+        Unary::Silu => map!(x, out, |v| math::silu::<F>(v)),
+        Unary::HardTanh => map!(x, out, |v| {
+            let v = if v < -1.0 { -1.0 } else { v };
+            if v > 1.0 { 1.0 } else { v }
+        }),
+        Unary::Asin | Unary::Acos | Unary::Not | Unary::IsNan | Unary::IsFinite => {
+            for (out, &x) in out.iter_mut().zip(x) {
+                *out = f.apply(x as f64) as f32;
+            }
+        }
+    }
+}
+
+/// Computes the angles that are too large for the vector formula one by one.
+#[inline(always)]
+fn far_angles(x: &[f32], out: &mut [f32], f: fn(f64) -> f64) {
+    let near = x.iter().fold(true, |near, x| near & (x.abs() <= math::LARGEST_ANGLE));
+    if !near {
+        for (out, &x) in out.iter_mut().zip(x) {
+            if x.abs() > math::LARGEST_ANGLE {
+                *out = f(x as f64) as f32;
+            }
+        }
+    }
+}
+
+per_isa! {
+    /// `out = f(x)` for [`Unary::IsNan`] and [`Unary::IsFinite`].
+    fn predicate(f: Unary, x: &[f32], out: &mut [u8]) = predicate_body
+}
+
+#[inline(always)]
+fn predicate_body<const F: bool>(f: Unary, x: &[f32], out: &mut [u8]) {
+    match f {
+        Unary::IsNan => out.iter_mut().zip(x).for_each(|(out, x)| *out = x.is_nan() as u8),
+        _ => out.iter_mut().zip(x).for_each(|(out, x)| *out = (x.abs() < f32::INFINITY) as u8),
+    }
+}
+
+/// `out[i] = f(x[i], y[i])` over both kinds of operand, the remainder padded where `$pad` says so.
+macro_rules! zip_padded {
+    ($x:expr, $y:expr, $out:expr, |$a:ident, $b:ident| $value:expr) => {
+        match ($x, $y) {
+            (Arg::Slice(x), Arg::One($b)) => map!(x, &mut $out[..x.len()], |$a| $value),
+            (Arg::One($a), Arg::Slice(y)) => map!(y, &mut $out[..y.len()], |$b| $value),
+            (Arg::One($a), Arg::One($b)) => $out.fill($value),
+            (Arg::Slice(x), Arg::Slice(y)) => {
+                let whole = x.len() / LANES * LANES;
+                for ((out, &$a), &$b) in $out[..whole].iter_mut().zip(&x[..whole]).zip(&y[..whole]) {
+                    *out = $value;
+                }
+                let rest = x.len() - whole;
+                if rest > 0 {
+                    let (mut a, mut b, mut padded) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+                    a[..rest].copy_from_slice(&x[whole..]);
+                    b[..rest].copy_from_slice(&y[whole..]);
+                    for ((out, &$a), &$b) in padded.iter_mut().zip(&a).zip(&b) {
+                        *out = $value;
+                    }
+                    $out[whole..].copy_from_slice(&padded[..rest]);
+                }
+            }
+        }
+    };
+}
+
+per_isa! {
+    /// `out = f(x, y)`, for functions that are no comparisons.
+    fn binary(f: Binary, x: Arg<f32>, y: Arg<f32>, out: &mut [f32]) = binary_body
+}
+
+#[inline(always)]
+fn binary_body<const F: bool>(f: Binary, x: Arg<f32>, y: Arg<f32>, out: &mut [f32]) {
+    match f {
+        Binary::Add => zip_padded!(x, y, out, |a, b| a + b),
+        Binary::Sub => zip_padded!(x, y, out, |a, b| a - b),
+        Binary::Mul => zip_padded!(x, y, out, |a, b| a * b),
+        Binary::Div => zip_padded!(x, y, out, |a, b| a / b),
+        Binary::Max => zip_padded!(x, y, out, |a, b| max(a, b)),
+        Binary::Min => zip_padded!(x, y, out, |a, b| min(a, b)),
+        Binary::Pow => {
+            zip_padded!(x, y, out, |a, b| math::pow::<F>(a, b));
+            let at = |arg: Arg<f32>, i: usize| match arg {
+                Arg::Slice(x) => x[i],
+                Arg::One(x) => x,
+            };
+            for (i, out) in out.iter_mut().enumerate() {
+                let (x, y) = (at(x, i), at(y, i));
+                if !(x > 0.0 && x < f32::INFINITY && y.abs() < f32::INFINITY) {
+                    *out = (x as f64).powf(y as f64) as f32;
+                }
+            }
+        }
+        Binary::Rem => super::zip!(x, y, out, |a, b| a % b),
+        Binary::Eq
+        | Binary::Ne
+        | Binary::Lt
+        | Binary::Le
+        | Binary::Gt
+        | Binary::Ge
+        | Binary::And
+        | Binary::Or
+        | Binary::Xor => super::zip!(x, y, out, |a, b| f.apply(a as f64, b as f64) as f32),
+    }
+}
+
+/// The larger; NaN if either is.
+#[inline(always)]
+fn max(x: f32, y: f32) -> f32 {
+    let larger = if x > y { x } else { y };
+    if x.is_nan() { x } else { larger }
+}
+
+/// The smaller; NaN if either is.
+#[inline(always)]
+fn min(x: f32, y: f32) -> f32 {
+    let smaller = if x < y { x } else { y };
+    if x.is_nan() { x } else { smaller }
+}
+
+per_isa! {
+    /// `out = f(x, y)` for comparisons.
+    fn compare(f: Binary, x: Arg<f32>, y: Arg<f32>, out: &mut [u8]) = compare_body
+}
+
+#[inline(always)]
+fn compare_body<const F: bool>(f: Binary, x: Arg<f32>, y: Arg<f32>, out: &mut [u8]) {
+    match f {
+        Binary::Eq => super::zip!(x, y, out, |a, b| (a == b) as u8),
+        Binary::Ne => super::zip!(x, y, out, |a, b| (a != b) as u8),
+        Binary::Lt => super::zip!(x, y, out, |a, b| (a < b) as u8),
+        Binary::Le => super::zip!(x, y, out, |a, b| (a <= b) as u8),
+        Binary::Gt => super::zip!(x, y, out, |a, b| (a > b) as u8),
+        Binary::Ge => super::zip!(x, y, out, |a, b| (a >= b) as u8),
+        _ => super::zip!(x, y, out, |a, b| f.apply(a as f64, b as f64) as u8),
+    }
+}
+
+per_isa! {
+    /// `x` where the condition is not 0, else `y`.
+    fn select(condition: Arg<u8>, x: Arg<f32>, y: Arg<f32>, out: &mut [f32]) = select_body
+}
+
+#[inline(always)]
+fn select_body<const F: bool>(condition: Arg<u8>, x: Arg<f32>, y: Arg<f32>, out: &mut [f32]) {
+    super::select(condition, x, y, out);
+}
+
+/// Numbers that are put together in f32 before they go on in f64.
+const BLOCK: usize = 1024;
+/// Accumulators within a block.
+const WIDE: usize = 64;
+
+per_isa! {
+    /// All of `x` put together, in an order that depends on its length alone: lanes within blocks of 1,024 numbers,
+    /// halves of lanes, then blocks in f64.
+    fn fold(f: Fold, x: &[f32]) -> f64 = fold_body
+}
+
+#[inline(always)]
+fn fold_body<const F: bool>(f: Fold, x: &[f32]) -> f64 {
+    macro_rules! blocks {
+        ($zero:expr, |$a:ident, $b:ident| $both:expr, |$total:ident, $part:ident| $join:expr) => {{
+            let mut $total = $zero as f64;
+            for block in x.chunks(BLOCK) {
+                // Short rows would spend their time on empty lanes.
+                let $part = if block.len() <= 4 * LANES {
+                    lanes!(LANES, block, $zero, |$a, $b| $both)
+                } else {
+                    lanes!(WIDE, block, $zero, |$a, $b| $both)
+                } as f64;
+                $total = $join;
+            }
+            $total
+        }};
+    }
+    macro_rules! lanes {
+        ($lanes:expr, $block:expr, $zero:expr, |$a:ident, $b:ident| $both:expr) => {{
+            let mut lanes = [$zero; $lanes];
+            let mut chunks = $block.chunks_exact($lanes);
+            for chunk in &mut chunks {
+                for (lane, &$b) in lanes.iter_mut().zip(chunk) {
+                    let $a = *lane;
+                    *lane = $both;
+                }
+            }
+            let rest = chunks.remainder();
+            if !rest.is_empty() {
+                let mut padded = [$zero; $lanes];
+                padded[..rest.len()].copy_from_slice(rest);
+                for (lane, &$b) in lanes.iter_mut().zip(&padded) {
+                    let $a = *lane;
+                    *lane = $both;
+                }
+            }
+            let mut half = $lanes / 2;
+            while half > 0 {
+                for i in 0..half {
+                    let ($a, $b) = (lanes[i], lanes[i + half]);
+                    lanes[i] = $both;
+                }
+                half /= 2;
+            }
+            lanes[0]
+        }};
+    }
+    match f {
+        Fold::Sum => blocks!(0.0f32, |a, b| a + b, |total, part| total + part),
+        Fold::Prod => x.iter().fold(1.0, |total, &x| total * x as f64),
+        Fold::Max => blocks!(f32::NEG_INFINITY, |a, b| max(a, b), |total, part| Binary::Max.apply(total, part)),
+        Fold::Min => blocks!(f32::INFINITY, |a, b| min(a, b), |total, part| Binary::Min.apply(total, part)),
+    }
+}
+
+per_isa! {
+    /// Rows as long as `totals` put together column by column: pairs of rows in f32 within 1,024 numbers, then in f64.
+    fn fold_columns(f: Fold, x: &[f32], totals: &mut [f64]) = fold_columns_body
+}
+
+#[inline(always)]
+fn fold_columns_body<const F: bool>(f: Fold, x: &[f32], totals: &mut [f64]) {
+    macro_rules! columns {
+        (|$a:ident, $b:ident| $both:expr, |$total:ident, $part:ident| $join:expr) => {{
+            let width = totals.len();
+            if width == 0 {
+                return;
+            }
+            let mut join = |row: &[f32]| {
+                for (total, &part) in totals.iter_mut().zip(row) {
+                    let ($total, $part) = (*total, part as f64);
+                    *total = $join;
+                }
+            };
+            let group = BLOCK / width;
+            if group < 2 {
+                x.chunks_exact(width).for_each(&mut join);
+                return;
+            }
+            let mut held = [0.0f32; BLOCK];
+            for rows in x.chunks(group * width) {
+                let mut n = rows.len() / width;
+                if n == 1 {
+                    join(rows);
+                    continue;
+                }
+                // The first halving reads from `rows`, the others from what it leaves.
+                let half = n / 2;
+                let (first, second) = rows[..n * width].split_at((n - half) * width);
+                for ((held, &$a), &$b) in held.iter_mut().zip(first).zip(second) {
+                    *held = $both;
+                }
+                held[half * width..first.len()].copy_from_slice(&first[half * width..]);
+                n -= half;
+                while n > 1 {
+                    let half = n / 2;
+                    let (first, second) = held[..n * width].split_at_mut((n - half) * width);
+                    for (first, &$b) in first.iter_mut().zip(&*second) {
+                        let $a = *first;
+                        *first = $both;
+                    }
+                    n -= half;
+                }
+                join(&held[..width]);
+            }
+        }};
+    }
+    match f {
+        Fold::Sum => columns!(|a, b| a + b, |total, part| total + part),
+        Fold::Prod => {
+            for row in x.chunks_exact(totals.len().max(1)) {
+                totals.iter_mut().zip(row).for_each(|(total, &x)| *total *= x as f64);
+            }
+        }
+        Fold::Max => columns!(|a, b| max(a, b), |total, part| max64(total, part)),
+        Fold::Min => columns!(|a, b| min(a, b), |total, part| -max64(-total, -part)),
+    }
+}
+
+#[inline(always)]
+fn max64(x: f64, y: f64) -> f64 {
+    let larger = if x > y { x } else { y };
+    if x.is_nan() { x } else { larger }
+}
+
+impl Lane for f32 {
+    type Total = f64;
+
+    fn unary(isa: Isa, f: Unary, x: &[f32], out: &mut [f32]) {
+        unary(isa, f, x, out);
+    }
+
+    fn predicate(isa: Isa, f: Unary, x: &[f32], out: &mut [u8]) {
+        predicate(isa, f, x, out);
+    }
+
+    fn binary(isa: Isa, f: Binary, x: Arg<f32>, y: Arg<f32>, out: &mut [f32]) {
+        binary(isa, f, x, y, out);
+    }
+
+    fn compare(isa: Isa, f: Binary, x: Arg<f32>, y: Arg<f32>, out: &mut [u8]) {
+        compare(isa, f, x, y, out);
+    }
+
+    fn select(isa: Isa, condition: Arg<u8>, x: Arg<f32>, y: Arg<f32>, out: &mut [f32]) {
+        select(isa, condition, x, y, out);
+    }
+
+    fn fold(isa: Isa, f: Fold, x: &[f32]) -> f64 {
+        fold(isa, f, x)
+    }
+
+    fn fold_columns(isa: Isa, f: Fold, x: &[f32], totals: &mut [f64]) {
+        fold_columns(isa, f, x, totals);
+    }
+
+    fn widen(self) -> f64 {
+        self as f64
+    }
+
+    fn narrow(total: f64) -> f32 {
+        total as f32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use thalweg_array::random::Philox;
+    use thalweg_array::{DType, dtype::Real};
+
+    const FUNCTIONS: [Unary; 34] = [
+        Unary::Neg,
+        Unary::Abs,
+        Unary::Sign,
+        Unary::Floor,
+        Unary::Ceil,
+        Unary::Round,
+        Unary::Square,
+        Unary::Reciprocal,
+        Unary::Sqrt,
+        Unary::Rsqrt,
+        Unary::Exp,
+        Unary::Expm1,
+        Unary::Log,
+        Unary::Log1p,
+        Unary::Sin,
+        Unary::Cos,
+        Unary::Tan,
+        Unary::Asin,
+        Unary::Acos,
+        Unary::Atan,
+        Unary::Sinh,
+        Unary::Cosh,
+        Unary::Tanh,
+        Unary::Erf,
+        Unary::Sigmoid,
+        Unary::Softplus,
+        Unary::Relu,
+        Unary::LeakyRelu { slope: Real(0.01) },
+        Unary::Elu { alpha: Real(1.5) },
+        Unary::Selu,
+        Unary::Gelu,
+        Unary::GeluTanh,
+        Unary::Silu,
+        Unary::HardTanh,
+    ];
+
+    const SPECIAL: [f32; 20] = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        0.5,
+        -0.5,
+        2.5,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+        f32::MAX,
+        f32::MIN,
+        f32::MIN_POSITIVE,
+        1e-40,
+        -1e-40,
+        88.72283,
+        -87.33654,
+        -103.9,
+        1_048_576.0,
+        3.1415927,
+    ];
+
+    /// Numbers of all exponents, numbers of everyday size, and special ones.
+    fn numbers(stream: u64, n: u64) -> Vec<f32> {
+        let generator = Philox::new(3, stream);
+        let any = (0..n).map(|i| f32::from_bits(generator.block(i, 0)[0]));
+        let ordinary = (0..n).map(|i| (generator.uniform(i, 1) - 0.5) * 40.0);
+        let near_0 = (0..n).map(|i| (generator.uniform(i, 2) - 0.5) * 2.0);
+        any.chain(ordinary).chain(near_0).chain(SPECIAL).collect()
+    }
+
+    /// How many units in the last place of `exact` lie between; the size of the smallest normal number counts as a
+    /// unit below it.
+    fn ulps(found: f32, exact: f64) -> f64 {
+        if found as f64 == exact || found.is_nan() && exact.is_nan() || found == exact as f32 {
+            return 0.0;
+        }
+        if exact.abs() < f32::MIN_POSITIVE as f64 {
+            return (found as f64 - exact).abs() / f32::MIN_POSITIVE as f64;
+        }
+        let unit = 2f64.powi((exact.abs().log2().floor() as i32).min(127) - 23);
+        let found = if found.is_infinite() && exact.is_finite() {
+            2f64.powi(128) * found.signum() as f64
+        } else {
+            found as f64
+        };
+        let error = (found - exact).abs() / unit;
+        if error.is_nan() { f64::INFINITY } else { error }
+    }
+
+    #[test]
+    fn functions_of_one_number_are_within_4_ulp() {
+        let x = numbers(0, if cfg!(miri) { 20 } else { 60_000 });
+        let mut faults = Vec::new();
+        for isa in Isa::available() {
+            for f in FUNCTIONS {
+                let mut out = vec![0.0; x.len()];
+                unary(isa, f, &x, &mut out);
+                let (mut worst, mut at) = (0.0, 0.0);
+                for (&x, &found) in x.iter().zip(&out) {
+                    let exact = match f {
+                        // The parameters are f32.
+                        Unary::LeakyRelu { slope } if x < 0.0 => slope.0 as f32 as f64 * x as f64,
+                        _ => f.apply(x as f64),
+                    };
+                    let error = ulps(found, exact);
+                    if error > worst {
+                        (worst, at) = (error, x);
+                    }
+                }
+                if worst > 4.0 {
+                    faults.push(format!("{isa} {f:?}: {worst:.2} ulp at {at:?}"));
+                }
+            }
+        }
+        assert!(faults.is_empty(), "{faults:#?}");
+    }
+
+    #[test]
+    fn functions_of_two_numbers_are_within_their_bounds() {
+        use Binary::*;
+        let x = numbers(1, if cfg!(miri) { 20 } else { 20_000 });
+        let mut y = numbers(2, if cfg!(miri) { 20 } else { 20_000 });
+        y.rotate_left(7);
+        for isa in Isa::available() {
+            for f in [Add, Sub, Mul, Div, Rem, Pow, Max, Min] {
+                let bound = if f == Pow { 16.0 } else { 1.0 };
+                let mut out = vec![0.0; x.len()];
+                let check = |out: &[f32], x: &dyn Fn(usize) -> f32, y: &dyn Fn(usize) -> f32| {
+                    for (i, &found) in out.iter().enumerate() {
+                        let error = ulps(found, f.apply(x(i) as f64, y(i) as f64));
+                        assert!(error <= bound, "{isa} {f:?}({}, {}) = {found}: {error} ulp", x(i), y(i));
+                    }
+                };
+                binary(isa, f, Arg::Slice(&x), Arg::Slice(&y), &mut out);
+                check(&out, &|i| x[i], &|i| y[i]);
+                for one in SPECIAL {
+                    let (x, out) = (&x[..500], &mut out[..500]);
+                    binary(isa, f, Arg::Slice(x), Arg::One(one), out);
+                    check(out, &|i| x[i], &|_| one);
+                    binary(isa, f, Arg::One(one), Arg::Slice(x), out);
+                    check(out, &|_| one, &|i| x[i]);
+                }
+            }
+            for f in [Eq, Ne, Lt, Le, Gt, Ge] {
+                let mut out = vec![0; x.len()];
+                compare(isa, f, Arg::Slice(&x), Arg::Slice(&y), &mut out);
+                assert!((0..x.len()).all(|i| out[i] as f64 == f.apply(x[i] as f64, y[i] as f64)), "{isa} {f:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn bits_do_not_depend_on_position_or_length() {
+        let x = numbers(4, 40);
+        for isa in Isa::available() {
+            for f in FUNCTIONS {
+                let mut whole = vec![0.0; x.len()];
+                unary(isa, f, &x, &mut whole);
+                for cut in [1, 3, 16, 17, 31] {
+                    let mut parts = vec![0.0; x.len()];
+                    for (x, out) in x.chunks(cut).zip(parts.chunks_mut(cut)) {
+                        unary(isa, f, x, out);
+                    }
+                    let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+                    assert!(whole.iter().zip(&parts).all(same), "{isa} {f:?} in parts of {cut}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn folds_are_exact_where_they_can_be_and_keep_nan() {
+        for isa in Isa::available() {
+            for n in [0, 1, 5, 16, 63, 64, 65, 1000, 1024, 5000] {
+                let x: Vec<f32> = (0..n).map(|i| (i as f32 * 7.0) % 31.0 - 15.0).collect();
+                for f in [Fold::Sum, Fold::Max, Fold::Min] {
+                    let exact = x.iter().fold(f.identity(DType::F32).to_f64(), |t, &x| f.binary().apply(t, x as f64));
+                    assert_eq!(fold(isa, f, &x), exact, "{isa} {f:?} {n}");
+                    for width in [1, 3, 8, 100, 700] {
+                        let mut totals = vec![f.identity(DType::F32).to_f64(); width];
+                        let whole = &x[..n / width * width];
+                        fold_columns(isa, f, whole, &mut totals);
+                        for (column, &total) in totals.iter().enumerate() {
+                            let exact = whole
+                                .iter()
+                                .skip(column)
+                                .step_by(width)
+                                .fold(f.identity(DType::F32).to_f64(), |t, &x| f.binary().apply(t, x as f64));
+                            assert_eq!(total, exact, "{isa} {f:?} {n} {width}");
+                        }
+                    }
+                }
+                for at in [0, n / 2, n.saturating_sub(1)] {
+                    let mut x = x.clone();
+                    if let Some(x) = x.get_mut(at) {
+                        *x = f32::NAN;
+                        let mut totals = [f64::NEG_INFINITY];
+                        fold_columns(isa, Fold::Max, &[x.abs(), 1.0], &mut totals);
+                        assert!(totals[0].is_nan());
+                        fold_columns(isa, Fold::Min, &[1.0, *x], &mut totals);
+                        assert!(totals[0].is_nan());
+                    }
+                    assert!(n == 0 || fold(isa, Fold::Max, &x).is_nan() && fold(isa, Fold::Min, &x).is_nan());
+                }
+            }
+        }
+    }
+}
