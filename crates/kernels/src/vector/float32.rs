@@ -486,7 +486,7 @@ mod tests {
         -87.33654,
         -103.9,
         1_048_576.0,
-        3.1415927,
+        std::f32::consts::PI,
     ];
 
     /// Numbers of all exponents, numbers of everyday size, and special ones.

@@ -276,7 +276,7 @@ pub(super) fn atan<const F: bool>(x: f32) -> f32 {
     let beyond = size > 1.0;
     let z = if beyond { 1.0 / size } else { size };
     let square = z * z;
-    let p = polynomial!(fma, square; -0.333_332_99, 0.199_985_34, -0.142_641_02, 0.109_515_06, -0.084_015_757,
+    let p = polynomial!(fma, square; -0.333_333, 0.199_985_34, -0.142_641_02, 0.109_515_06, -0.084_015_76,
         0.057_927_046, -0.031_148_667, 0.010_899_502, -0.001_790_350_9);
     let value = fma::<F>(square * z, p, z);
     (if beyond { FRAC_PI_2 - value - 4.371_139e-8 } else { value }).copysign(x)
@@ -352,7 +352,7 @@ pub(super) fn box_muller<const F: bool>(u: f32, v: f32) -> (f32, f32) {
     let k = rounded.to_bits() as i32;
     let r = quarters - (rounded - ROUND);
     let square = r * r;
-    let sin = r * polynomial!(fma, square; 1.570_796_4, -0.645_969_27, 0.079_793_35, -0.005_316_351, 0.001_415_482_8);
+    let sin = r * polynomial!(fma, square; FRAC_PI_2, -0.645_969_3, 0.079_793_35, -0.005_316_351, 0.001_415_482_8);
     let cos = fma::<F>(
         square,
         polynomial!(fma, square; -1.233_700_5, 0.253_668_16, -0.020_847_691, 0.000_845_796_5, 9.337_696e-5),

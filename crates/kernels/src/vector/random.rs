@@ -88,29 +88,21 @@ fn groups_body<const F: bool>(generator: Philox, distribution: Distribution, blo
 fn words(generator: Philox, block: u64, step: u64) -> [[u32; BLOCKS]; 4] {
     const M0: u64 = 0xD251_1F53;
     const M1: u64 = 0xCD9E_8D57;
-    let mut x: [[u32; BLOCKS]; 4] = [[0; BLOCKS]; 4];
-    for lane in 0..BLOCKS {
-        let block = block.wrapping_add(lane as u64);
-        x[0][lane] = block as u32;
-        x[1][lane] = (block >> 32) as u32;
-        x[2][lane] = step as u32;
-        x[3][lane] = (step >> 32) as u32;
-    }
+    let counter = |lane: usize| block.wrapping_add(lane as u64);
+    let mut x0: [u32; BLOCKS] = std::array::from_fn(|lane| counter(lane) as u32);
+    let mut x1: [u32; BLOCKS] = std::array::from_fn(|lane| (counter(lane) >> 32) as u32);
+    let (mut x2, mut x3) = ([step as u32; BLOCKS], [(step >> 32) as u32; BLOCKS]);
     let [mut k0, mut k1] = generator.key();
     for _ in 0..10 {
-        for lane in 0..BLOCKS {
-            let p0 = M0 * x[0][lane] as u64;
-            let p1 = M1 * x[2][lane] as u64;
-            let (x1, x3) = (x[1][lane], x[3][lane]);
-            x[0][lane] = (p1 >> 32) as u32 ^ x1 ^ k0;
-            x[1][lane] = p1 as u32;
-            x[2][lane] = (p0 >> 32) as u32 ^ x3 ^ k1;
-            x[3][lane] = p0 as u32;
+        for (((x0, x1), x2), x3) in x0.iter_mut().zip(&mut x1).zip(&mut x2).zip(&mut x3) {
+            let p0 = M0 * *x0 as u64;
+            let p1 = M1 * *x2 as u64;
+            (*x0, *x1, *x2, *x3) = ((p1 >> 32) as u32 ^ *x1 ^ k0, p1 as u32, (p0 >> 32) as u32 ^ *x3 ^ k1, p0 as u32);
         }
         k0 = k0.wrapping_add(0x9E37_79B9);
         k1 = k1.wrapping_add(0xBB67_AE85);
     }
-    x
+    [x0, x1, x2, x3]
 }
 
 #[cfg(test)]
