@@ -141,19 +141,20 @@ pub fn check_gradients(
         // A gradient that does not flow is 0.
         let gradients: Vec<Tensor> =
             gradients.into_iter().zip(&x).map(|(gradient, x)| gradient.unwrap_or_else(|| x.zeros_like())).collect();
-        let graph = Graph::capture([&function], &[]);
-        let evaluate = |graph: &Graph, arrays: Vec<Array>| {
+        // One graph for both, so that random ops draw the same numbers.
+        let graph = Graph::capture([&function].into_iter().chain(&gradients), &[]);
+        let evaluate = |arrays: Vec<Array>| {
             let feeds = Feeds::new(names.iter().map(String::as_str).zip(arrays));
-            interpret(graph, &feeds).map(|results| results.fetches)
+            interpret(&graph, &feeds).map(|results| results.fetches)
         };
-        let at_x = evaluate(&Graph::capture(&gradients, &[]), inputs.to_vec())?;
-        for (input, gradient) in at_x.iter().enumerate() {
+        let at_x = evaluate(inputs.to_vec())?;
+        for (input, gradient) in at_x[1..].iter().enumerate() {
             for _ in 0..options.directions {
                 let direction = draw.direction(gradient.len());
                 let shifted = |step: f64| {
                     let mut arrays = inputs.to_vec();
                     arrays[input] = moved(&inputs[input], &direction, step);
-                    evaluate(&graph, arrays).map(|fetches| fetches[0].to_vec::<f64>()[0])
+                    evaluate(arrays).map(|fetches| fetches[0].to_vec::<f64>()[0])
                 };
                 let numeric = (shifted(options.step)? - shifted(-options.step)?) / (2.0 * options.step);
                 let analytic: f64 = gradient.to_vec::<f64>().iter().zip(&direction).map(|(g, u)| g * u).sum();

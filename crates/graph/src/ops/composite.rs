@@ -93,8 +93,12 @@ fn float_with_axis(x: &Meta, axis: usize) -> Result<(), ShapeError> {
     Ok(())
 }
 
-/// max x along the axis, kept; −∞ and ∞ replaced by 0 so that a row of −∞ gives NaN-free differences where it can.
+/// max x along the axis, kept; −∞ and ∞ replaced by 0 so that a row of −∞ gives NaN-free differences where it can. Of
+/// an empty row 0: there is nothing that it could be too large for.
 fn finite_max(x: &Tensor, axis: isize) -> Tensor {
+    if x.size(axis).is(0) {
+        return x.sum_over(axis).keep_axes(axis, x);
+    }
     let max = x.max_over(axis).keep_axes(axis, x).stop_gradient();
     max.is_finite().select(&max, 0.0)
 }

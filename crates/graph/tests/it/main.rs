@@ -1,0 +1,8 @@
+//! The ops through the public interface: gradients against differences, IEEE numbers, refusals.
+
+mod gradients;
+mod ieee;
+mod refusals;
+mod registry;
+mod support;
+mod ties;
