@@ -1,7 +1,7 @@
 //! The logical program: what is meant, the same on every machine.
 //!
 //! [`Tensor`]s are handles to nodes; operations on them compute nothing, they add nodes. [`Graph::capture`] takes what
-//! some fetches need into an arena for the [`passes`]. [`reference`] interprets any graph by plain loops: the oracle
+//! some fetches need into an arena for the [`passes`]. [`mod@reference`] interprets any graph by plain loops: the oracle
 //! of everything faster.
 //!
 //! | module | what it holds |
@@ -15,7 +15,7 @@
 //! | [`autodiff`] | gradients: graph to graph |
 //! | [`graph`](mod@graph) | [`Graph`]: an arena of nodes |
 //! | [`passes`] | graph to better graph |
-//! | [`reference`] | the interpreter |
+//! | [`mod@reference`] | the interpreter |
 //! | [`text`] | the text form |
 //! | [`error`] | messages |
 

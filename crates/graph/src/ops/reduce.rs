@@ -126,7 +126,7 @@ impl Tensor {
     }
 }
 
-/// The numbers along `axes` put together: y[kept] = fold over x[kept, axes]; the axes vanish.
+/// The numbers along `axes` put together: `y[kept]` = fold over `x[kept, axes]`; the axes vanish.
 ///
 /// dtype: of x; f16 and bf16 add up in f32. Empty: 0 for sums, 1 for products; extremes are refused, or −∞ and
 /// ∞ where a name turns out to be 0. Bool has extremes only, any and all: of nothing false and true. Gradient of
