@@ -258,6 +258,32 @@ impl Graph {
         ids[&tensor.id()]
     }
 
+    /// The fetches as tensors, to be run or built upon: the way from a text form back to a program. Nodes that were
+    /// captured and not changed since become new nodes all the same; variables stay the variables they are.
+    ///
+    /// ```
+    /// use thalweg_graph::{Graph, text};
+    /// let text = "%x: f32[n] = placeholder\n%y: f32[n] = exp %x @layer\nreturn %y\n";
+    /// let [y] = &text::parse(text)?.to_tensors()[..] else { panic!("one fetch") };
+    /// assert_eq!(Graph::capture([&(y * 2.0)], &[]).to_string().lines().next(), text.lines().next());
+    /// assert_eq!(Graph::capture([y], &[]).to_string(), text);
+    /// # Ok::<(), text::ParseError>(())
+    /// ```
+    pub fn to_tensors(&self) -> Vec<Tensor> {
+        let mut tensors: Vec<Tensor> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let inputs: Vec<Tensor> = node.inputs.iter().map(|input| tensors[input.index()].clone()).collect();
+            let tensor = crate::scope::inside(&node.scope, || Tensor::try_apply(node.op.clone(), inputs));
+            let tensor =
+                tensor.unwrap_or_else(|error| panic!("a graph holds checked nodes: a bug in Thalweg\n{error}"));
+            tensors.push(match &node.name {
+                Some(name) if node.op.own_name().is_none() => tensor.named(name),
+                _ => tensor,
+            });
+        }
+        self.fetches.iter().map(|id| tensors[id.index()].clone()).collect()
+    }
+
     /// The placeholders, in order.
     pub fn placeholders(&self) -> impl Iterator<Item = (NodeId, &crate::ops::source::Placeholder)> {
         self.ids().zip(&self.nodes).filter_map(|(id, node)| match &node.op {

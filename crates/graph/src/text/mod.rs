@@ -77,7 +77,7 @@ pub fn join_op(name: &str, mut attributes: Map<String, Value>) -> Result<Op, Str
     } else if names().any(|known| known == name) {
         (name, Value::Object(attributes))
     } else {
-        return Err(match nearest(name) {
+        return Err(match nearest(name, names()) {
             Some(near) => format!("there is no op `{name}`; did you mean `{near}`?"),
             None => format!("there is no op `{name}`"),
         });
@@ -97,10 +97,16 @@ fn names() -> impl Iterator<Item = &'static str> {
     own.chain(variants::<Unary>()).chain(variants::<Binary>()).chain(variants::<Fold>()).copied()
 }
 
-/// The known op name that takes the fewest changes, if it takes few.
-fn nearest(name: &str) -> Option<&'static str> {
+/// The known name that takes the fewest changes, if it takes few: for messages about typos.
+///
+/// ```
+/// use thalweg_graph::text::nearest;
+/// assert_eq!(nearest("droput", ["shift", "dropout"]), Some("dropout"));
+/// assert_eq!(nearest("momentum", ["shift", "dropout"]), None);
+/// ```
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word: Vec<char> = name.chars().take(32).collect();
-    let near = names().map(|known| (distance(&word, known), known)).min()?;
+    let near = known.into_iter().map(|known| (distance(&word, known), known)).min()?;
     (near.0 <= 1 + word.len() / 4).then_some(near.1)
 }
 
