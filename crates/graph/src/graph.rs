@@ -127,6 +127,17 @@ impl Graph {
         NodeId((self.nodes.len() - 1) as u32)
     }
 
+    /// Gives a node another op, dtype and shape; it is no longer the tensor it came from.
+    pub(crate) fn replace(&mut self, id: NodeId, op: Op, meta: Meta) {
+        let node = &mut self.nodes[id.index()];
+        (node.op, node.meta, node.origin) = (op, meta, None);
+    }
+
+    /// The id that the next node will get.
+    pub(crate) fn next_id(&self) -> NodeId {
+        NodeId(self.nodes.len() as u32)
+    }
+
     /// Appends an op, with the names and the place of `like`.
     ///
     /// # Errors
@@ -205,6 +216,11 @@ impl Graph {
             ids.push(match rewrite(&mut graph, &node, &node.inputs) {
                 Some(id) => {
                     changed = true;
+                    // What stands for a named node is called like it.
+                    let stand_in = &mut graph.nodes[id.index()];
+                    if stand_in.name.is_none() && stand_in.origin.is_none() {
+                        stand_in.name = node.name;
+                    }
                     (id, false)
                 }
                 None => {

@@ -17,6 +17,7 @@
 //! | [`passes`] | graph to better graph |
 //! | [`mod@reference`] | the interpreter |
 //! | [`text`] | the text form |
+//! | [`mod@verify`] | what holds for every graph |
 //! | [`error`] | messages |
 
 pub mod autodiff;
@@ -31,6 +32,7 @@ pub mod scope;
 pub mod tensor;
 pub mod text;
 pub mod variable;
+pub mod verify;
 
 pub use autodiff::grad;
 pub use error::{BuildError, EvalError, ShapeError};

@@ -102,6 +102,19 @@ impl Tensor {
         }
     }
 
+    /// The tensor that a node of a graph stands for, with the node's names and line.
+    pub(crate) fn of_node(node: &crate::graph::Node, inputs: SmallVec<[Tensor; 2]>) -> Tensor {
+        Tensor(Arc::new(Node {
+            id: TensorId::next(),
+            op: node.op.clone(),
+            inputs,
+            meta: node.meta.clone(),
+            name: node.name.clone(),
+            scope: node.scope.clone(),
+            location: node.location.unwrap_or(Location::caller()),
+        }))
+    }
+
     /// Applies `op` to `inputs`.
     ///
     /// # Panics

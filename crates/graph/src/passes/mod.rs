@@ -1,25 +1,195 @@
 //! Passes: functions from graph to graph. Each is tested alone, as text before and after, and by interpreting both.
 //!
-//! [`expand_composites`] stands apart from the list: it takes the graph from what a user wrote to primitives.
+//! | module | what it does |
+//! | --- | --- |
+//! | [`fold_constants`] | computes what depends on constants alone |
+//! | [`simplify`] | algebra that changes no number |
+//! | [`stable_forms`] | log(softmax(x)) ⇒ log_softmax(x) and its like; used before differentiation too |
+//! | [`cse`] | equal computations once |
+//! | [`dead_code`] | drops what no root needs |
+//! | [`mod@for_evaluation`] | turns dropout off, refuses other randomness |
+//! | [`mod@bind`] | numbers for named sizes |
+//! | [`mod@expand_composites`] | from what a user wrote to primitives |
+//!
+//! [`optimize`] runs the list [`LOGICAL`]; [`explain`] tells what each pass did.
 
-use std::collections::HashMap;
+use std::fmt;
+use std::time::{Duration, Instant};
 
-use crate::graph::Graph;
-use crate::op::OpRules;
-use crate::ops::source::placeholder_like;
+use crate::graph::{Changed, Graph};
+use crate::tensor::Meta;
+use crate::verify::verify;
 
+pub mod bind;
+pub mod cse;
+pub mod dead_code;
+pub mod expand_composites;
+pub mod fold_constants;
+pub mod for_evaluation;
+mod pattern;
+pub mod simplify;
 pub mod stable_forms;
+#[cfg(test)]
+mod testing;
 
-/// The graph with every composite replaced by its expansion.
-pub fn expand_composites(graph: &Graph) -> Graph {
-    let expanded = graph.clone().rebuild(|graph, node, inputs| {
-        if !node.op.is_composite() {
-            return None;
+pub use bind::{BindError, bind};
+pub use expand_composites::expand_composites;
+pub use for_evaluation::{EvaluationError, for_evaluation};
+
+/// A function from graph to graph that keeps what the roots compute.
+#[derive(Clone, Copy)]
+pub struct Pass {
+    /// What reports call it.
+    pub name: &'static str,
+    /// The function.
+    pub run: fn(Graph, &Options) -> Changed<Graph>,
+}
+
+impl fmt::Debug for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.name)
+    }
+}
+
+/// How passes run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whether the graph is verified before the first and after each pass. On in debug builds.
+    pub verify: bool,
+    /// How many passes run: halving this finds the pass that breaks a graph.
+    pub stop_after: usize,
+    /// The largest number of elements that constant folding computes or reads.
+    pub fold_limit: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { verify: cfg!(debug_assertions), stop_after: usize::MAX, fold_limit: 4096 }
+    }
+}
+
+/// The passes over every graph, in order.
+pub const LOGICAL: &[Pass] = &[
+    fold_constants::PASS, // first: exposes neutral elements to `simplify`
+    simplify::PASS,       // before `stable_forms`, which sees log(softmax(x)) whole
+    stable_forms::PASS,
+    cse::PASS,
+    dead_code::PASS, // last: the others leave orphans
+];
+
+/// The graph after all [`LOGICAL`] passes.
+///
+/// ```
+/// use thalweg_graph::{DType, Graph, passes, placeholder};
+/// let x = placeholder("x", DType::F32, ["n"]);
+/// let y = (&x * 1.0 + 0.0).named("y");
+/// let graph = passes::optimize(Graph::capture([&y], &[]), &passes::Options::default());
+/// assert_eq!(graph.to_string(), "%x: f32[n] = placeholder\nreturn %x\n");
+/// ```
+///
+/// # Panics
+/// If a pass gives a graph that does not verify, or changes dtype or shape of a root: a bug in Thalweg.
+pub fn optimize(graph: Graph, options: &Options) -> Graph {
+    run(graph, options, None)
+}
+
+/// What a pass did.
+#[derive(Debug)]
+pub struct Effect<'a> {
+    /// The name of the pass.
+    pub pass: &'static str,
+    /// Whether the graph changed.
+    pub changed: bool,
+    /// How long the pass took.
+    pub elapsed: Duration,
+    /// The graph after it.
+    pub graph: &'a Graph,
+}
+
+/// As [`optimize`], showing the effect of each pass to `observer`.
+///
+/// # Panics
+/// As [`optimize`].
+pub fn optimize_observed(graph: Graph, options: &Options, observer: &mut dyn FnMut(&Effect<'_>)) -> Graph {
+    run(graph, options, Some(observer))
+}
+
+fn run(mut graph: Graph, options: &Options, mut observer: Option<&mut dyn FnMut(&Effect<'_>)>) -> Graph {
+    let metas = |graph: &Graph| graph.roots().map(|id| graph[id].meta.clone()).collect::<Vec<Meta>>();
+    let check = |graph: &Graph, after: &str| {
+        if let Err(error) = verify(graph) {
+            panic!("the graph is not sound {after}: {error}\n(a bug in Thalweg)\n{graph}");
         }
-        let stand_ins: Vec<crate::Tensor> = inputs.iter().map(|input| placeholder_like(&graph[*input].meta)).collect();
-        let expansion = node.op.expand(&stand_ins)?;
-        let known: HashMap<_, _> = stand_ins.iter().map(|tensor| tensor.id()).zip(inputs.iter().copied()).collect();
-        Some(graph.splice(&expansion, &known, node))
+    };
+    if options.verify {
+        check(&graph, "before the passes");
+    }
+    for pass in LOGICAL.iter().take(options.stop_after) {
+        let before = options.verify.then(|| metas(&graph));
+        let start = observer.is_some().then(Instant::now);
+        let Changed { value, changed } = (pass.run)(graph, options);
+        graph = value;
+        if let (Some(observer), Some(start)) = (&mut observer, start) {
+            observer(&Effect { pass: pass.name, changed, elapsed: start.elapsed(), graph: &graph });
+        }
+        if let Some(before) = before {
+            check(&graph, &format!("after {}", pass.name));
+            assert_eq!(before, metas(&graph), "{} changed dtype or shape of a root: a bug in Thalweg", pass.name);
+        }
+    }
+    graph
+}
+
+/// What all passes did: displays as the text form at the beginning, then per pass its time and number of nodes, and
+/// the text form after it or `unchanged`.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The text form before the first pass.
+    pub before: String,
+    /// Per pass.
+    pub passes: Vec<Explained>,
+}
+
+/// What one pass did.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// The name of the pass.
+    pub pass: &'static str,
+    /// The text form after it, if it changed anything.
+    pub after: Option<String>,
+    /// The number of nodes after it.
+    pub nodes: usize,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// As [`optimize`], with the text form after each pass.
+///
+/// # Panics
+/// As [`optimize`].
+pub fn explain(graph: Graph, options: &Options) -> (Graph, Explanation) {
+    let mut explanation = Explanation { before: graph.to_string(), passes: Vec::new() };
+    let graph = optimize_observed(graph, options, &mut |effect| {
+        explanation.passes.push(Explained {
+            pass: effect.pass,
+            after: effect.changed.then(|| effect.graph.to_string()),
+            nodes: effect.graph.len(),
+            elapsed: effect.elapsed,
+        });
     });
-    expanded.value
+    (graph, explanation)
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "captured\n{}", self.before)?;
+        for Explained { pass, after, nodes, elapsed } in &self.passes {
+            write!(f, "\n{pass}: {nodes} nodes, {:.3} ms", elapsed.as_secs_f64() * 1e3)?;
+            match after {
+                Some(text) => write!(f, "\n{text}")?,
+                None => writeln!(f, ", unchanged")?,
+            }
+        }
+        Ok(())
+    }
 }
