@@ -274,8 +274,8 @@ impl Graph {
         ids[&tensor.id()]
     }
 
-    /// The fetches as tensors, to be run or built upon: the way from a text form back to a program. Nodes that were
-    /// captured and not changed since become new nodes all the same; variables stay the variables they are.
+    /// The fetches as tensors, to be run or built upon: the way from a text form back to a program. Nodes that still
+    /// compute what they were captured from are those tensors, the others new ones.
     ///
     /// ```
     /// use thalweg_graph::{Graph, text};
@@ -288,14 +288,10 @@ impl Graph {
     pub fn to_tensors(&self) -> Vec<Tensor> {
         let mut tensors: Vec<Tensor> = Vec::with_capacity(self.nodes.len());
         for node in &self.nodes {
-            let inputs: Vec<Tensor> = node.inputs.iter().map(|input| tensors[input.index()].clone()).collect();
-            let tensor = crate::scope::inside(&node.scope, || Tensor::try_apply(node.op.clone(), inputs));
-            let tensor =
-                tensor.unwrap_or_else(|error| panic!("a graph holds checked nodes: a bug in Thalweg\n{error}"));
-            tensors.push(match &node.name {
-                Some(name) if node.op.own_name().is_none() => tensor.named(name),
-                _ => tensor,
-            });
+            let made =
+                || Tensor::of_node(node, node.inputs.iter().map(|input| tensors[input.index()].clone()).collect());
+            let tensor = node.origin.clone().unwrap_or_else(made);
+            tensors.push(tensor);
         }
         self.fetches.iter().map(|id| tensors[id.index()].clone()).collect()
     }

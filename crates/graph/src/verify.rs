@@ -52,9 +52,9 @@ pub enum VerifyError {
         /// The node.
         node: String,
         /// What the op gives.
-        inferred: Meta,
+        inferred: String,
         /// What the graph says.
-        found: Meta,
+        found: String,
     },
     /// A random op without a stream.
     #[error("{node} has no stream; `Graph::capture` gives one")]
@@ -80,11 +80,11 @@ pub enum VerifyError {
         /// The variable.
         name: String,
         /// Its dtype and shape.
-        variable: Meta,
+        variable: String,
         /// The next value.
         node: String,
         /// Its dtype and shape.
-        value: Meta,
+        value: String,
     },
     /// Two variables of one name.
     #[error(
@@ -104,9 +104,9 @@ pub enum VerifyError {
         /// The name.
         name: String,
         /// The first.
-        first: Meta,
+        first: String,
         /// The second.
-        second: Meta,
+        second: String,
     },
 }
 
@@ -125,7 +125,8 @@ pub fn verify(graph: &Graph) -> Result<(), VerifyError> {
         match node.op.infer(&inputs) {
             Ok(inferred) if inferred == node.meta => {}
             Ok(inferred) => {
-                return Err(VerifyError::Meta { node: node.describe(), inferred, found: node.meta.clone() });
+                let (inferred, found) = (inferred.to_string(), node.meta.to_string());
+                return Err(VerifyError::Meta { node: node.describe(), inferred, found });
             }
             Err(error) => return Err(VerifyError::Refused { node: node.describe(), error }),
         }
@@ -149,8 +150,8 @@ pub fn verify(graph: &Graph) -> Result<(), VerifyError> {
                 if *first != node.meta {
                     return Err(VerifyError::SamePlaceholder {
                         name: placeholder.name.to_string(),
-                        first: first.clone(),
-                        second: node.meta.clone(),
+                        first: first.to_string(),
+                        second: node.meta.to_string(),
                     });
                 }
             }
@@ -175,9 +176,9 @@ fn verify_updates(graph: &Graph) -> Result<(), VerifyError> {
         if &node.meta != variable.tensor().meta() {
             return Err(VerifyError::Update {
                 name: name(),
-                variable: variable.tensor().meta().clone(),
+                variable: variable.tensor().meta().to_string(),
                 node: node.describe(),
-                value: node.meta.clone(),
+                value: node.meta.to_string(),
             });
         }
     }

@@ -91,7 +91,8 @@ impl Op {
             Op::Gather(_) | Op::ScatterAdd(_) | Op::TakeAlong(_) | Op::ScatterAddAlong(_) => Ok(false),
             Op::ArgSort(_) | Op::ArgReduce(_) | Op::CumSum(_) => Ok(false),
             Op::StopGradient(_) | Op::WithUpdate(_) => Ok(false),
-            Op::Softmax(_) | Op::LogSoftmax(_) | Op::LogSumExp(_) | Op::Dropout(_) => Ok(false),
+            Op::Softmax(_) | Op::LogSoftmax(_) | Op::LogSumExp(_) | Op::Dropout(_) | Op::LayerNorm(_) => Ok(false),
+            Op::Custom(_) => Ok(false),
         }
     }
 }

@@ -50,10 +50,10 @@ fn run(graph: Graph, _: &Options) -> Changed<Graph> {
 /// The inputs, sorted where their order does not matter.
 fn ordered(op: &Op, inputs: &[NodeId]) -> SmallVec<[NodeId; 3]> {
     let mut inputs = SmallVec::from_slice(inputs);
-    if let Op::Binary(ElementwiseBinary(f)) = op {
-        if f.is_commutative() {
-            inputs.sort();
-        }
+    if let Op::Binary(ElementwiseBinary(f)) = op
+        && f.is_commutative()
+    {
+        inputs.sort();
     }
     inputs
 }

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A number repeated to any shape, also one with names, is computed with as one number and repeated afterwards. Other
-//! arrays are computed with up to [`Options::fold_limit`] elements. Random ops, checks of indices and composites are
-//! left alone; so is repetition itself, which would only make constants larger.
+//! arrays are computed with up to [`Options::fold_limit`] elements. Random ops, checks of indices, composites and ops
+//! of the user's own are left alone; so is repetition itself, which would only make constants larger.
 
 use std::collections::HashSet;
 
@@ -56,7 +56,7 @@ enum Kind {
 fn kind(op: &Op) -> Kind {
     match op {
         Op::Placeholder(_) | Op::Constant(_) | Op::Variable(_) | Op::Random(_) => Kind::Kept,
-        Op::Expand(_) | Op::Iota(_) | Op::CheckIndices(_) | Op::WithUpdate(_) => Kind::Kept,
+        Op::Expand(_) | Op::Iota(_) | Op::CheckIndices(_) | Op::WithUpdate(_) | Op::Custom(_) => Kind::Kept,
         Op::Unary(_) | Op::Binary(_) | Op::Select(_) | Op::Cast(_) | Op::StopGradient(_) => Kind::Elementwise,
         op if op.is_composite() => Kind::Kept,
         _ => Kind::Other,

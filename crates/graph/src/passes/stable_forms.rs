@@ -22,9 +22,8 @@
 //! −x only. Gradients are taken of the stable forms ([`stabilize`]): that of log(softmax x) is finite where that of
 //! its two steps is 0·∞.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use smallvec::SmallVec;
 use thalweg_array::scalar::{Binary, Fold, Unary};
 use thalweg_array::{Shape, Size};
 
@@ -246,22 +245,6 @@ fn quotient(r: &mut Rewriter<'_>, x: NodeId, y: NodeId) -> Option<NodeId> {
         return None;
     }
     r.emit(Softmax { axis }, &[z])
-}
-
-impl Graph {
-    /// The fetches as tensors: nodes that still compute what they were captured from are those tensors, the others
-    /// new ones.
-    pub(crate) fn to_tensors(&self) -> Vec<Tensor> {
-        let mut tensors: HashMap<NodeId, Tensor> = HashMap::with_capacity(self.len());
-        for (id, node) in self.ids().zip(self.nodes()) {
-            let tensor = node.origin.clone().unwrap_or_else(|| {
-                let inputs: SmallVec<[Tensor; 2]> = node.inputs.iter().map(|input| tensors[input].clone()).collect();
-                Tensor::of_node(node, inputs)
-            });
-            tensors.insert(id, tensor);
-        }
-        self.fetches().iter().map(|id| tensors[id].clone()).collect()
-    }
 }
 
 #[cfg(test)]

@@ -34,8 +34,8 @@ pub struct ParseError {
 /// ```
 /// let text = "%x: f32[n,2] = placeholder\n%y: f32[n,2] = exp %x\nreturn %y\n";
 /// assert_eq!(thalweg_graph::text::parse(text)?.to_string(), text);
-/// let error = thalweg_graph::text::parse("%x: f32[n,2] = placeholder\n%y: f32[n,2] = xep %x").unwrap_err();
-/// assert_eq!(error.to_string(), "line 2, column 16: there is no op `xep`; did you mean `exp`?");
+/// let error = thalweg_graph::text::parse("%x: f32[n,2] = placeholder\n%y: f32[n,2] = expo %x").unwrap_err();
+/// assert_eq!(error.to_string(), "line 2, column 16: there is no op `expo`; did you mean `exp`?");
 /// # Ok::<(), thalweg_graph::text::ParseError>(())
 /// ```
 ///

@@ -70,10 +70,10 @@ impl fmt::Display for Line<'_> {
         for (key, value) in attributes.iter().filter(|(_, value)| !value.is_null()) {
             write!(f, " {key}={value}")?;
         }
-        if let Some(given) = node.name.as_deref() {
-            if given != own_name.as_deref().unwrap_or(name) {
-                write!(f, " called={}", Value::from(given))?;
-            }
+        if let Some(given) = node.name.as_deref()
+            && given != own_name.as_deref().unwrap_or(name)
+        {
+            write!(f, " called={}", Value::from(given))?;
         }
         match &*node.scope {
             "" => Ok(()),
