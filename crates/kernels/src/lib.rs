@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`cpu`] | [`Isa`](cpu::Isa): the instruction sets that kernels are written for; flushing of denormals |
 //! | [`matmul`] | [`Matmul`](matmul::Matmul): C = A·B |
+//! | [`movement`] | strided copies, gather and scatter, what runs along an axis |
 //! | [`pool`] | [`Pool`](pool::Pool): fork and join over a fixed set of threads |
 //! | [`tile`] | the interpreter of fused elementwise programs, row reductions included |
 //! | [`vector`] | the scalar functions as loops over slices |
@@ -14,6 +15,7 @@
 
 pub mod cpu;
 pub mod matmul;
+pub mod movement;
 pub mod pool;
 pub mod tile;
 pub mod vector;

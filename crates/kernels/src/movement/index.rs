@@ -1,0 +1,214 @@
+//! Reading and adding by index.
+//!
+//! Every function checks all indices before it writes anything.
+
+use thalweg_array::Element;
+use thiserror::Error;
+
+use super::Axis;
+
+/// An index that names no element.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("index {index} at position {position} is not in 0..{bound}")]
+pub struct IndexError {
+    /// The index.
+    pub index: i64,
+    /// Where it stands among the indices.
+    pub position: usize,
+    /// What it must be below.
+    pub bound: usize,
+}
+
+/// Whether all indices are in `0..bound`.
+///
+/// # Errors
+/// The first that is not.
+pub fn check_indices<I: Element>(indices: &[I], bound: usize) -> Result<(), IndexError> {
+    let inside = |index: i64| (index as u64) < bound as u64;
+    // Without a way out the loop becomes vector code; the search is for the rare case.
+    if indices.iter().fold(true, |all, index| all & inside(index.to_i64())) {
+        return Ok(());
+    }
+    let position = indices.iter().position(|index| !inside(index.to_i64())).unwrap_or(0);
+    Err(IndexError { index: indices[position].to_i64(), position, bound })
+}
+
+/// `out[o, k, :] = x[o, indices[k], :]`: `x` is `axis`, `out` is `[outer, indices, inner]`.
+///
+/// # Errors
+/// If an index is outside; nothing is written then.
+///
+/// # Panics
+/// If the lengths of the slices do not fit.
+pub fn gather<T: Copy, I: Element>(axis: Axis, x: &[T], indices: &[I], out: &mut [T]) -> Result<(), IndexError> {
+    assert_eq!(x.len(), axis.len(), "elements of {axis:?}");
+    assert_eq!(out.len(), axis.outer * indices.len() * axis.inner, "elements of the result");
+    check_indices(indices, axis.n)?;
+    if out.is_empty() {
+        return Ok(());
+    }
+    let inner = axis.inner;
+    for (x, out) in x.chunks_exact(axis.n * inner).zip(out.chunks_exact_mut(indices.len() * inner)) {
+        if inner == 1 {
+            for (out, index) in out.iter_mut().zip(indices) {
+                *out = x[index.to_i64() as usize];
+            }
+        } else {
+            for (out, index) in out.chunks_exact_mut(inner).zip(indices) {
+                out.copy_from_slice(&x[index.to_i64() as usize * inner..][..inner]);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `out[o, indices[k], :] += x[o, k, :]` in the order of k: `out` is `axis`, `x` is `[outer, indices, inner]`.
+///
+/// # Errors
+/// If an index is outside; nothing is written then.
+///
+/// # Panics
+/// If the lengths of the slices do not fit.
+pub fn scatter_add<T: Add, I: Element>(axis: Axis, x: &[T], indices: &[I], out: &mut [T]) -> Result<(), IndexError> {
+    assert_eq!(out.len(), axis.len(), "elements of {axis:?}");
+    assert_eq!(x.len(), axis.outer * indices.len() * axis.inner, "elements to add");
+    check_indices(indices, axis.n)?;
+    if x.is_empty() {
+        return Ok(());
+    }
+    let inner = axis.inner;
+    for (out, x) in out.chunks_exact_mut(axis.n * inner).zip(x.chunks_exact(indices.len() * inner)) {
+        for (x, index) in x.chunks_exact(inner).zip(indices) {
+            for (out, &x) in out[index.to_i64() as usize * inner..][..inner].iter_mut().zip(x) {
+                *out = out.add(x);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `out[o, k, i] = x[o, indices[o, k, i], i]`: `x` is `axis`; `indices` and `out` are `[outer, n, inner]` with the `n`
+/// that their length gives.
+///
+/// # Errors
+/// If an index is outside; nothing is written then.
+///
+/// # Panics
+/// If the lengths of the slices do not fit.
+pub fn take_along<T: Copy, I: Element>(axis: Axis, x: &[T], indices: &[I], out: &mut [T]) -> Result<(), IndexError> {
+    assert_eq!(x.len(), axis.len(), "elements of {axis:?}");
+    assert_eq!(out.len(), indices.len(), "an index for each element of the result");
+    check_indices(indices, axis.n)?;
+    for_each_along(axis, indices, |position, at| out[position] = x[at]);
+    Ok(())
+}
+
+/// `out[o, indices[o, k, i], i] += x[o, k, i]` in the order of k: `out` is `axis`; `indices` and `x` are
+/// `[outer, n, inner]` with the `n` that their length gives.
+///
+/// # Errors
+/// If an index is outside; nothing is written then.
+///
+/// # Panics
+/// If the lengths of the slices do not fit.
+pub fn scatter_add_along<T: Add, I: Element>(
+    axis: Axis,
+    x: &[T],
+    indices: &[I],
+    out: &mut [T],
+) -> Result<(), IndexError> {
+    assert_eq!(out.len(), axis.len(), "elements of {axis:?}");
+    assert_eq!(x.len(), indices.len(), "an index for each element to add");
+    check_indices(indices, axis.n)?;
+    for_each_along(axis, indices, |position, at| out[at] = out[at].add(x[position]));
+    Ok(())
+}
+
+/// Calls `visit` with each position among the indices and the position in `axis` that its index names.
+fn for_each_along<I: Element>(axis: Axis, indices: &[I], mut visit: impl FnMut(usize, usize)) {
+    if indices.is_empty() {
+        return;
+    }
+    let each = indices.len() / axis.outer;
+    assert!(each * axis.outer == indices.len() && each.is_multiple_of(axis.inner), "indices fit {axis:?}");
+    for (position, index) in indices.iter().enumerate() {
+        let (outer, inner) = (position / each, position % axis.inner);
+        visit(position, (outer * axis.n + index.to_i64() as usize) * axis.inner + inner);
+    }
+}
+
+/// Elements that can be added; integers wrap, 16-bit floats add in f32 and round.
+pub trait Add: Element {
+    /// The sum.
+    fn add(self, other: Self) -> Self;
+}
+
+macro_rules! add {
+    ($($type:ty => |$x:ident, $y:ident| $sum:expr),* $(,)?) => {
+        $(impl Add for $type {
+            #[inline(always)]
+            fn add(self, other: Self) -> Self {
+                let ($x, $y) = (self, other);
+                $sum
+            }
+        })*
+    };
+}
+add!(
+    f32 => |x, y| x + y,
+    f64 => |x, y| x + y,
+    thalweg_array::f16 => |x, y| Self::from_f32(x.to_f32() + y.to_f32()),
+    thalweg_array::bf16 => |x, y| Self::from_f32(x.to_f32() + y.to_f32()),
+    i32 => |x, y| x.wrapping_add(y),
+    i64 => |x, y| x.wrapping_add(y),
+    u8 => |x, y| x.wrapping_add(y),
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AXIS: Axis = Axis { outer: 2, n: 3, inner: 2 };
+
+    #[test]
+    fn gathering_and_scattering_follow_their_definition() {
+        let x: Vec<i32> = (0..12).collect();
+        let mut out = [0; 8];
+        gather(AXIS, &x, &[2i64, 0], &mut out).unwrap();
+        assert_eq!(out, [4, 5, 0, 1, 10, 11, 6, 7]);
+        let mut sums = [0.5f32; 12];
+        scatter_add(AXIS, &[1.0; 12], &[1i32, 1, 2], &mut sums).unwrap();
+        assert_eq!(sums, [0.5, 0.5, 2.5, 2.5, 1.5, 1.5, 0.5, 0.5, 2.5, 2.5, 1.5, 1.5]);
+
+        let indices = [2i64, 0, 1, 1];
+        let mut out = [0; 4];
+        take_along(AXIS, &x, &indices, &mut out).unwrap();
+        assert_eq!(out, [4, 1, 8, 9]);
+        let mut sums = [0i64; 12];
+        scatter_add_along(AXIS, &[1, 2, 3, 4], &indices, &mut sums).unwrap();
+        assert_eq!(sums, [0, 2, 0, 0, 1, 0, 0, 0, 3, 4, 0, 0]);
+    }
+
+    #[test]
+    fn an_index_outside_is_named_and_nothing_is_written() {
+        let mut out = [7; 4];
+        let wrong = gather(Axis { outer: 1, n: 3, inner: 2 }, &[0; 6], &[1i64, -1], &mut out).unwrap_err();
+        assert_eq!(wrong.to_string(), "index -1 at position 1 is not in 0..3");
+        assert_eq!(out, [7; 4]);
+        let mut sums = [7f32; 3];
+        let axis = Axis { outer: 1, n: 3, inner: 1 };
+        assert_eq!(scatter_add(axis, &[1.0; 2], &[0i32, 3], &mut sums).unwrap_err().index, 3);
+        assert_eq!(take_along(axis, &[1.0; 3], &[5i64], &mut [0.0]).unwrap_err().bound, 3);
+        assert_eq!(scatter_add_along(axis, &[1.0], &[3i64], &mut sums).unwrap_err().position, 0);
+        assert_eq!(sums, [7.0; 3]);
+        let from_nothing = gather(Axis { outer: 1, n: 0, inner: 1 }, &[] as &[f32], &[0i64], &mut [0.0]);
+        assert!(from_nothing.unwrap_err().to_string().contains("0..0"));
+    }
+
+    #[test]
+    fn empty_results_are_no_fault() {
+        gather(Axis { outer: 0, n: 3, inner: 2 }, &[] as &[f32], &[1i64], &mut []).unwrap();
+        gather(Axis { outer: 2, n: 0, inner: 2 }, &[] as &[f32], &[] as &[i64], &mut []).unwrap();
+        take_along(Axis { outer: 0, n: 3, inner: 0 }, &[] as &[f32], &[] as &[i64], &mut []).unwrap();
+    }
+}
