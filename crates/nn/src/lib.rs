@@ -23,6 +23,8 @@ pub mod loss;
 pub mod module;
 pub mod optim;
 pub mod schedule;
+#[cfg(test)]
+mod testing;
 
 pub use error::NnError;
 pub use init::{Fans, Init, Initializer};

@@ -54,3 +54,44 @@ impl Loss for BinaryCrossEntropy {
         positive + (1.0 - targets) * logits.softplus()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use thalweg_graph::{Array, constant};
+
+    use super::*;
+    use crate::testing::{assert_close, assert_gradients, gradient_f32, numbers};
+
+    #[test]
+    fn by_the_definition() {
+        let (x, z) = ([0.3, -1.2, 2.0, 0.0], [1.0, 0.0, 0.25, 1.0]);
+        for p in [1.0, 3.0] {
+            let expected: Vec<f64> = (0..4)
+                .map(|i| {
+                    let s = 1.0 / (1.0 + f64::exp(-x[i]));
+                    -p * z[i] * s.ln() - (1.0 - z[i]) * (1.0 - s).ln()
+                })
+                .collect();
+            let loss = BinaryCrossEntropy::new().positive_weight(p);
+            assert_close(&numbers(&loss.each(&constant(x), &constant(z))), &expected, 1e-12);
+            assert_gradients(|x| loss.mean(&x[0], &x[1]), &[Array::from(x), Array::from(z)]);
+        }
+    }
+
+    #[test]
+    fn exact_far_out_and_right_at_zero() {
+        let x = Array::from([1e4f32, -1e4, 20.0, 0.0]);
+        let z = constant([0.0f32, 0.0, 1.0, 1.0]);
+        let loss = numbers(&BinaryCrossEntropy::new().each(&constant(x.clone()), &z));
+        assert_close(&loss, &[1e4, 0.0, (-20.0f64).exp(), 2f64.ln()], 1e-7);
+        assert!((loss[2] / (-20.0f64).exp() - 1.0).abs() < 1e-6, "small losses keep their digits: {}", loss[2]);
+        let gradient = gradient_f32(|x| BinaryCrossEntropy::new().each(x, &z), x);
+        assert_close(&gradient, &[1.0, 0.0, -((-20.0f64).exp()), -0.5], 1e-8);
+    }
+
+    #[test]
+    #[should_panic(expected = "output and target differ in dtype or shape")]
+    fn a_column_against_a_row_is_refused() {
+        binary_cross_entropy_with_logits(&constant([[0.0], [1.0]]), &constant([0.0, 1.0]));
+    }
+}

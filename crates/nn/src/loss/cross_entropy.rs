@@ -212,3 +212,162 @@ impl Loss for CrossEntropy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use thalweg_graph::reference::evaluate;
+    use thalweg_graph::{Graph, placeholder};
+
+    use super::*;
+    use crate::testing::{assert_close, assert_gradients, gradient_f32, numbers};
+
+    const LOGITS: [[f64; 3]; 2] = [[1.0, 2.0, 3.0], [0.5, -1.0, 0.25]];
+
+    fn logits() -> Tensor {
+        constant(LOGITS)
+    }
+
+    fn labels() -> Tensor {
+        constant([2i64, 0])
+    }
+
+    /// −ln softmax of every number, by the definition.
+    fn surprise() -> [[f64; 3]; 2] {
+        LOGITS.map(|row| {
+            let total: f64 = row.iter().map(|x| x.exp()).sum();
+            row.map(|x| -(x.exp() / total).ln())
+        })
+    }
+
+    #[test]
+    fn labels_by_the_definition() {
+        let s = surprise();
+        let each = [s[0][2], s[1][0]];
+        let loss = CrossEntropy::new();
+        assert_close(&numbers(&loss.each(&logits(), &labels())), &each, 1e-12);
+        assert_close(&numbers(&loss.sum(&logits(), &labels())), &[each[0] + each[1]], 1e-12);
+        assert_close(&numbers(&cross_entropy(&logits(), &labels())), &[(each[0] + each[1]) / 2.0], 1e-12);
+        let of_bytes = loss.each(&logits(), &constant([2u8, 0]));
+        assert_close(&numbers(&of_bytes), &each, 1e-12);
+    }
+
+    #[test]
+    fn smoothing_and_weights_by_their_formula() {
+        let s = surprise();
+        let (e, c) = (0.1, [0.5, 2.0, 3.0]);
+        let plain = |row: usize, label: usize| (1.0 - e) * s[row][label] + e / 3.0 * s[row].iter().sum::<f64>();
+        let smooth = CrossEntropy::new().label_smoothing(e);
+        assert_close(&numbers(&smooth.each(&logits(), &labels())), &[plain(0, 2), plain(1, 0)], 1e-12);
+
+        let weighted = |row: usize, label: usize| {
+            let spread: f64 = s[row].iter().zip(c).map(|(s, c)| s * c).sum();
+            (1.0 - e) * c[label] * s[row][label] + e / 3.0 * spread
+        };
+        let each = [weighted(0, 2), weighted(1, 0)];
+        let loss = smooth.class_weights(&c);
+        assert_close(&numbers(&loss.each(&logits(), &labels())), &each, 1e-12);
+        let mean = (each[0] + each[1]) / (c[2] + c[0]);
+        assert_close(&numbers(&loss.mean(&logits(), &labels())), &[mean], 1e-12);
+    }
+
+    #[test]
+    fn distributions_that_are_labels_cost_the_same() {
+        let distributions = constant([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]);
+        for loss in [
+            CrossEntropy::new(),
+            CrossEntropy::new().label_smoothing(0.2),
+            CrossEntropy::new().class_weights(&[1.0, 2.0, 0.5]).label_smoothing(0.2),
+        ] {
+            let expected = numbers(&loss.each(&logits(), &labels()));
+            assert_close(&numbers(&loss.each(&logits(), &distributions)), &expected, 1e-12);
+        }
+    }
+
+    #[test]
+    fn what_does_not_count_costs_nothing() {
+        let s = surprise();
+        let ignoring = CrossEntropy::new().ignore_index(-100);
+        let labels = constant([2i64, -100]);
+        assert_close(&numbers(&ignoring.each(&logits(), &labels)), &[s[0][2], 0.0], 1e-12);
+        assert_close(&numbers(&ignoring.mean(&logits(), &labels)), &[s[0][2]], 1e-12);
+        assert_eq!(numbers(&ignoring.mean(&logits(), &constant([-100i64, -100]))), [0.0]);
+
+        let masked = CrossEntropy::new().mask(&constant([false, true]));
+        assert_close(&numbers(&masked.mean(&logits(), &constant([77i64, 0]))), &[s[1][0]], 1e-12);
+        let distributions = constant([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]);
+        assert_close(&numbers(&masked.mean(&logits(), &distributions)), &[s[1][0]], 1e-12);
+    }
+
+    #[test]
+    fn any_leading_axes_and_any_class_axis() {
+        let x = logits().reshape([1, 2, 3]);
+        let y = labels().reshape([1, 2]);
+        let expected = numbers(&cross_entropy(&logits(), &labels()));
+        assert_close(&numbers(&cross_entropy(&x, &y)), &expected, 1e-12);
+        let classes_first = x.permute(&[2, 0, 1]);
+        assert_close(&numbers(&CrossEntropy::new().axis(0).mean(&classes_first, &y)), &expected, 1e-12);
+    }
+
+    #[test]
+    fn gradients() {
+        let x = Array::from(LOGITS);
+        let weighted = CrossEntropy::new().class_weights(&[0.5, 2.0, 3.0]).label_smoothing(0.1);
+        assert_gradients(|x| cross_entropy(&x[0], &labels()), &[x.clone()]);
+        assert_gradients(|x| weighted.mean(&x[0], &labels()), &[x.clone()]);
+        let distributions = Array::from([[0.2, 0.3, 0.5], [0.1, 0.9, 0.0]]);
+        assert_gradients(|x| weighted.mean(&x[0], &x[1]), &[x, distributions]);
+    }
+
+    #[test]
+    fn finite_at_extreme_logits() {
+        let x = Array::from([[1e4f32, -1e4, 0.0], [-1e4, 1e4, 1e4]]);
+        let y = constant([1i64, 2]);
+        let loss = numbers(&CrossEntropy::new().each(&constant(x.clone()), &y));
+        assert_close(&loss, &[2e4, 2f64.ln()], 1e-6);
+        let gradient = gradient_f32(|x| CrossEntropy::new().each(x, &y), x);
+        assert_close(&gradient, &[1.0, -1.0, 0.0, 0.0, 0.5, -0.5], 1e-6);
+    }
+
+    #[test]
+    fn the_gradient_is_softmax_minus_one_hot_without_another_exponential() {
+        let x = placeholder("x", DType::F32, ("batch", 10));
+        let y = placeholder("y", DType::I64, ["batch"]);
+        let loss = cross_entropy(&x, &y);
+        let gradient = thalweg_graph::grad(&loss, &[&x]);
+        let graph = Graph::capture([&loss, &gradient[0]], &[]);
+        let count = |label: &str| graph.nodes().filter(|node| node.op.label() == label).count();
+        assert_eq!((count("softmax"), count("log_sum_exp"), count("exp"), count("check_indices")), (1, 1, 0, 1));
+    }
+
+    #[test]
+    fn a_label_that_is_no_class_is_named() {
+        for label in [3i64, -1] {
+            let message = evaluate(&cross_entropy(&logits(), &constant([0, label]))).unwrap_err().to_string();
+            assert!(message.contains(&format!("index {label} at position 1")), "{message}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "labels must have the shape [2]")]
+    fn labels_of_another_shape_are_refused() {
+        cross_entropy(&logits(), &constant([0i64, 1, 2]));
+    }
+
+    #[test]
+    #[should_panic(expected = "labels are class numbers, integers, not bool")]
+    fn truth_values_are_no_labels() {
+        cross_entropy(&logits(), &constant([true, false]));
+    }
+
+    #[test]
+    #[should_panic(expected = "distributions have the dtype and the shape of the logits; labels are integers")]
+    fn float_labels_are_refused() {
+        cross_entropy(&logits(), &constant([0.0, 1.0]));
+    }
+
+    #[test]
+    #[should_panic(expected = "cross_entropy: label_smoothing is 1;")]
+    fn smoothing_everything_away_is_refused() {
+        let _ = CrossEntropy::new().label_smoothing(1.0);
+    }
+}

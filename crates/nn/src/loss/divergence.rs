@@ -18,3 +18,34 @@ impl Loss for KlDivergence {
         (targets * (log - logits.log_softmax(-1))).sum_over(-1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use thalweg_graph::{Array, constant};
+
+    use super::*;
+    use crate::testing::{assert_close, assert_gradients, gradient_f32, numbers};
+
+    #[test]
+    fn by_the_definition() {
+        let (x, p) = ([[0.1, 0.2, -0.4], [2.0, 0.0, 0.0]], [[0.2, 0.3, 0.5], [0.0, 0.25, 0.75]]);
+        let expected: Vec<f64> = (0..2)
+            .map(|row| {
+                let total: f64 = x[row].iter().map(|x: &f64| x.exp()).sum();
+                let term = |j: usize| p[row][j] * (p[row][j] / (x[row][j].exp() / total)).ln();
+                (0..3).filter(|&j| p[row][j] > 0.0).map(term).sum()
+            })
+            .collect();
+        assert_close(&numbers(&KlDivergence.each(&constant(x), &constant(p))), &expected, 1e-12);
+        let p = constant(p);
+        assert_gradients(|x| KlDivergence.mean(&x[0], &p), &[Array::from(x)]);
+    }
+
+    #[test]
+    fn nothing_for_equal_distributions_and_finite_far_out() {
+        let x = [[0.3, -1.0, 2.0]];
+        assert_close(&numbers(&KlDivergence.each(&constant(x), &constant(x).softmax(-1))), &[0.0], 1e-12);
+        let p = constant([[0.0f32, 1.0]]);
+        assert_close(&gradient_f32(|x| KlDivergence.each(x, &p), Array::from([[1e4f32, -1e4]])), &[1.0, -1.0], 1e-6);
+    }
+}

@@ -106,3 +106,40 @@ impl Loss for MultiClassPerceptron {
         scores.max_over(-1) - at_label(scores, &is_label(scores, labels, axis), axis)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use thalweg_graph::{Array, constant};
+
+    use super::*;
+    use crate::testing::{assert_close, assert_gradients, numbers};
+
+    #[test]
+    fn two_classes_by_hand() {
+        let (s, y) = (constant([0.5, -2.0, 3.0, 0.25]), constant([1.0, 1.0, -1.0, -1.0]));
+        assert_close(&numbers(&Hinge::default().each(&s, &y)), &[0.5, 3.0, 4.0, 1.25], 1e-12);
+        assert_close(&numbers(&Hinge::new(0.25).each(&s, &y)), &[0.0, 2.25, 3.25, 0.5], 1e-12);
+        assert_close(&numbers(&hinge(&s, &y)), &[8.75 / 4.0], 1e-12);
+        assert_close(&numbers(&Perceptron.each(&s, &y)), &[0.0, 2.0, 3.0, 0.25], 1e-12);
+    }
+
+    #[test]
+    fn several_classes_by_hand() {
+        let (s, y) = (constant([[1.0, 1.5, -1.0], [2.0, 0.0, 0.5]]), constant([0i64, 0]));
+        assert_close(&numbers(&MultiClassHinge::default().each(&s, &y)), &[0.5, 0.0], 1e-12);
+        assert_close(&numbers(&MultiClassHinge::new(3.0).each(&s, &y)), &[(3.5 + 1.0) / 3.0, (1.0 + 1.5) / 3.0], 1e-12);
+        assert_close(&numbers(&MultiClassPerceptron.each(&s, &y)), &[0.5, 0.0], 1e-12);
+    }
+
+    #[test]
+    fn gradients() {
+        let targets = constant([1.0, 1.0, -1.0]);
+        let scores = [Array::from([0.5, -2.0, 3.0])];
+        assert_gradients(|x| hinge(&x[0], &targets), &scores);
+        assert_gradients(|x| Perceptron.mean(&x[0], &targets), &scores);
+        let labels = constant([0i64, 1]);
+        let scores = [Array::from([[1.0, 1.7, -1.0], [2.0, 0.1, 0.5]])];
+        assert_gradients(|x| MultiClassHinge::default().mean(&x[0], &labels), &scores);
+        assert_gradients(|x| MultiClassPerceptron.mean(&x[0], &labels), &scores);
+    }
+}

@@ -75,3 +75,42 @@ impl Loss for Huber {
         &near * (&distance - &near * 0.5)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use thalweg_graph::{Array, constant};
+
+    use super::*;
+    use crate::testing::{assert_close, assert_gradients, gradient_f32, numbers};
+
+    const X: [f64; 4] = [0.5, -1.0, 3.0, 2.0];
+    const Y: [f64; 4] = [0.0, 0.5, -1.0, 2.0];
+
+    #[test]
+    fn by_hand() {
+        // The differences are 0.5, −1.5, 4 and 0.
+        let (x, y) = (constant(X), constant(Y));
+        assert_close(&numbers(&SquaredError.each(&x, &y)), &[0.25, 2.25, 16.0, 0.0], 1e-12);
+        assert_close(&numbers(&squared_error(&x, &y)), &[18.5 / 4.0], 1e-12);
+        assert_close(&numbers(&L1.each(&x, &y)), &[0.5, 1.5, 4.0, 0.0], 1e-12);
+        assert_close(&numbers(&l1(&x, &y)), &[1.5], 1e-12);
+        assert_close(&numbers(&Huber::new(1.5).each(&x, &y)), &[0.125, 1.125, 4.875, 0.0], 1e-12);
+        assert_close(&numbers(&huber(&x, &y, 1.0)), &[(0.125 + 1.0 + 3.5) / 4.0], 1e-12);
+    }
+
+    #[test]
+    fn gradients() {
+        let inputs = [Array::from([0.5, -1.0, 3.0]), Array::from([0.0, 0.25, -1.0])];
+        assert_gradients(|x| squared_error(&x[0], &x[1]), &inputs);
+        assert_gradients(|x| l1(&x[0], &x[1]), &inputs);
+        assert_gradients(|x| huber(&x[0], &x[1], 1.0), &inputs);
+        let far = gradient_f32(|x| Huber::new(1.0).each(x, &x.zeros_like()), Array::from([1e4f32, -1e4]));
+        assert_eq!(far, [1.0, -1.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "huber: delta is 0;")]
+    fn a_delta_of_zero_is_refused() {
+        Huber::new(0.0);
+    }
+}

@@ -96,3 +96,44 @@ impl Triplet {
         (distance(positive) - distance(negative) + self.margin).relu()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use thalweg_graph::{Array, constant};
+
+    use super::*;
+    use crate::testing::{assert_close, assert_gradients, gradient_f32, numbers};
+
+    const A: [[f64; 2]; 3] = [[3.0, 4.0], [1.0, 0.0], [1.0, 2.0]];
+    const B: [[f64; 2]; 3] = [[4.0, 3.0], [0.0, 2.0], [-2.0, -4.0]];
+
+    #[test]
+    fn cosines_by_hand() {
+        // 24/25, 0 and −1.
+        let (a, b) = (constant(A), constant(B));
+        assert_close(&numbers(&Cosine::default().each(&a, &b)), &[0.04, 1.0, 2.0], 1e-12);
+        let pairs = Cosine::new(0.5).pairs(&a, &b, &constant([false, true, false]));
+        assert_close(&numbers(&pairs), &[0.46, 1.0, 0.0], 1e-12);
+        assert_gradients(|x| Cosine::default().mean(&x[0], &x[1]), &[Array::from(A), Array::from(B)]);
+    }
+
+    #[test]
+    fn a_vector_of_zeros_has_cosine_zero_and_a_finite_gradient() {
+        let b = constant([[1.0f32, 2.0]]);
+        let zeros = Array::from([[0.0f32, 0.0]]);
+        assert_eq!(numbers(&Cosine::default().each(&constant(zeros.clone()), &b)), [1.0]);
+        assert!(gradient_f32(|a| Cosine::default().each(a, &b), zeros).iter().all(|x| x.is_finite()));
+    }
+
+    #[test]
+    fn triplets_by_hand() {
+        let (a, p, n) = ([[0.0, 0.0], [0.0, 0.0]], [[3.0, 4.0], [0.0, 1.0]], [[0.0, 2.0], [3.0, 4.0]]);
+        let loss = Triplet::new(1.0);
+        let each = loss.each(&constant(a), &constant(p), &constant(n));
+        assert_close(&numbers(&each), &[5.0 - 2.0 + 1.0, 0.0], 1e-9);
+        let inputs = [a, p, n].map(|x| Array::from([x[0]]));
+        assert_gradients(|x| loss.each(&x[0], &x[1], &x[2]), &inputs);
+        let same = constant([[1.0f32, 1.0]]);
+        assert_eq!(gradient_f32(|x| loss.each(x, &same, &same), Array::from([[1.0f32, 1.0]])), [0.0, 0.0]);
+    }
+}
