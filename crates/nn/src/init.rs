@@ -399,6 +399,13 @@ mod tests {
     }
 
     #[test]
+    fn lsuv_ends_where_there_is_no_scale() {
+        let lsuv = Lsuv::default();
+        assert_eq!([0.0, f64::NAN, f64::INFINITY, 0.95].map(|variance| lsuv.factor(variance)), [None; 4]);
+        assert_eq!(lsuv.factor(0.25), Some(2.0));
+    }
+
+    #[test]
     fn fans_of_linear_and_convolution() {
         assert_eq!(Fans::of(&[3, 5]), Fans { input: 3, output: 5 });
         assert_eq!(Fans::of(&[16, 8, 3, 3]), Fans { input: 72, output: 144 });

@@ -306,9 +306,8 @@ fn power_of(factor: f64, x: Tensor) -> Tensor {
 fn restart_progress(t: &Tensor, first: u64, growth: u64) -> Tensor {
     let first = first as f64;
     if growth == 1 {
-        let turns = t * (1.0 / first);
         let number = ((t + 0.5) * (1.0 / first)).floor();
-        return (turns - number).maximum(0.0);
+        return (t - number * first) * (1.0 / first);
     }
     let growth = growth as f64;
     let number = (((t + 0.5) * ((growth - 1.0) / first)).log1p() * (1.0 / growth.ln())).floor();
@@ -452,5 +451,124 @@ impl Plateau {
             self.waited = 0;
         }
         self.factor
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use thalweg_graph::{Array, DType, constant};
+
+    use super::*;
+    use crate::optim::Sgd;
+    use crate::testing::{State, assert_close, numbers};
+
+    fn values(schedule: &Schedule, steps: &[u64]) -> Vec<f64> {
+        steps.iter().map(|&t| schedule.at(t)).collect()
+    }
+
+    /// One of each, with its values at some steps by the formulas that PyTorch's documentation gives (`StepLR`,
+    /// `ExponentialLR`, `PolynomialLR`, `CosineAnnealingLR`, `CosineAnnealingWarmRestarts`, `OneCycleLR`).
+    fn table() -> Vec<(Schedule, Vec<u64>, Vec<f64>)> {
+        let cosine = |x: f64| 0.5 * (1.0 + (PI * x).cos());
+        let low = 1.0 / 250_000.0;
+        vec![
+            (Schedule::from(0.3), vec![0, 1000], vec![0.3, 0.3]),
+            (Schedule::step(0.05, 30, 0.1), vec![0, 29, 30, 59, 60, 90], vec![0.05, 0.05, 0.005, 0.005, 5e-4, 5e-5]),
+            (Schedule::exponential(0.1, 0.9), vec![0, 1, 2, 10], vec![0.1, 0.09, 0.081, 0.1 * 0.9f64.powi(10)]),
+            (Schedule::linear(1.0, 0.2, 4), vec![0, 1, 2, 4, 9], vec![1.0, 0.8, 0.6, 0.2, 0.2]),
+            (Schedule::polynomial(1.0, 0.0, 4, 2.0), vec![0, 1, 2, 3, 4, 5], vec![1.0, 0.5625, 0.25, 0.0625, 0.0, 0.0]),
+            (Schedule::cosine(2.0, 8), vec![0, 2, 4, 8, 9], vec![2.0, 2.0 * cosine(0.25), 1.0, 0.0, 0.0]),
+            (Schedule::warm_restarts(1.0, 4, 1), vec![0, 3, 4, 6, 11], vec![1.0, cosine(0.75), 1.0, 0.5, cosine(0.75)]),
+            (
+                Schedule::warm_restarts(1.0, 2, 2),
+                vec![0, 1, 2, 4, 5, 6, 10, 13, 14, 22],
+                vec![1.0, 0.5, 1.0, 0.5, cosine(0.75), 1.0, 0.5, cosine(0.875), 1.0, 0.5],
+            ),
+            (
+                Schedule::one_cycle(1.0, 10),
+                vec![0, 1, 2, 3, 9, 12],
+                vec![0.04, 0.52, 1.0, low + (1.0 - low) * cosine(1.0 / 7.0), low, low],
+            ),
+            (Schedule::linear(1.0, 0.0, 4).warmup(2), vec![0, 1, 2, 3, 6], vec![0.0, 0.5, 1.0, 0.75, 0.0]),
+        ]
+    }
+
+    #[test]
+    fn values_by_the_formulas() {
+        for (schedule, steps, expected) in table() {
+            println!("{schedule:?}");
+            assert_close(&values(&schedule, &steps), &expected, 1e-12);
+        }
+    }
+
+    #[test]
+    fn the_graph_computes_the_same_numbers() {
+        let long = [
+            Schedule::step(0.1, 977, 0.9),
+            Schedule::cosine(0.1, 9000).warmup(1000),
+            Schedule::warm_restarts(0.1, 100, 1),
+            Schedule::warm_restarts(0.1, 7, 2),
+            Schedule::warm_restarts(0.1, 10, 3),
+            Schedule::one_cycle(0.1, 9999),
+        ];
+        let short = table().into_iter().skip(1).map(|(schedule, ..)| schedule);
+        for (schedule, last) in short.map(|schedule| (schedule, 30)).chain(long.map(|schedule| (schedule, 12_000))) {
+            println!("{schedule:?}");
+            let expected = values(&schedule, &(0..=last).collect::<Vec<_>>());
+            let t: Vec<f64> = (0..=last).map(|t| t as f64).collect();
+            for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 2e-6)] {
+                let t = constant(Array::from(t.clone()).cast(dtype));
+                assert_close(&numbers(&schedule.tensor(&t)), &expected, tolerance);
+            }
+            let (low, high) = schedule.bounds();
+            assert!(expected.iter().all(|&x| (low - 1e-12..=high + 1e-12).contains(&x)), "outside {low}..{high}");
+        }
+    }
+
+    #[test]
+    fn a_step_follows_its_schedule_and_the_factor_of_a_variable() {
+        let factor = Variable::new("lr_factor", 1.0).not_trainable();
+        let w = Variable::new("w", Array::from(0.0));
+        let schedule = Schedule::linear(1.0, 0.0, 4).scaled_by(&factor);
+        let step = Sgd::new(schedule).minimize(&(&w * -1.0));
+        let mut state = State::default();
+        state.run(&step.updates, &[]);
+        state.run(&[factor.assign(&factor.scalar_like(0.5))], &[]);
+        state.run(&step.updates, &[]);
+        assert_close(&state.read(&w), &[1.0 + 0.5 * 0.75], 1e-12);
+    }
+
+    #[test]
+    fn the_momentum_of_a_cycle_goes_the_other_way() {
+        let momentum: Schedule = OneCycle::new(1.0, 10).momentum(0.95, 0.85).into();
+        assert_close(&values(&momentum, &[0, 1, 2, 9]), &[0.95, 0.9, 0.85, 0.95], 1e-12);
+    }
+
+    #[test]
+    fn a_plateau_reduces_when_patience_is_at_its_end() {
+        let mut plateau = Plateau { min_factor: 0.1, ..Plateau::new(0.5, 1).maximizing() };
+        let accuracy = [0.5, 0.6, 0.6, 0.60001, 0.7, f64::NAN, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1];
+        let factors = accuracy.map(|metric| plateau.observe(metric));
+        assert_eq!(factors, [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125, 0.1, 0.1, 0.1]);
+        assert_eq!(plateau.best, Some(0.7));
+    }
+
+    #[test]
+    fn what_is_no_learning_rate_is_refused() {
+        let cases = [
+            (Schedule::Constant(f64::NAN), "lr is NaN"),
+            (Schedule::Constant(0.0), "lr is 0"),
+            (Schedule::cosine(-0.1, 5), "lr is -0.1"),
+            (Schedule::linear(0.1, -0.1, 5), "lr at the end is -0.1"),
+            (Schedule::step(0.1, 0, 0.5), "length of the schedule in steps is 0"),
+            (Schedule::exponential(0.1, -1.0), "factor of the schedule is -1"),
+            (Schedule::warm_restarts(0.1, 10, 0), "length of the schedule in steps is 0"),
+            (OneCycle { rise: 1.5, ..OneCycle::new(0.1, 10) }.into(), "rising part of the cycle is 1.5"),
+            (Schedule::cosine(f64::INFINITY, 5).warmup(2), "lr is inf"),
+        ];
+        for (schedule, expected) in cases {
+            let message = Sgd::try_new(schedule).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
     }
 }

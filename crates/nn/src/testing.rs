@@ -7,6 +7,8 @@ use thalweg_graph::autodiff::check::{CheckOptions, check_gradients};
 use thalweg_graph::reference::{Feeds, evaluate, initial_value, interpret};
 use thalweg_graph::{Array, Graph, Tensor, TensorId, Update, Variable, constant, grad};
 
+use crate::optim::{Optimizer, Rule};
+
 /// The numbers of a tensor that needs no feeds.
 pub(crate) fn numbers(tensor: &Tensor) -> Vec<f64> {
     evaluate(tensor).unwrap().to_vec()
@@ -66,4 +68,25 @@ impl State {
             None => initial_value(variable.core(), 0).unwrap().to_vec(),
         }
     }
+}
+
+/// Makes five steps on ½ Σ a(w − c)² over a matrix of f64 and holds each against `host`, which gets the number of the
+/// step from 1, the parameter, and the gradient a(w − c).
+#[track_caller]
+pub(crate) fn check_rule<R: Rule>(optimizer: Optimizer<R>, mut host: impl FnMut(i32, &mut [f64], &[f64])) {
+    const A: [f64; 4] = [1.0, 3.0, 0.5, 10.0];
+    const C: [f64; 4] = [0.0, 1.0, -2.0, 0.25];
+    let mut expected = [1.0, -1.0, 0.5, 2.0];
+    let as_matrix = |x: [f64; 4]| Array::new(&[2, 2], x.to_vec()).unwrap();
+    let w = Variable::new("w", as_matrix(expected));
+    let loss = (constant(as_matrix(A)) * (&w - &constant(as_matrix(C))).square()).sum() * 0.5;
+    let step = optimizer.minimize(&loss);
+    let mut state = State::default();
+    for t in 1..=5 {
+        state.run(&step.updates, &[]);
+        let gradient: Vec<f64> = (0..4).map(|i| A[i] * (expected[i] - C[i])).collect();
+        host(t, &mut expected, &gradient);
+        assert_close(&state.read(&w), &expected, 1e-12);
+    }
+    assert_eq!(state.read(&step.counter), [5.0]);
 }

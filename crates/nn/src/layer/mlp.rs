@@ -98,9 +98,11 @@ impl MlpConfig {
 mod tests {
     use thalweg_graph::reference::{Feeds, interpret};
     use thalweg_graph::tensor::topological;
-    use thalweg_graph::{Array, DType, Graph, placeholder};
+    use thalweg_graph::{Array, DType, Graph, constant, placeholder};
 
     use super::*;
+    use crate::testing::State;
+    use crate::{Adam, binary_cross_entropy_with_logits};
 
     #[test]
     fn layers_are_applied_in_order_with_the_activation_between() {
@@ -114,6 +116,22 @@ mod tests {
         let found = interpret(&Graph::capture([&y, &by_hand], &[]), &feeds).unwrap().fetches;
         assert_eq!(found[0], found[1]);
         assert_ne!(found[0].item().unwrap(), 0.0);
+    }
+
+    #[test]
+    fn two_hidden_units_learn_exclusive_or() {
+        let config = MlpConfig::new(&[2, 2, 1]).activation(Activation::Tanh);
+        let net = Init::build(1, |init| config.build(init));
+        let x = constant([[0.0f32, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]);
+        let y = constant([[0.0f32], [1.0], [1.0], [0.0]]);
+        let logits = net.forward(&x, &mut Forward::train());
+        let step = Adam::new(0.05).minimize(&binary_cross_entropy_with_logits(&logits, &y));
+        let mut state = State::default();
+        for _ in 0..200 {
+            state.run(&step.updates, &[]);
+        }
+        let right = logits.greater(0.0).equal(y.greater(0.5));
+        assert_eq!(state.fetch(&[&right], &[], &[])[0], [1.0; 4]);
     }
 
     #[test]

@@ -30,9 +30,7 @@ impl LayerNorm {
 impl Layer for LayerNorm {
     #[track_caller]
     fn forward(&self, x: &Tensor, _: &mut Forward) -> Tensor {
-        let centered = x - x.mean_over(-1).keep_axes(-1, x);
-        let variance = centered.square().mean_over(-1).keep_axes(-1, x);
-        centered * (variance + self.eps).rsqrt() * &self.scale + &self.shift
+        x.layer_norm(&self.scale, &self.shift, self.eps)
     }
 }
 

@@ -50,3 +50,46 @@ impl<R: Rule> Optimizer<R> {
         Accumulation { add, apply }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use thalweg_graph::placeholder;
+
+    use super::*;
+    use crate::loss::squared_error;
+    use crate::optim::Adam;
+    use crate::testing::{State, assert_close};
+
+    #[test]
+    fn micro_batches_equal_one_batch() {
+        let build = || {
+            let w = Variable::new("w", Array::from([[0.5], [-0.25]]));
+            let x = placeholder("x", DType::F64, ("n", 2));
+            let y = placeholder("y", DType::F64, ("n", 1));
+            (w.clone(), squared_error(&x.matmul(&w), &y))
+        };
+        let rows = |from: usize, to: usize| {
+            let x = Array::from([[1.0, 2.0], [0.5, -1.0], [3.0, 0.0], [-1.0, 1.0], [0.25, 2.0], [1.5, 1.0]]);
+            let y = Array::from([[1.0], [0.0], [-2.0], [0.5], [1.0], [3.0]]);
+            [("x", x.rows(from..to)), ("y", y.rows(from..to))]
+        };
+        let adam = Adam::new(0.1).clip_norm(1.0);
+        let (w_whole, loss) = build();
+        let whole = adam.minimize(&loss);
+        let (w_parts, loss) = build();
+        let parts = adam.minimize_accumulated(&loss);
+        let (mut a, mut b) = (State::default(), State::default());
+        // Three micro-batches a step; the last round has two.
+        for round in [&[0, 2, 4, 6][..], &[0, 2, 4, 6], &[0, 2, 4]] {
+            a.run(&whole.updates, &rows(round[0], round[round.len() - 1]));
+            for (position, pair) in round.windows(2).enumerate() {
+                let last = position == round.len() - 2;
+                let before = b.read(&w_parts);
+                b.run(if last { &parts.apply.updates } else { &parts.add }, &rows(pair[0], pair[1]));
+                assert_eq!(b.read(&w_parts) != before, last, "parameters move with the last micro-batch only");
+            }
+            assert_close(&b.read(&w_parts), &a.read(&w_whole), 1e-12);
+        }
+        assert_eq!(b.read(&parts.apply.counter), [3.0]);
+    }
+}

@@ -40,8 +40,8 @@ pub struct AdamRule<F> {
     flavor: PhantomData<F>,
 }
 
-/// What a member of the family does in its own way.
-pub trait Flavor: fmt::Debug + Clone + Sized {
+/// What a member of the family does in its own way; if it says nothing it is [`Adam`].
+pub trait Flavor: fmt::Debug + Clone + Send + Sync + Sized + 'static {
     /// The name of the optimizer.
     const NAME: &'static str;
     /// ε if not said.
@@ -49,13 +49,17 @@ pub trait Flavor: fmt::Debug + Clone + Sized {
     /// What weight decay means, and how much there is if not said.
     const DECAY: (Decay, f64) = (Decay::Coupled, 0.0);
 
-    /// See [`Rule::shared`].
+    /// See [`Rule::shared`]: \[lr·s, ε·r\] with s and r of the corrections, one multiplication less per number.
     fn shared(rule: &AdamRule<Self>, scalars: &Scalars) -> Vec<Tensor> {
-        rule.corrections(scalars)
+        let [scale, eps] = rule.corrections(scalars);
+        vec![scale * &scalars.lr, eps]
     }
 
     /// See [`Rule::next`].
-    fn next(rule: &AdamRule<Self>, cx: &mut ParameterStep<'_>) -> Tensor;
+    fn next(rule: &AdamRule<Self>, cx: &mut ParameterStep<'_>) -> Tensor {
+        let ratio = rule.ratio(cx);
+        &cx.parameter - ratio * &cx.shared[0]
+    }
 }
 
 impl<F: Flavor> Default for AdamRule<F> {
@@ -117,10 +121,10 @@ impl<F: Flavor> Rule for AdamRule<F> {
 impl<F> AdamRule<F> {
     /// Both corrections drawn out of the elementwise part, exactly:
     /// m̂/(√v̂ + ε) = s·m/(√v + ε·r) with r = √(1−β₂ᵗ), s = r/(1−β₁ᵗ). Gives \[s, ε·r\].
-    fn corrections(&self, scalars: &Scalars) -> Vec<Tensor> {
+    fn corrections(&self, scalars: &Scalars) -> [Tensor; 2] {
         let root = scalars.bias_correction(self.beta2).sqrt();
         let scale = &root / scalars.momentum_correction(self.beta1);
-        vec![scale, root * self.eps]
+        [scale, root * self.eps]
     }
 
     /// The next m.
@@ -148,21 +152,6 @@ pub struct Plain;
 
 impl Flavor for Plain {
     const NAME: &'static str = "adam";
-
-    /// \[lr·s, ε·r\]: one multiplication less per number.
-    fn shared(rule: &AdamRule<Self>, scalars: &Scalars) -> Vec<Tensor> {
-        scaled_by_lr(rule.corrections(scalars), scalars)
-    }
-
-    fn next(rule: &AdamRule<Self>, cx: &mut ParameterStep<'_>) -> Tensor {
-        let ratio = rule.ratio(cx);
-        &cx.parameter - ratio * &cx.shared[0]
-    }
-}
-
-fn scaled_by_lr(mut shared: Vec<Tensor>, scalars: &Scalars) -> Vec<Tensor> {
-    shared[0] = &shared[0] * &scalars.lr;
-    shared
 }
 
 /// What makes [`AdamW`].
@@ -172,15 +161,6 @@ pub struct DecoupledDecay;
 impl Flavor for DecoupledDecay {
     const NAME: &'static str = "adamw";
     const DECAY: (Decay, f64) = (Decay::Decoupled, 0.01);
-
-    fn shared(rule: &AdamRule<Self>, scalars: &Scalars) -> Vec<Tensor> {
-        scaled_by_lr(rule.corrections(scalars), scalars)
-    }
-
-    fn next(rule: &AdamRule<Self>, cx: &mut ParameterStep<'_>) -> Tensor {
-        let ratio = rule.ratio(cx);
-        &cx.parameter - ratio * &cx.shared[0]
-    }
 }
 
 /// What makes [`Adamax`].
@@ -242,6 +222,11 @@ impl Flavor for LayerWise {
     const EPS: f64 = 1e-6;
     const DECAY: (Decay, f64) = (Decay::InRule, 0.0);
 
+    /// \[s, ε·r\]
+    fn shared(rule: &AdamRule<Self>, scalars: &Scalars) -> Vec<Tensor> {
+        rule.corrections(scalars).to_vec()
+    }
+
     fn next(rule: &AdamRule<Self>, cx: &mut ParameterStep<'_>) -> Tensor {
         let mut direction = rule.ratio(cx) * &cx.shared[0];
         if cx.weight_decay > 0.0 {
@@ -252,5 +237,129 @@ impl Flavor for LayerWise {
         let both = of_parameter.greater(0.0).logical_and(of_direction.greater(0.0));
         let trust = both.select(&(of_parameter / both.select(&of_direction, 1.0)), 1.0);
         cx.descend(direction * trust)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::check_rule;
+
+    const LR: f64 = 0.1;
+    const EPS: f64 = 1e-8;
+
+    /// m and v of four numbers, and what they are without bias.
+    #[derive(Default)]
+    struct HostMoments {
+        m: [f64; 4],
+        v: [f64; 4],
+    }
+
+    impl HostMoments {
+        fn advance(&mut self, t: i32, g: &[f64], beta1: f64, beta2: f64) -> ([f64; 4], [f64; 4]) {
+            for (i, g) in g.iter().enumerate() {
+                self.m[i] = beta1 * self.m[i] + (1.0 - beta1) * g;
+                self.v[i] = beta2 * self.v[i] + (1.0 - beta2) * g * g;
+            }
+            (self.m.map(|m| m / (1.0 - beta1.powi(t))), self.v.map(|v| v / (1.0 - beta2.powi(t))))
+        }
+    }
+
+    #[test]
+    fn adam() {
+        let mut moments = HostMoments::default();
+        check_rule(Adam::new(LR).betas(0.8, 0.99).eps(1e-3), move |t, w, g| {
+            let (m, v) = moments.advance(t, g, 0.8, 0.99);
+            (0..4).for_each(|i| w[i] -= LR * m[i] / (v[i].sqrt() + 1e-3));
+        });
+    }
+
+    #[test]
+    fn adam_with_coupled_decay() {
+        let mut moments = HostMoments::default();
+        check_rule(Adam::new(LR).weight_decay(0.3), move |t, w, g| {
+            let g: Vec<f64> = (0..4).map(|i| g[i] + 0.3 * w[i]).collect();
+            let (m, v) = moments.advance(t, &g, 0.9, 0.999);
+            (0..4).for_each(|i| w[i] -= LR * m[i] / (v[i].sqrt() + EPS));
+        });
+    }
+
+    #[test]
+    fn adamw_decays_beside_the_step() {
+        let mut moments = HostMoments::default();
+        check_rule(AdamW::new(LR), move |t, w, g| {
+            let (m, v) = moments.advance(t, g, 0.9, 0.999);
+            (0..4).for_each(|i| w[i] = w[i] * (1.0 - LR * 0.01) - LR * m[i] / (v[i].sqrt() + EPS));
+        });
+    }
+
+    #[test]
+    fn adamax() {
+        let (mut m, mut u) = ([0.0; 4], [0.0f64; 4]);
+        check_rule(Adamax::new(LR), move |t, w, g| {
+            for i in 0..4 {
+                m[i] = 0.9 * m[i] + 0.1 * g[i];
+                u[i] = (0.999 * u[i]).max(g[i].abs() + EPS);
+                w[i] -= LR / (1.0 - 0.9f64.powi(t)) * m[i] / u[i];
+            }
+        });
+    }
+
+    #[test]
+    fn nadam() {
+        let (mut moments, mut product) = (HostMoments::default(), 1.0);
+        check_rule(NAdam::new(LR), move |t, w, g| {
+            let momentum = |t: i32| 0.9 * (1.0 - 0.5 * 0.96f64.powf(0.004 * f64::from(t)));
+            let (now, next) = (momentum(t), momentum(t + 1));
+            product *= now;
+            let (_, v) = moments.advance(t, g, 0.9, 0.999);
+            let direction = |i: usize| {
+                let of_gradient = (1.0 - now) / (1.0 - product) * g[i];
+                of_gradient + next / (1.0 - product * next) * moments.m[i]
+            };
+            (0..4).for_each(|i| w[i] -= LR * direction(i) / (v[i].sqrt() + EPS));
+        });
+    }
+
+    #[test]
+    fn lamb() {
+        let mut moments = HostMoments::default();
+        check_rule(Lamb::new(LR).weight_decay(0.02), move |t, w, g| {
+            let (m, v) = moments.advance(t, g, 0.9, 0.999);
+            let u: Vec<f64> = (0..4).map(|i| m[i] / (v[i].sqrt() + 1e-6) + 0.02 * w[i]).collect();
+            let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
+            let trust = norm(w) / norm(&u);
+            (0..4).for_each(|i| w[i] -= LR * trust * u[i]);
+        });
+    }
+
+    #[test]
+    fn lamb_moves_a_parameter_of_zeros() {
+        use crate::testing::State;
+        use thalweg_graph::{Array, Variable};
+        let w = Variable::new("w", Array::from([[0.0, 0.0]]));
+        let step = Lamb::new(LR).minimize(&(&w - 1.0).square().sum());
+        let mut state = State::default();
+        state.run(&step.updates, &[]);
+        assert!(state.read(&w).iter().all(|w| (w - LR).abs() < 1e-5), "{:?}", state.read(&w));
+    }
+
+    #[test]
+    fn few_nodes_for_each_parameter() {
+        use thalweg_graph::{Array, DType, Graph, Variable};
+        let w = Variable::new("w", Array::zeros(&[8, 8], DType::F32));
+        let step = Adam::new(1e-3).apply(vec![(w.clone(), w.ones_like())]);
+        let graph = Graph::capture([], &step.updates);
+        let arithmetic =
+            |op: &thalweg_graph::Op| matches!(op, thalweg_graph::Op::Unary(_) | thalweg_graph::Op::Binary(_));
+        let count = graph.nodes().filter(|node| node.meta.shape.rank() == 2 && arithmetic(&node.op)).count();
+        // m: 3, v: 4, √v + ε: 2, m/…: 1, ·lr: 1, w − …: 1.
+        assert_eq!(count, 12);
+    }
+
+    #[test]
+    #[should_panic(expected = "adam: beta2 is 1; it must be at least 0 and below 1")]
+    fn a_beta_of_one_is_refused() {
+        let _ = Adam::new(1e-3).betas(0.9, 1.0);
     }
 }

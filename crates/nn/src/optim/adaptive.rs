@@ -164,3 +164,59 @@ impl Rule for RmsPropRule {
         cx.descend(velocity)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::check_rule;
+
+    const LR: f64 = 0.1;
+
+    #[test]
+    fn adagrad() {
+        let mut s = [0.0; 4];
+        check_rule(Adagrad::new(LR), move |_, w, g| {
+            for i in 0..4 {
+                s[i] += g[i] * g[i];
+                w[i] -= LR * g[i] / (s[i].sqrt() + 1e-10);
+            }
+        });
+    }
+
+    #[test]
+    fn adadelta() {
+        let (mut s, mut u) = ([0.0; 4], [0.0; 4]);
+        check_rule(Adadelta::new(1.0).rho(0.8), move |_, w, g| {
+            for i in 0..4 {
+                s[i] = 0.8 * s[i] + 0.2 * g[i] * g[i];
+                let d = f64::sqrt((u[i] + 1e-6) / (s[i] + 1e-6)) * g[i];
+                u[i] = 0.8 * u[i] + 0.2 * d * d;
+                w[i] -= d;
+            }
+        });
+    }
+
+    #[test]
+    fn rmsprop() {
+        let mut s = [0.0; 4];
+        check_rule(RmsProp::new(LR).alpha(0.9), move |_, w, g| {
+            for i in 0..4 {
+                s[i] = 0.9 * s[i] + 0.1 * g[i] * g[i];
+                w[i] -= LR * g[i] / (s[i].sqrt() + 1e-8);
+            }
+        });
+    }
+
+    #[test]
+    fn rmsprop_centered_with_momentum() {
+        let (mut s, mut m, mut v) = ([0.0; 4], [0.0; 4], [0.0; 4]);
+        check_rule(RmsProp::new(0.01).centered().momentum(0.5), move |_, w, g| {
+            for i in 0..4 {
+                s[i] = 0.99 * s[i] + 0.01 * g[i] * g[i];
+                m[i] = 0.99 * m[i] + 0.01 * g[i];
+                v[i] = 0.5 * v[i] + g[i] / (f64::sqrt(s[i] - m[i] * m[i]) + 1e-8);
+                w[i] -= 0.01 * v[i];
+            }
+        });
+    }
+}

@@ -101,7 +101,53 @@ pub struct Averages {
 
 impl Averages {
     /// The updates after which the parameters are their averages, for evaluating and for saving.
-    pub fn into_parameters(&self) -> Vec<Update> {
+    pub fn copy_to_parameters(&self) -> Vec<Update> {
         self.pairs.iter().map(|(parameter, average)| parameter.assign(&average.cast(parameter.dtype()))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use thalweg_graph::Array;
+
+    use super::*;
+    use crate::optim::Sgd;
+    use crate::testing::{State, assert_close};
+
+    /// The parameter 10, 9, 8, … and its average after each step.
+    fn averages(average: Average, steps: usize) -> (Vec<f64>, State, Variable, Averages) {
+        let w = Variable::new("w", Array::from(10.0));
+        let mut step = Sgd::new(1.0).minimize(&(&w * 1.0));
+        let averages = average.follow(&mut step);
+        let mut state = State::default();
+        let mut found = Vec::new();
+        for _ in 0..steps {
+            state.run(&step.updates, &[]);
+            found.push(state.read(&averages.pairs[0].1)[0]);
+        }
+        (found, state, w, averages)
+    }
+
+    #[test]
+    fn exponential() {
+        let (found, mut state, w, averages) = averages(Average::ema(0.75), 3);
+        let second = 0.75 * 9.0 + 0.25 * 8.0;
+        assert_close(&found, &[9.0, second, 0.75 * second + 0.25 * 7.0], 1e-12);
+        assert_eq!(state.read(&w), [7.0]);
+        state.run(&averages.copy_to_parameters(), &[]);
+        assert_close(&state.read(&w), &found[2..], 1e-12);
+    }
+
+    #[test]
+    fn stochastic_from_a_step_on_and_every_other() {
+        let (found, ..) = averages(Average::swa(2, 2), 8);
+        // The weights are 9, 8, 7, 6, …; 7, 5 and 3 count.
+        assert_close(&found, &[9.0, 8.0, 7.0, 7.0, 6.0, 6.0, 5.0, 5.0], 1e-12);
+    }
+
+    #[test]
+    #[should_panic(expected = "ema: decay is 1;")]
+    fn an_average_that_never_moves_is_refused() {
+        Average::ema(1.0);
     }
 }

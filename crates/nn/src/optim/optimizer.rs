@@ -428,3 +428,159 @@ pub(crate) fn differentiate(loss: &Tensor, parameters: &[Variable]) -> Vec<(Vari
     let tensors: Vec<&Tensor> = parameters.iter().map(Variable::tensor).collect();
     parameters.iter().cloned().zip(grad(loss, &tensors)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use thalweg_graph::{constant, placeholder};
+
+    use super::*;
+    use crate::optim::{Adam, AdamW, Sgd};
+    use crate::schedule::OneCycle;
+    use crate::testing::{State, assert_close};
+
+    /// Two matrices and a bias with the constant gradients 3, 4 and 12: their norm is 13.
+    fn parameters() -> ([Variable; 3], Tensor) {
+        let one = |x: f64| Array::from([[x]]);
+        let w1 = Variable::new("a.weight", one(1.0));
+        let w2 = Variable::new("b.weight", one(2.0));
+        let bias = Variable::new("b.bias", Array::from([3.0]));
+        let loss = (&w1 * 3.0).sum() + (&w2 * 4.0).sum() + (&bias * 12.0).sum();
+        ([w1, w2, bias], loss)
+    }
+
+    fn after_one_step<R: Rule>(optimizer: Optimizer<R>) -> Vec<f64> {
+        let (variables, loss) = parameters();
+        let mut state = State::default();
+        state.run(&optimizer.minimize(&loss).updates, &[]);
+        variables.iter().flat_map(|variable| state.read(variable)).collect()
+    }
+
+    #[test]
+    fn the_step_names_gradients_in_order_and_logs_norm_and_rate() {
+        let (_, loss) = parameters();
+        let step = Sgd::new(Schedule::step(0.5, 1, 0.1)).clip_norm(1.0).minimize(&loss);
+        let names: Vec<&str> = step.gradients.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(names, ["a.weight", "b.bias", "b.weight"]);
+        let mut state = State::default();
+        for rate in [0.5, 0.05] {
+            let logged = state.fetch(&[&step.gradient_norm, &step.learning_rate], &step.updates, &[]);
+            assert_close(&logged.concat(), &[13.0, rate], 1e-6);
+        }
+    }
+
+    #[test]
+    fn clipping_by_norm_and_by_value() {
+        let clipped = |limit: f64| after_one_step(Sgd::new(1.0).clip_norm(limit));
+        assert_close(&clipped(1.3), &[1.0 - 0.3, 2.0 - 0.4, 3.0 - 1.2], 1e-12);
+        assert_close(&clipped(100.0), &[-2.0, -2.0, -9.0], 1e-12);
+        assert_close(&after_one_step(Sgd::new(1.0).clip_value(3.5)), &[-2.0, -1.5, -0.5], 1e-12);
+        // First by value: 3, 4, 4 have the norm √41.
+        let both = after_one_step(Sgd::new(1.0).clip_value(4.0).clip_norm(41f64.sqrt() / 2.0));
+        assert_close(&both, &[-0.5, 0.0, 1.0], 1e-12);
+    }
+
+    #[test]
+    fn zero_gradients_clip_to_zero() {
+        let w = Variable::new("w", 2.0);
+        let step = Sgd::new(1.0).clip_norm(1.0).minimize(&(&w * 0.0));
+        let mut state = State::default();
+        state.run(&step.updates, &[]);
+        assert_eq!(state.read(&w), [2.0]);
+    }
+
+    #[test]
+    fn decay_spares_biases_unless_told_otherwise() {
+        let coupled = Sgd::new(0.1).weight_decay(0.5);
+        assert_close(&after_one_step(coupled.clone()), &[1.0 - 0.35, 2.0 - 0.5, 3.0 - 1.2], 1e-12);
+        assert_close(&after_one_step(coupled.decay_all()), &[1.0 - 0.35, 2.0 - 0.5, 3.0 - 1.35], 1e-12);
+        // Beside a step that adapts to the size of the gradient the two differ.
+        let decoupled = after_one_step(Adam::new(0.1).decoupled_weight_decay(0.5));
+        assert_close(&decoupled, &[0.95 - 0.1, 1.9 - 0.1, 3.0 - 0.1], 1e-8);
+        assert_close(&after_one_step(AdamW::new(0.1).weight_decay(0.5)), &decoupled, 1e-12);
+    }
+
+    #[test]
+    fn groups_have_rates_and_decays_of_their_own() {
+        let sgd = Sgd::new(0.1).weight_decay(0.5);
+        let sgd =
+            sgd.group(Group::new("b.bias").weight_decay(1.0)).group(Group::new("b").lr_factor(0.1).weight_decay(0.0));
+        assert_close(&after_one_step(sgd), &[1.0 - 0.35, 2.0 - 0.04, 3.0 - 1.5], 1e-12);
+    }
+
+    #[test]
+    fn the_momentum_may_have_a_schedule() {
+        let cycle = OneCycle::new(0.1, 10);
+        let momentum = cycle.momentum(0.95, 0.85);
+        let w = Variable::new("w", Array::scalar(1.0));
+        let step = Sgd::new(cycle).momentum(0.9).momentum_schedule(momentum).minimize(&(&w * 2.0));
+        let (mut state, mut expected, mut velocity) = (State::default(), 1.0, 0.0);
+        for t in 0..10 {
+            state.run(&step.updates, &[]);
+            velocity = momentum.at(t) * velocity + 2.0;
+            expected -= cycle.at(t) * velocity;
+            assert_close(&state.read(&w), &[expected], 1e-12);
+        }
+    }
+
+    #[test]
+    fn storage_formats_are_updated_in_f32() {
+        let w = Variable::new("w", Array::from(1.0).cast(DType::BF16));
+        let step = Adam::new(0.5).minimize(&(&w * 2.0));
+        let mut state = State::default();
+        state.run(&step.updates, &[]);
+        assert_eq!(state.read(&w), [0.5]);
+        assert!(step.updates.iter().any(|update| update.variable.dtype() == DType::F32));
+    }
+
+    #[test]
+    fn what_layers_carry_is_part_of_the_step_and_stopped_variables_are_not() {
+        let (w, still) = (Variable::new("w", 1.0), Variable::new("still", 5.0));
+        let mean = Variable::new("mean", 0.0).not_trainable();
+        let x = placeholder("x", DType::F32, ());
+        let y = (&w * &x).with_update(&mean, &x);
+        let step = Sgd::new(0.1).minimize(&(y + still.stop_gradient()));
+        let mut state = State::default();
+        state.run(&step.updates, &[("x", Array::from(2.0f32))]);
+        let values = [&w, &still, &mean].map(|variable| state.read(variable)[0]);
+        assert_close(&values, &[0.8, 5.0, 2.0], 1e-6);
+        assert_eq!(step.gradients.len(), 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "depends on no trainable variable")]
+    fn a_loss_without_parameters_is_refused() {
+        let w = Variable::new("w", 1.0);
+        w.set_trainable(false);
+        Sgd::new(0.1).minimize(&w.square());
+    }
+
+    #[test]
+    #[should_panic(expected = "hint: build the module with Init::build")]
+    fn a_parameter_without_a_name_is_refused() {
+        Sgd::new(0.1).minimize(&Variable::unnamed(1.0).square());
+    }
+
+    #[test]
+    #[should_panic(expected = "two variables are called `w`")]
+    fn two_parameters_of_one_name_are_refused() {
+        Sgd::new(0.1).minimize(&(&Variable::new("w", 1.0) * &Variable::new("w", 2.0)));
+    }
+
+    #[test]
+    #[should_panic(expected = "no variable's path begins with `c`; there are: a.weight b.bias b.weight")]
+    fn a_group_of_nothing_is_refused() {
+        after_one_step(Sgd::new(0.1).group(Group::new("c")));
+    }
+
+    #[test]
+    #[should_panic(expected = "the gradient of w is f32[2], the variable f32[]")]
+    fn a_gradient_of_another_shape_is_refused() {
+        Sgd::new(0.1).apply(vec![(Variable::new("w", 1.0), constant([1.0f32, 2.0]))]);
+    }
+
+    #[test]
+    #[should_panic(expected = "adagrad has no momentum")]
+    fn a_momentum_schedule_without_momentum_is_refused() {
+        let _ = crate::optim::Adagrad::new(0.1).momentum_schedule(0.9);
+    }
+}

@@ -8,7 +8,7 @@ use crate::error::NnError;
 
 /// How one parameter moves. A rule adds nodes for one parameter at a time; learning rate, weight decay, clipping and
 /// groups are the business of [`crate::Optimizer`].
-pub trait Rule: fmt::Debug {
+pub trait Rule: fmt::Debug + Send + Sync {
     /// How command lines and messages call it: `adam`.
     fn name(&self) -> &'static str;
 

@@ -65,3 +65,42 @@ impl Rule for SgdRule {
         cx.descend(if self.nesterov == 1.0 { gradient + velocity * momentum } else { velocity })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::check_rule;
+
+    #[test]
+    fn plain() {
+        check_rule(Sgd::new(0.05), |_, w, g| (0..4).for_each(|i| w[i] -= 0.05 * g[i]));
+    }
+
+    #[test]
+    fn with_momentum_and_coupled_decay() {
+        let mut v = [0.0; 4];
+        check_rule(Sgd::new(0.05).momentum(0.9).weight_decay(0.1), move |_, w, g| {
+            for i in 0..4 {
+                v[i] = 0.9 * v[i] + g[i] + 0.1 * w[i];
+                w[i] -= 0.05 * v[i];
+            }
+        });
+    }
+
+    #[test]
+    fn after_nesterov() {
+        let mut v = [0.0; 4];
+        check_rule(Sgd::new(0.05).momentum(0.8).nesterov(), move |_, w, g| {
+            for i in 0..4 {
+                v[i] = 0.8 * v[i] + g[i];
+                w[i] -= 0.05 * (g[i] + 0.8 * v[i]);
+            }
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "sgd: momentum is 1; it must be at least 0 and below 1")]
+    fn a_momentum_of_one_is_refused() {
+        let _ = Sgd::new(0.1).momentum(1.0);
+    }
+}

@@ -60,3 +60,21 @@ impl Rule for LionRule {
         cx.descend(direction)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::check_rule;
+
+    #[test]
+    fn lion() {
+        let mut m = [0.0f64; 4];
+        check_rule(Lion::new(0.3).betas(0.9, 0.95).weight_decay(0.1), move |_, w, g| {
+            for i in 0..4 {
+                let direction = (0.9 * m[i] + 0.1 * g[i]).signum();
+                w[i] = w[i] * (1.0 - 0.3 * 0.1) - 0.3 * direction;
+                m[i] = 0.95 * m[i] + 0.05 * g[i];
+            }
+        });
+    }
+}
