@@ -328,3 +328,57 @@ impl OpRules for LayerNorm {
         Some(normal * &inputs[1] + &inputs[2])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::source::{constant, placeholder};
+    use crate::reference::evaluate;
+
+    #[test]
+    fn layer_norm_by_hand() {
+        let x = constant([[1.0, 3.0], [5.0, 5.0]]);
+        let y = x.layer_norm(&constant([2.0, 10.0]), &constant([0.5, -1.0]), 0.0);
+        // Mean 2, variance 1 in the first line; equal numbers with eps 0 divide 0 by 0.
+        let y = evaluate(&y).unwrap().to_vec::<f64>();
+        assert_eq!(y[..2], [-1.5, 9.0]);
+        assert!(y[2].is_nan());
+        let y = x.layer_norm(&constant([2.0, 10.0]), &constant([0.5, -1.0]), 1.0);
+        assert_eq!(evaluate(&y).unwrap().to_vec::<f64>()[2..], [0.5, -1.0]);
+    }
+
+    #[test]
+    fn softmax_by_hand() {
+        let x = constant([[0.0, 3f64.ln()]]);
+        let close = |y: &Tensor, expected: [f64; 2]| {
+            let y = evaluate(y).unwrap().to_vec::<f64>();
+            assert!(y.iter().zip(expected).all(|(y, expected)| (y - expected).abs() < 1e-15), "{y:?}");
+        };
+        close(&x.softmax(1), [0.25, 0.75]);
+        close(&x.log_softmax(-1), [0.25f64.ln(), 0.75f64.ln()]);
+        close(&x.log_sum_exp(1), [4f64.ln(); 2]);
+        assert_eq!(x.log_sum_exp(1).meta().to_string(), "f64[1]");
+        assert_eq!(evaluate(&constant([1.0, 5.0, 2.0, 0.0]).maxout(2, 0)).unwrap(), Array::from([5.0, 2.0]));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let x = placeholder("x", thalweg_array::DType::F32, ("batch", 8));
+        let of = |n: usize| placeholder("p", thalweg_array::DType::F32, [n]);
+        let norm = |scale: usize, shift: usize, eps: f64| {
+            let inputs = [x.clone(), of(scale), of(shift)];
+            Tensor::try_apply(LayerNorm { eps: Real(eps) }, inputs).unwrap_err().to_string()
+        };
+        assert!(norm(7, 8, 1e-5).contains("scale is [7]; it must be [8]"), "{}", norm(7, 8, 1e-5));
+        assert!(norm(8, 1, 1e-5).contains("shift is [1]; it must be [8]"));
+        assert!(norm(8, 8, -1.0).contains("eps is -1.0"));
+        let rate = Tensor::try_apply(Dropout { rate: Real(1.0) }, [x.clone(), x.clone()]).unwrap_err().to_string();
+        assert!(rate.contains("the rate is 1.0; it must be at least 0 and below 1"), "{rate}");
+    }
+
+    #[test]
+    #[should_panic(expected = "maxout: 8 positions of axis 1 of x (f32[batch,8]) do not divide into groups of 3")]
+    fn a_maxout_that_leaves_a_rest_is_refused() {
+        placeholder("x", thalweg_array::DType::F32, ("batch", 8)).maxout(3, 1);
+    }
+}

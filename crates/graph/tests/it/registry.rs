@@ -1,9 +1,9 @@
 //! Every op, and how its gradient is tested. The matches have no `_`: an op that is not here does not compile, and one
 //! without cases fails.
 
+use thalweg_graph::Op;
+use thalweg_graph::array::Real;
 use thalweg_graph::array::scalar::{Binary, Fold, Unary};
-use thalweg_graph::array::{Real, scalar};
-use thalweg_graph::{Op, Tensor};
 
 /// What the tests know of an op's gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -11,7 +11,7 @@ pub(crate) enum Gradient {
     /// Held against differences.
     Checked,
     /// It has no inputs, or none of its inputs or outputs are floats, or it stops gradients on purpose.
-    None,
+    Absent,
 }
 
 macro_rules! kinds {
@@ -28,10 +28,10 @@ macro_rules! kinds {
     };
 }
 kinds! {
-    Placeholder => None,
-    Constant => None,
-    Variable => None,
-    Size => None,
+    Placeholder => Absent,
+    Constant => Absent,
+    Variable => Absent,
+    Size => Absent,
     Unary => Checked,
     Binary => Checked,
     Select => Checked,
@@ -41,21 +41,21 @@ kinds! {
     Reshape => Checked,
     Permute => Checked,
     Expand => Checked,
-    Iota => None,
+    Iota => Absent,
     Gather => Checked,
     ScatterAdd => Checked,
     TakeAlong => Checked,
     ScatterAddAlong => Checked,
-    CheckIndices => None,
+    CheckIndices => Absent,
     Concat => Checked,
     Slice => Checked,
     Pad => Checked,
     Flip => Checked,
-    ArgSort => None,
-    ArgReduce => None,
+    ArgSort => Absent,
+    ArgReduce => Absent,
     CumSum => Checked,
-    Random => None,
-    StopGradient => None,
+    Random => Absent,
+    StopGradient => Absent,
     WithUpdate => Checked,
     Softmax => Checked,
     LogSoftmax => Checked,
@@ -66,10 +66,10 @@ kinds! {
 }
 
 macro_rules! functions {
-    ($name:ident, $list:ident, $type:ident: $($variant:ident $({ $field:ident: $value:expr })? => $domain:expr),* $(,)?) => {
+    ($operands:literal, $list:ident, $type:ident: $($variant:ident $({ $field:ident: $value:expr })? => $domain:expr),* $(,)?) => {
         /// Every function, with the ranges of its operands on which it is differentiable almost everywhere; `None`
         /// where it is defined on bool alone or gives bool.
-        pub(crate) fn $list() -> Vec<($type, Option<[(f64, f64); $name]>)> {
+        pub(crate) fn $list() -> Vec<($type, Option<[(f64, f64); $operands]>)> {
             // Only here to fail where a variant is missing.
             fn _complete(f: $type) {
                 match f {
@@ -80,12 +80,10 @@ macro_rules! functions {
         }
     };
 }
-const ONE: usize = 1;
-const TWO: usize = 2;
 const ANY: (f64, f64) = (-2.0, 2.0);
 const POSITIVE: (f64, f64) = (0.2, 3.0);
 
-functions! { ONE, unaries, Unary:
+functions! { 1, unaries, Unary:
     Neg => Some([ANY]),
     Abs => Some([ANY]),
     Sign => Some([ANY]),
@@ -125,7 +123,7 @@ functions! { ONE, unaries, Unary:
     IsFinite => None,
 }
 
-functions! { TWO, binaries, Binary:
+functions! { 2, binaries, Binary:
     Add => Some([ANY, ANY]),
     Sub => Some([ANY, ANY]),
     Mul => Some([ANY, ANY]),
@@ -149,11 +147,6 @@ functions! { TWO, binaries, Binary:
 pub(crate) fn folds() -> [Fold; 4] {
     let folds = [Fold::Sum, Fold::Prod, Fold::Max, Fold::Min];
     match folds[0] {
-        scalar::Fold::Sum | Fold::Prod | Fold::Max | Fold::Min => folds,
+        Fold::Sum | Fold::Prod | Fold::Max | Fold::Min => folds,
     }
-}
-
-/// The kinds of op that `y` is computed with.
-pub(crate) fn kinds_of(y: &Tensor) -> Vec<&'static str> {
-    thalweg_graph::tensor::topological([y]).iter().map(|tensor| kind(tensor.op())).collect()
 }
