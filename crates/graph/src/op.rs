@@ -201,10 +201,7 @@ ops! {
 impl Op {
     /// What the op is called in messages and text forms: `add`, `matmul`, `softmax`.
     pub fn label(&self) -> String {
-        match self {
-            Op::Custom(custom) => custom.name().to_string(),
-            _ => crate::text::split_op(self).0,
-        }
+        if let Op::Custom(custom) = self { custom.name().to_string() } else { crate::text::split_op(self).0 }
     }
 
     /// The name that the op itself carries: of a placeholder or a variable.

@@ -5,7 +5,7 @@
 //! | [`source`] | placeholders, constants, variables, sizes as numbers |
 //! | [`elementwise`] | functions of one, two or three numbers, casts, broadcasting |
 //! | [`operators`] | `&a + &b`, `2.0 * &x` |
-//! | [`reduce`] | sums, products, extremes, means, norms |
+//! | [`reduce`] | sums, products, extremes, means |
 //! | [`einsum`] | products over named axes |
 //! | [`matmul`] | matrix products |
 //! | [`shape`] | reshape, permute, expand |
