@@ -291,6 +291,14 @@ fn after_a_full_disk_training_goes_on() {
 }
 
 #[test]
+fn a_disk_that_takes_nothing_is_noticed_before_training() {
+    let (_folder, run) = folder();
+    let disk = Arc::new(BadDisk::default());
+    disk.full.store(true, Ordering::Relaxed);
+    assert_names(&refusal(Saver::create(&run, SaverOptions { disk, ..keep(1) })), &["run/checkpoints", "disk is full"]);
+}
+
+#[test]
 fn an_old_checkpoint_that_cannot_be_removed_is_a_warning() {
     let (_folder, run) = folder();
     let disk = Arc::new(BadDisk::default());
