@@ -231,13 +231,6 @@ impl PartialEq for Variable {
 
 impl Eq for Variable {}
 
-/// The variable that an op reads.
-impl From<&VariableRead> for Variable {
-    fn from(read: &VariableRead) -> Variable {
-        Variable { core: read.0.clone(), read: Tensor::apply(read.clone(), []) }
-    }
-}
-
 /// The read node of a variable gives the variable back.
 impl TryFrom<&Tensor> for Variable {
     type Error = ();

@@ -10,16 +10,8 @@ use thalweg_plan::graph::{Bindings, DType, Graph, Meta, Scalar, Size};
 use crate::error::{RunError, sized};
 use crate::feed::{FeedName, Feeds, Value};
 
-/// The outcome: what the names are, and the sizes of each feed.
-#[derive(Debug)]
-pub(crate) struct Bound {
-    pub(crate) bindings: Bindings,
-    /// In the order of the feeds.
-    pub(crate) shapes: Vec<SmallVec<[usize; 4]>>,
-}
-
-/// Holds `feeds` against the placeholders of `graph`.
-pub(crate) fn bind(graph: &Graph, feeds: &Feeds<'_>) -> Result<Bound, RunError> {
+/// Holds `feeds` against the placeholders of `graph`; gives the numbers of the names.
+pub(crate) fn bind(graph: &Graph, feeds: &Feeds<'_>) -> Result<Bindings, RunError> {
     let mut expected: BTreeMap<&str, Vec<&Placeholder>> = BTreeMap::new();
     for (_, placeholder) in graph.placeholders() {
         expected.entry(&placeholder.name).or_default().push(placeholder);
@@ -33,33 +25,31 @@ pub(crate) fn bind(graph: &Graph, feeds: &Feeds<'_>) -> Result<Bound, RunError> 
     }
 
     let mut bindings = Bindings::new();
-    let mut shapes: Vec<Option<SmallVec<[usize; 4]>>> = vec![None; feeds.len()];
-    for ((feed, placeholders), shape) in feeds.0.iter().zip(&wanted).zip(&mut shapes) {
+    let mut flat: Vec<(&[&Placeholder], usize)> = Vec::new();
+    for (feed, &placeholders) in feeds.0.iter().zip(&wanted) {
         let found: &[usize] = match feed.value.0.sizes() {
             Some((_, found, false)) => found,
             Some((_, found, true)) if placeholders.iter().any(|placeholder| placeholder.shape.rank() == 1) => found,
-            Some((_, _, true)) => continue,
+            Some((_, found, true)) => {
+                flat.push((placeholders, found[0]));
+                continue;
+            }
             None => &[],
         };
         check_bytes(&feed.value.0, placeholders[0])?;
-        for placeholder in *placeholders {
+        for placeholder in placeholders {
             unify(&mut bindings, placeholder, found)?;
         }
-        *shape = Some(found.into());
     }
     // Flat slices take the sizes of the placeholder; one may tell a name that another needs.
-    while let Some(feed) = (0..feeds.len())
-        .filter(|&feed| shapes[feed].is_none())
-        .min_by_key(|&feed| unknown_axes(wanted[feed][0], &bindings).len())
-    {
-        let count = feeds.0[feed].value.0.sizes().map_or(1, |(_, shape, _)| shape[0]);
-        let shape = fill(wanted[feed][0], count, &bindings)?;
-        for placeholder in wanted[feed] {
+    while let Some(next) = (0..flat.len()).min_by_key(|&next| unknown_axes(flat[next].0[0], &bindings).len()) {
+        let (placeholders, count) = flat.swap_remove(next);
+        let shape = fill(placeholders[0], count, &bindings)?;
+        for placeholder in placeholders {
             unify(&mut bindings, placeholder, &shape)?;
         }
-        shapes[feed] = Some(shape);
     }
-    Ok(Bound { bindings, shapes: shapes.into_iter().flatten().collect() })
+    Ok(bindings)
 }
 
 fn refuse_strangers(expected: &BTreeMap<&str, Vec<&Placeholder>>, feeds: &Feeds<'_>) -> Result<(), RunError> {
@@ -181,16 +171,16 @@ mod tests {
         Graph::capture([&x, &y, &rate], &[])
     }
 
-    fn shapes(feeds: Feeds<'_>) -> Vec<Vec<usize>> {
-        bind(&graph(), &feeds).unwrap().shapes.iter().map(|shape| shape.to_vec()).collect()
+    fn n(feeds: Feeds<'_>) -> Option<usize> {
+        bind(&graph(), &feeds).unwrap().get("n")
     }
 
     #[test]
     fn flat_slices_take_the_shape_of_the_placeholder() {
         let x = [0.0f32; 6];
-        assert_eq!(shapes(feeds! { "x" => &x, "y" => [1.0f32, 2.0], "rate" => 0.5 }), [vec![2, 3], vec![2], vec![]]);
-        assert_eq!(shapes(feeds! { "rate" => [1.0f32], "y" => vec![0.0f32; 2], "x" => &x[..] })[2], [2, 3]);
-        assert_eq!(shapes(feeds! { "x" => [0.0f32; 0], "y" => [0.0f32; 0], "rate" => 1 })[0], [0, 3]);
+        assert_eq!(n(feeds! { "x" => &x, "y" => [1.0f32, 2.0], "rate" => 0.5 }), Some(2));
+        assert_eq!(n(feeds! { "rate" => [1.0f32], "y" => vec![0.0f32; 2], "x" => &x[..] }), Some(2));
+        assert_eq!(n(feeds! { "x" => [0.0f32; 0], "y" => [0.0f32; 0], "rate" => 1 }), Some(0));
     }
 
     #[test]

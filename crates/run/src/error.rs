@@ -4,6 +4,8 @@ use std::fmt;
 
 use thalweg_kernels::pool::PoolError;
 use thalweg_plan::graph::array::ArrayError;
+use thalweg_plan::graph::passes::bind::BindError;
+use thalweg_plan::graph::passes::for_evaluation::EvaluationError;
 use thalweg_plan::graph::{DType, EvalError, Meta};
 
 /// Why a session does not do what it was asked. Whatever the reason, no variable has changed.
@@ -72,8 +74,8 @@ pub enum RunError {
     #[error(transparent)]
     Eval(#[from] EvalError),
     /// More memory than there is.
-    #[error("{tensor} takes {}, the run {}; there are {}", Bytes(*bytes), Bytes(*total), Bytes(*limit))]
-    Memory {
+    #[error("{tensor} takes {} ({bytes} bytes), the run {}; a session may use {}", Bytes(*bytes), Bytes(*total), Bytes(*limit))]
+    TooLarge {
         /// The largest tensor.
         tensor: String,
         /// Its bytes.
@@ -82,6 +84,16 @@ pub enum RunError {
         total: usize,
         /// What the session may use.
         limit: usize,
+    },
+    /// The system has no more memory to give.
+    #[error("the system refuses {} of memory; the largest tensor is {tensor} with {}", Bytes(*bytes), Bytes(*largest))]
+    OutOfMemory {
+        /// What was asked for.
+        bytes: usize,
+        /// The largest tensor, or the variable that needs memory.
+        tensor: String,
+        /// Its bytes.
+        largest: usize,
     },
     /// Two variables of one name.
     #[error(
@@ -114,15 +126,12 @@ pub enum RunError {
     /// A state that is not that of the session's variables.
     #[error("the state does not fit the variables; nothing was loaded{0}")]
     State(StateDifferences),
-    /// An evaluation that would change variables.
-    #[error("an evaluation changes nothing, but the variable `{name}` is assigned; use `run`")]
-    UpdateInEvaluation {
-        /// The variable.
-        name: String,
-    },
-    /// A graph that is not what an evaluation takes.
-    #[error("{0}")]
-    Evaluation(String),
+    /// A graph that cannot serve evaluation.
+    #[error(transparent)]
+    Evaluation(#[from] EvaluationError),
+    /// The sizes of what was fed do not fit the graph.
+    #[error(transparent)]
+    Sizes(Box<BindError>),
     /// Arrays for the results that are not as many as the tensors.
     #[error("{tensors} tensors are fetched into {arrays} arrays")]
     Outputs {
@@ -145,6 +154,12 @@ pub enum RunError {
     /// No thread pool.
     #[error(transparent)]
     Pool(#[from] PoolError),
+}
+
+impl From<BindError> for RunError {
+    fn from(error: BindError) -> RunError {
+        RunError::Sizes(Box::new(error))
+    }
 }
 
 /// How a state differs from the variables of a session.

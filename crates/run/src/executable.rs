@@ -1,50 +1,67 @@
-//! What was compiled, and how it runs.
+//! From a graph to what runs: sizes bound, passes, plan, kernels.
 
-use thalweg_plan::graph::reference::{self, interpret};
-use thalweg_plan::graph::{Array, Graph};
+use std::sync::Arc;
 
+use thalweg_plan::graph::passes::{self, Options};
+use thalweg_plan::graph::{Bindings, Graph};
+use thalweg_plan::{Cpu, LowerError, lower};
+
+use crate::cpu::{Prepared, largest};
 use crate::error::RunError;
-use crate::feed::{Feeds, Value};
+use crate::feed::Feeds;
 use crate::variables::Variables;
 
 /// A graph made ready for one combination of sizes.
 #[derive(Debug)]
 pub(crate) struct Executable {
-    pub(crate) graph: Graph,
-    /// Where the session keeps the variables that change, in the order of the graph's updates.
-    pub(crate) updates: Vec<usize>,
-    /// The sizes of each feed.
-    pub(crate) shapes: Vec<smallvec::SmallVec<[usize; 4]>>,
+    pub(crate) prepared: Prepared,
+    /// Whether a run changes variables.
+    pub(crate) has_updates: bool,
+    /// For each feed of the plan its position among the feeds.
+    pub(crate) feed_positions: Vec<usize>,
+    /// For each variable of the plan its position among the session's.
+    pub(crate) variable_positions: Vec<usize>,
+}
+
+/// What the machine offers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Machine {
+    pub(crate) threads: usize,
+    /// The most bytes that a run may take.
+    pub(crate) memory_limit: usize,
 }
 
 impl Executable {
-    /// Whether a run changes variables.
-    pub(crate) fn has_updates(&self) -> bool {
-        !self.updates.is_empty()
+    /// Compiles `graph` for these sizes. `feeds` are those of the graph's placeholders.
+    pub(crate) fn new(
+        graph: Graph,
+        bindings: &Bindings,
+        feeds: &Feeds<'_>,
+        machine: Machine,
+    ) -> Result<Executable, RunError> {
+        let has_updates = !graph.updates().is_empty();
+        let graph = passes::bind::bind(graph, bindings)?;
+        let graph = passes::optimize(graph, &Options::default());
+        let limit = machine.memory_limit;
+        let plan = lower(&graph, bindings, &Cpu { memory_limit: limit }).map_err(|error| match error {
+            LowerError::TooLarge { tensor, bytes, limit } => RunError::TooLarge { tensor, bytes, total: bytes, limit },
+            error @ LowerError::Unbound { .. } => panic!("{error}: a bug in Thalweg"),
+        })?;
+        let prepared = Prepared::new(Arc::new(plan));
+        let total = prepared.workspace_bytes(machine.threads);
+        if total > limit {
+            let (tensor, bytes) = largest(&prepared.plan);
+            return Err(RunError::TooLarge { tensor, bytes, total, limit });
+        }
+        let position = |name: &str| feeds.0.iter().position(|feed| feed.name.name() == name);
+        let fed = prepared.plan.feeds.iter().map(|feed| position(&feed.name).expect("every placeholder is fed"));
+        let feed_positions = fed.collect();
+        Ok(Executable { prepared, has_updates, feed_positions, variable_positions: Vec::new() })
     }
 
-    /// Runs the graph: the fetches, and the next values of what changes.
-    pub(crate) fn run(&self, variables: &Variables, feeds: &Feeds<'_>) -> Result<(Vec<Array>, Vec<Array>), RunError> {
-        let mut placeholders = std::collections::BTreeMap::new();
-        for (feed, shape) in feeds.0.iter().zip(&self.shapes) {
-            let array = match &feed.value.0 {
-                Value::Lent { dtype, bytes, .. } => Array::from_bytes(shape, *dtype, bytes)?,
-                Value::Given { array, .. } => array.reshape(shape)?,
-                Value::Number(number) => {
-                    let node = self.graph.placeholders().find(|(_, p)| *p.name == *feed.name.name());
-                    let dtype = node.map_or(number.default_dtype(), |(_, placeholder)| placeholder.dtype);
-                    Array::full(&[], dtype, *number)
-                }
-            };
-            placeholders.insert(feed.name.name().to_string(), array);
-        }
-        let feeds = reference::Feeds {
-            placeholders,
-            variables: variables.values(),
-            seed: variables.seed,
-            step: variables.step,
-        };
-        let results = interpret(&self.graph, &feeds)?;
-        Ok((results.fetches, results.updates))
+    /// Finds the variables of the plan among the session's; all of them have values.
+    pub(crate) fn connect(&mut self, variables: &Variables) {
+        let position = |variable| variables.ready(variable).expect("initialized before: a bug in Thalweg");
+        self.variable_positions = self.prepared.plan.variables.iter().map(|(variable, _)| position(variable)).collect();
     }
 }

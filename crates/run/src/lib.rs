@@ -27,7 +27,8 @@
 //! | [`feed`] | [`Feeds`], [`feeds!`]: the numbers of a run, lent without copying |
 //! | `bind` | what is fed against what the graph expects; the numbers of the names |
 //! | `cache` | what was compiled before, least recently used first to go |
-//! | `executable` | what was compiled, and how it runs |
+//! | `executable` | from a graph to what runs |
+//! | `cpu` | plans made ready for the kernels of the CPU, and the memory in which they run |
 //! | `variables` | the numbers of the variables |
 //! | [`state`] | [`State`]: everything that a checkpoint must hold |
 //! | [`mod@eval`] | [`Eval`]: a tensor's numbers at once, for exploring |
@@ -35,6 +36,7 @@
 
 mod bind;
 mod cache;
+mod cpu;
 pub mod error;
 pub mod eval;
 mod executable;

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use thalweg_kernels::pool::{Pool, PoolError};
-use thalweg_plan::graph::op::Op;
+use thalweg_kernels::tile::Draw;
+use thalweg_plan::Plan;
+use thalweg_plan::graph::passes::for_evaluation::for_evaluation;
 use thalweg_plan::graph::{Array, Fetch, Graph, Root, Tensor, Update, Variable};
 
 use crate::bind::bind;
 use crate::cache::{Cache, Mode, Question};
+use crate::cpu::{Access, Inputs, Workspace};
 use crate::error::RunError;
-use crate::executable::Executable;
+use crate::executable::{Executable, Machine};
 use crate::feed::Feeds;
 use crate::state::State;
 use crate::variables::{Variables, read_variables};
@@ -29,8 +32,11 @@ const PLANS: usize = 64;
 #[derive(Debug)]
 pub struct Session {
     pool: Pool,
+    memory_limit: usize,
     cache: Mutex<Cache<Executable>>,
     variables: RwLock<Variables>,
+    /// The memory of runs that are over, for the next.
+    workspaces: Mutex<Vec<Workspace>>,
 }
 
 /// A [`Session`] in the making.
@@ -39,6 +45,7 @@ pub struct SessionBuilder {
     threads: Option<usize>,
     seed: u64,
     plans: usize,
+    memory_limit: Option<usize>,
 }
 
 impl SessionBuilder {
@@ -57,6 +64,11 @@ impl SessionBuilder {
         SessionBuilder { plans: plans.max(1), ..self }
     }
 
+    /// So many bytes at most for one run; as many as the machine has where nothing is said.
+    pub fn memory_limit(self, bytes: usize) -> Self {
+        SessionBuilder { memory_limit: Some(bytes), ..self }
+    }
+
     /// The session.
     ///
     /// # Errors
@@ -68,6 +80,8 @@ impl SessionBuilder {
         };
         Ok(Session {
             pool,
+            memory_limit: self.memory_limit.unwrap_or_else(physical_memory),
+            workspaces: Mutex::new(Vec::new()),
             cache: Mutex::new(Cache::new(self.plans)),
             variables: RwLock::new(Variables::new(self.seed)),
         })
@@ -95,7 +109,7 @@ impl Session {
     /// # Ok::<(), thalweg_run::RunError>(())
     /// ```
     pub fn builder() -> SessionBuilder {
-        SessionBuilder { threads: None, seed: 0, plans: PLANS }
+        SessionBuilder { threads: None, seed: 0, plans: PLANS, memory_limit: None }
     }
 
     /// Computes what is fetched from what is fed, and makes the fetched updates happen, all together at the end.
@@ -134,6 +148,25 @@ impl Session {
         self.answer(&Question { mode: Mode::Evaluate, fetches: &fetches, feeds: &feeds })
     }
 
+    /// The plan that [`run`](Session::run) would follow, compiled now if it is not known: for printing and costs.
+    ///
+    /// ```
+    /// use thalweg_run::graph::{DType, placeholder};
+    /// use thalweg_run::{Session, feeds};
+    /// let x = placeholder("x", DType::F32, ["n"]);
+    /// let plan = Session::cpu().plan((&x * 2.0 + 1.0).exp(), feeds! { x => [1.0f32, 2.0] })?;
+    /// assert_eq!(plan.calls.len(), 1);
+    /// println!("{plan}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`run`](Session::run).
+    pub fn plan<F: Fetch>(&self, fetches: F, feeds: Feeds<'_>) -> Result<Arc<Plan>, RunError> {
+        let question = Question { mode: Mode::Run, fetches: &fetches, feeds: &feeds };
+        Ok(self.executable(&question)?.prepared.plan.clone())
+    }
+
     /// The value of a variable; its initial value if nothing has changed it.
     ///
     /// # Errors
@@ -142,12 +175,12 @@ impl Session {
         {
             let variables = self.shared();
             if let Some(position) = variables.ready(variable) {
-                return Ok(variables.value(position).clone());
+                return Ok(variables.value(position));
             }
         }
         let mut variables = self.exclusive();
-        let position = variables.initialize(variable)?;
-        Ok(variables.value(position).clone())
+        let position = variables.initialize(variable, &|graph, variables| self.initial_value(graph, variables))?;
+        Ok(variables.value(position))
     }
 
     /// Replaces the value of a variable.
@@ -155,7 +188,7 @@ impl Session {
     /// # Errors
     /// If the dtype or the shape is not the variable's.
     pub fn write(&self, variable: &Variable, value: impl Into<Array>) -> Result<(), RunError> {
-        self.exclusive().write(variable, value.into())
+        self.exclusive().write(variable, &value.into())
     }
 
     /// The variables that the session has met, by name.
@@ -169,7 +202,7 @@ impl Session {
     /// # Errors
     /// If two variables have one name.
     pub fn meet(&self, fetches: impl Fetch) -> Result<(), RunError> {
-        let (graph, _) = captured(&fetches);
+        let graph = captured(&fetches);
         let mut variables = self.exclusive();
         for variable in used_variables(&graph) {
             variables.meet(&variable)?;
@@ -182,7 +215,7 @@ impl Session {
     /// # Errors
     /// If the initial value of a variable that was met but never used cannot be computed.
     pub fn state(&self) -> Result<State, RunError> {
-        self.exclusive().state()
+        self.exclusive().state(&|graph, variables| self.initial_value(graph, variables))
     }
 
     /// Goes on from `state`: all of it, or nothing.
@@ -215,31 +248,65 @@ impl Session {
     }
 
     fn answer<F: Fetch>(&self, question: &Question<'_, '_, F>) -> Result<F::Output, RunError> {
-        let arrays = self.perform(question)?;
+        let executable = self.executable(question)?;
+        let plan = &*executable.prepared.plan;
+        let arrays = plan.fetches.iter().map(|&fetch| Array::zeros(&plan[fetch].shape, plan[fetch].dtype));
+        let mut arrays: Vec<Array> = arrays.collect();
+        self.perform(&executable, question.feeds, &mut arrays)?;
         Ok(question.fetches.output(&mut arrays.into_iter()))
     }
 
     fn answer_into<F: Fetch>(&self, question: &Question<'_, '_, F>, outputs: &mut [Array]) -> Result<(), RunError> {
-        let mut tensors = 0;
-        question.fetches.roots(&mut |root| tensors += usize::from(matches!(root, Root::Tensor(_))));
-        if tensors != outputs.len() {
-            return Err(RunError::Outputs { tensors, arrays: outputs.len() });
+        let executable = self.executable(question)?;
+        let plan = &*executable.prepared.plan;
+        if plan.fetches.len() != outputs.len() {
+            return Err(RunError::Outputs { tensors: plan.fetches.len(), arrays: outputs.len() });
         }
-        for (output, array) in outputs.iter_mut().zip(self.perform(question)?) {
-            *output = array;
+        for (output, &fetch) in outputs.iter_mut().zip(&plan.fetches) {
+            let buffer = &plan[fetch];
+            if (output.dtype(), output.shape()) != (buffer.dtype, &*buffer.shape) {
+                *output = Array::zeros(&buffer.shape, buffer.dtype);
+            }
         }
-        Ok(())
+        self.perform(&executable, question.feeds, outputs)
     }
 
-    fn perform<F: Fetch>(&self, question: &Question<'_, '_, F>) -> Result<Vec<Array>, RunError> {
-        let executable = self.executable(question)?;
-        if !executable.has_updates() {
-            return Ok(executable.run(&self.shared(), question.feeds)?.0);
-        }
-        let mut variables = self.exclusive();
-        let (fetches, updates) = executable.run(&variables, question.feeds)?;
-        variables.commit(&executable.updates, updates);
-        Ok(fetches)
+    /// Runs what was compiled.
+    fn perform(&self, executable: &Executable, feeds: &Feeds<'_>, outputs: &mut [Array]) -> Result<(), RunError> {
+        let mut workspace = self.workspaces().pop().unwrap_or_else(Workspace::new);
+        let result = if executable.has_updates {
+            let mut variables = self.exclusive();
+            let draw = Draw { seed: variables.seed, step: variables.step, first: 0 };
+            let mut access = Access::Exclusive(&mut variables);
+            let result = self.perform_in(&mut workspace, executable, feeds, draw, &mut access, outputs);
+            variables.step += u64::from(result.is_ok());
+            result
+        } else {
+            let variables = self.shared();
+            let draw = Draw { seed: variables.seed, step: variables.step, first: 0 };
+            self.perform_in(&mut workspace, executable, feeds, draw, &mut Access::Shared(&variables), outputs)
+        };
+        self.workspaces().push(workspace);
+        result
+    }
+
+    fn perform_in(
+        &self,
+        workspace: &mut Workspace,
+        executable: &Executable,
+        feeds: &Feeds<'_>,
+        draw: Draw,
+        access: &mut Access<'_>,
+        outputs: &mut [Array],
+    ) -> Result<(), RunError> {
+        let Executable { prepared, feed_positions, variable_positions, .. } = executable;
+        workspace.run(
+            prepared,
+            &self.pool,
+            &Inputs { feeds, feed_positions, variable_positions, draw },
+            access,
+            outputs,
+        )
     }
 
     /// What runs, from the cache or compiled now.
@@ -254,23 +321,55 @@ impl Session {
     }
 
     fn compile<F: Fetch>(&self, question: &Question<'_, '_, F>) -> Result<Executable, RunError> {
-        let (graph, updates) = captured(question.fetches);
+        let graph = captured(question.fetches);
         let graph = match question.mode {
             Mode::Run => graph,
-            Mode::Evaluate => for_evaluation(graph, &updates)?,
+            Mode::Evaluate => for_evaluation(graph)?,
         };
-        for (position, update) in updates.iter().enumerate() {
-            if updates[..position].iter().any(|earlier| earlier.variable == update.variable) {
-                return Err(RunError::AssignedTwice { name: update.variable.name().to_string() });
+        for (position, (variable, _)) in graph.updates().iter().enumerate() {
+            if graph.updates()[..position].iter().any(|(earlier, _)| earlier == variable) {
+                return Err(RunError::AssignedTwice { name: variable.name().to_string() });
             }
         }
-        let bound = bind(&graph, question.feeds)?;
+        let bindings = bind(&graph, question.feeds)?;
+        let used = used_variables(&graph);
+        let mut executable = Executable::new(graph, &bindings, question.feeds, self.machine())?;
         let mut variables = self.exclusive();
-        for variable in used_variables(&graph) {
-            variables.initialize(&variable)?;
+        // All names first: nothing is initialized if two are equal.
+        for variable in &used {
+            variables.meet(variable)?;
         }
-        let updates = updates.iter().map(|update| variables.initialize(&update.variable)).collect::<Result<_, _>>()?;
-        Ok(Executable { graph, updates, shapes: bound.shapes })
+        for variable in &used {
+            variables.initialize(variable, &|graph, variables| self.initial_value(graph, variables))?;
+        }
+        executable.connect(&variables);
+        Ok(executable)
+    }
+
+    /// The number that a graph of an initial value gives: the same at every step.
+    fn initial_value(&self, graph: Graph, variables: &Variables) -> Result<Array, RunError> {
+        let feeds = Feeds::new();
+        let bindings = bind(&graph, &feeds)?;
+        let mut executable = Executable::new(graph, &bindings, &feeds, self.machine())?;
+        executable.connect(variables);
+        let plan = &*executable.prepared.plan;
+        let mut value = [Array::zeros(&plan[plan.fetches[0]].shape, plan[plan.fetches[0]].dtype)];
+        let draw = Draw { seed: variables.seed, step: 0, first: 0 };
+        let mut workspace = self.workspaces().pop().unwrap_or_else(Workspace::new);
+        let mut access = Access::Shared(variables);
+        let result = self.perform_in(&mut workspace, &executable, &feeds, draw, &mut access, &mut value);
+        self.workspaces().push(workspace);
+        result?;
+        let [value] = value;
+        Ok(value)
+    }
+
+    fn machine(&self) -> Machine {
+        Machine { threads: self.pool.threads(), memory_limit: self.memory_limit }
+    }
+
+    fn workspaces(&self) -> MutexGuard<'_, Vec<Workspace>> {
+        self.workspaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache<Executable>> {
@@ -286,14 +385,14 @@ impl Session {
     }
 }
 
-/// The graph of what is fetched, and its updates.
-fn captured(fetches: &impl Fetch) -> (Graph, Vec<Update>) {
+/// The graph of what is fetched.
+fn captured(fetches: &impl Fetch) -> Graph {
     let (mut tensors, mut updates): (Vec<Tensor>, Vec<Update>) = (Vec::new(), Vec::new());
     fetches.roots(&mut |root| match root {
         Root::Tensor(tensor) => tensors.push(tensor.clone()),
         Root::Update(update) => updates.push(update.clone()),
     });
-    (Graph::capture(&tensors, &updates), updates)
+    Graph::capture(&tensors, &updates)
 }
 
 /// The variables that a graph reads or changes.
@@ -302,14 +401,10 @@ fn used_variables(graph: &Graph) -> Vec<Variable> {
     read_variables(graph).into_iter().chain(updated).collect()
 }
 
-/// The graph as it is used after training.
-fn for_evaluation(graph: Graph, updates: &[Update]) -> Result<Graph, RunError> {
-    if let Some(update) = updates.first() {
-        return Err(RunError::UpdateInEvaluation { name: update.variable.name().to_string() });
-    }
-    let rebuilt = graph.rebuild(|_, node, inputs| match node.op {
-        Op::Dropout(_) => Some(inputs[0]),
-        _ => None,
-    });
-    Ok(rebuilt.value)
+/// The bytes of this machine's memory; no limit where the system does not say.
+fn physical_memory() -> usize {
+    let line = |text: String| text.lines().find_map(|line| line.strip_prefix("MemTotal:").map(str::to_string));
+    let kibibytes = std::fs::read_to_string("/proc/meminfo").ok().and_then(line);
+    let number = kibibytes.and_then(|text| text.trim().trim_end_matches("kB").trim().parse::<usize>().ok());
+    number.map_or(isize::MAX as usize, |number| number.saturating_mul(1024))
 }

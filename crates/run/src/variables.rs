@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use thalweg_plan::graph::op::Op;
-use thalweg_plan::graph::reference::{self, interpret};
 use thalweg_plan::graph::{Array, Graph, Node, TensorId, Variable};
 
+use crate::cpu::{OutOfMemory, Storage};
 use crate::error::{RunError, StateDifferences, sized};
 use crate::state::State;
 
@@ -26,8 +26,36 @@ struct Entry {
     /// The name under which it was met last.
     name: Arc<str>,
     /// None until the first use.
-    value: Option<Array>,
+    value: Option<Storage>,
 }
+
+impl Entry {
+    fn set(&mut self, value: &Array) -> Result<(), RunError> {
+        let bytes = value.storage().bytes();
+        match &mut self.value {
+            Some(storage) => storage.replace(bytes),
+            None => self.value = Some(stored(&self.variable, bytes)?),
+        }
+        Ok(())
+    }
+
+    fn array(&self) -> Array {
+        let storage = self.value.as_ref().expect("initialized before: a bug in Thalweg");
+        let core = self.variable.core();
+        Array::from_bytes(core.shape(), core.dtype(), storage.bytes()).expect("a variable fills its shape")
+    }
+}
+
+fn stored(variable: &Variable, bytes: &[u8]) -> Result<Storage, RunError> {
+    Storage::new(bytes).map_err(|OutOfMemory { bytes }| RunError::OutOfMemory {
+        bytes,
+        tensor: format!("the variable `{}`", variable.name()),
+        largest: bytes,
+    })
+}
+
+/// How initial values are computed: the first fetch of a graph without placeholders, whose variables have values.
+pub(crate) type Evaluate<'a> = &'a dyn Fn(Graph, &Variables) -> Result<Array, RunError>;
 
 impl Variables {
     pub(crate) fn new(seed: u64) -> Variables {
@@ -75,7 +103,7 @@ impl Variables {
     }
 
     /// Gives `variable` its initial value if it has none. What the initial value is made from comes first.
-    pub(crate) fn initialize(&mut self, variable: &Variable) -> Result<usize, RunError> {
+    pub(crate) fn initialize(&mut self, variable: &Variable, evaluate: Evaluate<'_>) -> Result<usize, RunError> {
         let mut stack = vec![variable.clone()];
         while let Some(variable) = stack.last() {
             let position = self.meet(variable)?;
@@ -87,8 +115,8 @@ impl Variables {
             let needed = read_variables(&graph);
             let missing: Vec<Variable> = needed.into_iter().filter(|variable| self.ready(variable).is_none()).collect();
             if missing.is_empty() {
-                let feeds = reference::Feeds { variables: self.values(), seed: self.seed, ..Default::default() };
-                self.entries[position].value = interpret(&graph, &feeds)?.fetches.pop();
+                let value = evaluate(graph, self)?;
+                self.entries[position].set(&value)?;
                 stack.pop();
             } else {
                 stack.extend(missing);
@@ -98,36 +126,26 @@ impl Variables {
     }
 
     /// The value of the variable at `position`, which is initialized.
-    pub(crate) fn value(&self, position: usize) -> &Array {
-        self.entries[position].value.as_ref().expect("initialized before: a bug in Thalweg")
+    pub(crate) fn value(&self, position: usize) -> Array {
+        self.entries[position].array()
     }
 
-    /// Every value that there is.
-    pub(crate) fn values(&self) -> BTreeMap<TensorId, Array> {
-        let value = |entry: &Entry| Some((entry.variable.id(), entry.value.clone()?));
-        self.entries.iter().filter_map(value).collect()
+    /// Where the value of the variable at `position`, which is initialized, is kept.
+    pub(crate) fn storage(&self, position: usize) -> &Storage {
+        self.entries[position].value.as_ref().expect("initialized before: a bug in Thalweg")
     }
 
     /// Replaces a value.
     ///
     /// # Errors
     /// If dtype or shape differ.
-    pub(crate) fn write(&mut self, variable: &Variable, value: Array) -> Result<(), RunError> {
+    pub(crate) fn write(&mut self, variable: &Variable, value: &Array) -> Result<(), RunError> {
         let position = self.meet(variable)?;
         let (expected, found) = (described(variable), sized(value.dtype(), value.shape()));
         if expected != found {
             return Err(RunError::Value { name: variable.name().to_string(), expected, found });
         }
-        self.entries[position].value = Some(value);
-        Ok(())
-    }
-
-    /// Replaces the values at these positions and counts the step.
-    pub(crate) fn commit(&mut self, positions: &[usize], values: Vec<Array>) {
-        for (&position, value) in positions.iter().zip(values) {
-            self.entries[position].value = Some(value);
-        }
-        self.step += 1;
+        self.entries[position].set(value)
     }
 
     /// The variables by name.
@@ -136,12 +154,12 @@ impl Variables {
     }
 
     /// All there is, with variables that were met but not used initialized.
-    pub(crate) fn state(&mut self) -> Result<State, RunError> {
+    pub(crate) fn state(&mut self, evaluate: Evaluate<'_>) -> Result<State, RunError> {
         for position in 0..self.entries.len() {
             let variable = self.entries[position].variable.clone();
-            self.initialize(&variable)?;
+            self.initialize(&variable, evaluate)?;
         }
-        let values = self.names.iter().map(|(name, &position)| (name.to_string(), self.value(position).clone()));
+        let values = self.names.iter().map(|(name, &position)| (name.to_string(), self.value(position)));
         Ok(State { variables: values.collect(), step: self.step, seed: self.seed })
     }
 
@@ -163,8 +181,15 @@ impl Variables {
         if !differences.is_empty() {
             return Err(RunError::State(differences));
         }
+        // Memory is asked for before anything changes.
         for (name, &position) in &self.names {
-            self.entries[position].value = Some(state.variables[&**name].clone());
+            let entry = &mut self.entries[position];
+            if entry.value.is_none() {
+                entry.value = Some(stored(&entry.variable, state.variables[&**name].storage().bytes())?);
+            }
+        }
+        for (name, &position) in &self.names {
+            self.entries[position].set(&state.variables[&**name])?;
         }
         (self.step, self.seed) = (state.step, state.seed);
         Ok(())
@@ -174,7 +199,7 @@ impl Variables {
 /// The variables that a graph reads.
 pub(crate) fn read_variables(graph: &Graph) -> Vec<Variable> {
     let read = |node: &Node| match &node.op {
-        Op::Variable(read) => Some(Variable::from(read)),
+        Op::Variable(read) => Some(read.handle()),
         _ => None,
     };
     graph.nodes().filter_map(read).collect()

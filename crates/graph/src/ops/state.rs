@@ -33,7 +33,7 @@ impl Tensor {
 pub fn updates_of<'a>(roots: impl IntoIterator<Item = &'a Tensor>) -> Vec<Update> {
     let carried = |tensor: &Tensor| match tensor.op() {
         Op::WithUpdate(with) => {
-            let variable = Variable::from(&with.variable);
+            let variable = with.variable.handle();
             Some(variable.assign(&tensor.inputs()[1].stop_gradient()))
         }
         _ => None,

@@ -137,7 +137,7 @@ fn for_each_along<I: Element>(axis: Axis, indices: &[I], mut visit: impl FnMut(u
     }
 }
 
-/// Elements that can be added; integers wrap, 16-bit floats add in f32 and round.
+/// Elements that can be added; integers wrap, 16-bit floats add in f32 and round, truth values are joined by or.
 pub trait Add: Element {
     /// The sum.
     fn add(self, other: Self) -> Self;
@@ -162,6 +162,7 @@ add!(
     i32 => |x, y| x.wrapping_add(y),
     i64 => |x, y| x.wrapping_add(y),
     u8 => |x, y| x.wrapping_add(y),
+    bool => |x, y| x | y,
 );
 
 #[cfg(test)]

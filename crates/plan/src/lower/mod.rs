@@ -167,14 +167,23 @@ impl Lowering<'_> {
         if let Some(&buffer) = self.buffers.get(&base) {
             return buffer;
         }
+        let mut new_variable = None;
         let place = match &self.graph[base].op {
             Op::Constant(constant) => Place::Constant(constant.array().clone()),
-            Op::Variable(_) => Place::Variable(self.plan.variables.len()),
+            Op::Variable(read) => {
+                // An update may have met it before anyone reads it.
+                let id = read.variable().id();
+                let known = self.plan.variables.iter().position(|(variable, _)| variable.id() == id);
+                if known.is_none() {
+                    new_variable = Some(read.handle());
+                }
+                Place::Variable(known.unwrap_or(self.plan.variables.len()))
+            }
             _ => Place::Arena { offset: 0 },
         };
         let buffer = self.new_buffer(base, place);
-        if let Op::Variable(read) = &self.graph[base].op {
-            self.plan.variables.push((read.handle(), buffer));
+        if let Some(variable) = new_variable {
+            self.plan.variables.push((variable, buffer));
         }
         self.buffers.insert(base, buffer);
         buffer

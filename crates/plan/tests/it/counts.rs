@@ -56,6 +56,13 @@ fn a_softmax_is_one_call() {
 }
 
 #[test]
+fn a_variable_that_is_written_and_read_is_one() {
+    let (a, b) = (variable("a", &[]), variable("b", &[]));
+    let plan = plan(&[], &[a.assign(&b), b.assign(&a)]);
+    assert_eq!(plan.variables.len(), 2, "{plan}");
+}
+
+#[test]
 fn constants_are_fetched() {
     let plan = plan(&[&thalweg_graph::constant(Array::from([1.0f32, 2.0]))], &[]);
     assert_eq!(plan.calls.len(), 1, "{plan}");

@@ -1,0 +1,448 @@
+//! [`Workspace`]: the memory of one run at a time, and the run.
+#![allow(unsafe_code)]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use smallvec::SmallVec;
+use thalweg_kernels::cpu::FlushDenormals;
+use thalweg_kernels::matmul;
+use thalweg_kernels::movement::IndexError;
+use thalweg_kernels::pool::Pool;
+use thalweg_kernels::tile::{self, Draw, Operands, Partials};
+use thalweg_plan::graph::array::{Element, with_dtype, with_elements};
+use thalweg_plan::graph::{Array, DType, EvalError};
+use thalweg_plan::{ALIGNMENT, BufferId, Place, Plan};
+
+use super::loops::{self, Views};
+use super::memory::{Block, OutOfMemory};
+use super::prepare::{Look, Prepared, Product, Work};
+use crate::error::RunError;
+use crate::feed::{Feeds, Value};
+use crate::variables::Variables;
+
+/// The memory of one run at a time; it grows to what the largest plan needs and is used by all.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    /// The arena, what the chunks of a call share, what each thread has to itself.
+    memory: Block,
+    /// Where each buffer of the plan is in this run.
+    bases: Vec<*mut u8>,
+    /// Operands of the call that runs.
+    reads: Vec<*const u8>,
+    writes: Vec<*mut u8>,
+    /// Numbers that were fed alone, in the dtype of their placeholder.
+    numbers: Vec<u64>,
+    /// Feeds that came at an address their dtype does not allow.
+    copies: Vec<Block>,
+    /// The call that runs.
+    call: usize,
+}
+
+// SAFETY: the addresses are only used by the run that writes them, which has the workspace to itself.
+unsafe impl Send for Workspace {}
+
+/// What goes into a run and comes out of it.
+#[derive(Debug)]
+pub(crate) struct Inputs<'a, 'f> {
+    pub(crate) feeds: &'a Feeds<'f>,
+    /// For each feed of the plan its position among `feeds`.
+    pub(crate) feed_positions: &'a [usize],
+    /// For each variable of the plan its position among the session's.
+    pub(crate) variable_positions: &'a [usize],
+    pub(crate) draw: Draw,
+}
+
+/// Whether a run may write variables.
+#[derive(Debug)]
+pub(crate) enum Access<'a> {
+    /// Others may read as well.
+    Shared(&'a Variables),
+    /// Nobody else is there.
+    Exclusive(&'a mut Variables),
+}
+
+impl Access<'_> {
+    pub(crate) fn variables(&self) -> &Variables {
+        match self {
+            Access::Shared(variables) => variables,
+            Access::Exclusive(variables) => variables,
+        }
+    }
+}
+
+/// The scratch memory of the threads of one call.
+#[derive(Clone, Copy)]
+struct Scratch {
+    start: *mut u8,
+    bytes: usize,
+}
+
+// SAFETY: each thread touches its own part only.
+unsafe impl Sync for Scratch {}
+
+impl Scratch {
+    fn of(&self, worker: usize) -> *mut u8 {
+        self.start.wrapping_add(worker * self.bytes)
+    }
+}
+
+/// The ends of a copy.
+#[derive(Clone, Copy)]
+struct Ends {
+    from: *const u8,
+    to: *mut u8,
+}
+
+// SAFETY: plain addresses; chunks copy different elements.
+unsafe impl Sync for Ends {}
+
+impl Workspace {
+    pub(crate) fn new() -> Workspace {
+        Workspace {
+            memory: Block::empty(),
+            bases: Vec::new(),
+            reads: Vec::new(),
+            writes: Vec::new(),
+            numbers: Vec::new(),
+            copies: Vec::new(),
+            call: 0,
+        }
+    }
+
+    /// Runs a plan. `outputs` have the dtypes and shapes of the plan's fetches; what they hold is overwritten.
+    ///
+    /// # Errors
+    /// If the memory does not suffice, an index is out of bounds, or a kernel panics.
+    pub(crate) fn run(
+        &mut self,
+        prepared: &Prepared,
+        pool: &Pool,
+        inputs: &Inputs<'_, '_>,
+        access: &mut Access<'_>,
+        outputs: &mut [Array],
+    ) -> Result<(), RunError> {
+        let plan = &*prepared.plan;
+        assert!(
+            plan.commit == plan.calls.len() || matches!(access, Access::Exclusive(_)),
+            "a run that writes variables has them to itself: a bug in Thalweg"
+        );
+        self.memory.reserve(prepared.workspace_bytes(pool.threads())).map_err(|OutOfMemory { bytes }| {
+            let (tensor, largest) = largest(plan);
+            RunError::OutOfMemory { bytes, tensor, largest }
+        })?;
+        if cfg!(debug_assertions) {
+            self.memory.poison();
+        }
+        self.resolve(plan, inputs, access.variables(), outputs)?;
+        let _flush = FlushDenormals::new();
+        // What a panic leaves behind is written before it is read by the next run.
+        match catch_unwind(AssertUnwindSafe(|| self.calls(prepared, pool, inputs.draw))) {
+            Ok(done) => done,
+            Err(payload) => {
+                let message = payload.downcast_ref::<String>().cloned();
+                let message = message.or_else(|| payload.downcast_ref::<&str>().map(|text| text.to_string()));
+                Err(RunError::Panic {
+                    label: plan.calls[self.call].label.to_string(),
+                    message: message.unwrap_or_else(|| "no message".into()),
+                })
+            }
+        }
+    }
+
+    /// Finds out where each buffer is.
+    fn resolve(
+        &mut self,
+        plan: &Plan,
+        inputs: &Inputs<'_, '_>,
+        variables: &Variables,
+        outputs: &mut [Array],
+    ) -> Result<(), RunError> {
+        self.lay_out_feeds(plan, inputs)?;
+        self.bases.clear();
+        let arena = self.memory.start();
+        for buffer in &plan.buffers {
+            let base = match &buffer.place {
+                Place::Arena { offset } => arena.wrapping_add(*offset),
+                Place::Feed(number) => self.feed(*number, inputs).cast_mut(),
+                Place::Variable(number) => variables.storage(inputs.variable_positions[*number]).start(),
+                Place::Constant(array) => array.storage().bytes().as_ptr().cast_mut(),
+                Place::Fetch(number) => {
+                    let output = &mut outputs[*number];
+                    assert_eq!(
+                        (output.dtype(), output.shape()),
+                        (buffer.dtype, &*buffer.shape),
+                        "the caller has made room for fetch {number}: a bug in Thalweg"
+                    );
+                    with_elements!(output.storage_mut(), elements => elements.as_mut_ptr().cast())
+                }
+            };
+            self.bases.push(base);
+        }
+        Ok(())
+    }
+
+    /// Converts numbers and copies what lies at odd addresses.
+    fn lay_out_feeds(&mut self, plan: &Plan, inputs: &Inputs<'_, '_>) -> Result<(), RunError> {
+        let feeds = &inputs.feeds.0;
+        self.numbers.clear();
+        self.numbers.resize(feeds.len(), 0);
+        if self.copies.len() < feeds.len() {
+            self.copies.resize_with(feeds.len(), Block::empty);
+        }
+        for (feed, &position) in plan.feeds.iter().zip(inputs.feed_positions) {
+            let dtype = plan[feed.buffer].dtype;
+            match &feeds[position].value.0 {
+                Value::Number(number) => {
+                    with_dtype!(dtype, T => {
+                        let number: T = number.to();
+                        let bytes = bytemuck::bytes_of(&number);
+                        bytemuck::bytes_of_mut(&mut self.numbers[position])[..bytes.len()].copy_from_slice(bytes);
+                    });
+                }
+                Value::Lent { bytes, .. } if !is_aligned(bytes, dtype) => {
+                    let copy = &mut self.copies[position];
+                    copy.reserve(bytes.len()).map_err(|OutOfMemory { bytes }| RunError::OutOfMemory {
+                        bytes,
+                        tensor: feed.name.to_string(),
+                        largest: bytes,
+                    })?;
+                    copy.write(bytes);
+                }
+                Value::Lent { .. } | Value::Given { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a feed of the plan is.
+    fn feed(&self, number: usize, inputs: &Inputs<'_, '_>) -> *const u8 {
+        let position = inputs.feed_positions[number];
+        match &inputs.feeds.0[position].value.0 {
+            Value::Number(_) => (&raw const self.numbers[position]).cast(),
+            Value::Given { array, .. } => array.storage().bytes().as_ptr(),
+            Value::Lent { bytes, dtype, .. } if is_aligned(bytes, *dtype) => bytes.as_ptr(),
+            Value::Lent { .. } => self.copies[position].start(),
+        }
+    }
+
+    fn calls(&mut self, prepared: &Prepared, pool: &Pool, draw: Draw) -> Result<(), RunError> {
+        let plan = &*prepared.plan;
+        let partials = self.memory.start().wrapping_add(plan.arena_bytes.next_multiple_of(ALIGNMENT));
+        let scratch = Scratch { start: partials.wrapping_add(prepared.partial_bytes), bytes: prepared.scratch_bytes };
+        for step in &prepared.steps {
+            self.call = step.call;
+            match &step.work {
+                Work::Map { tile, inputs, outputs } => {
+                    self.gather_operands(inputs, outputs);
+                    let operands = Operands { inputs: &self.reads, outputs: &self.writes, draw };
+                    map(tile, pool, &operands, scratch, Partials(partials));
+                }
+                Work::Product(product) => self.product(product, pool, draw, scratch),
+                Work::Copy { copy, from, to } => {
+                    let both = Ends { from: self.address(from), to: self.address(to) };
+                    let chunk = |chunk, _| {
+                        let Ends { from, to } = &both;
+                        // SAFETY: as in `map`; a copy has different buffers at its ends.
+                        unsafe { copy.run_chunk(chunk, *from, *to) }
+                    };
+                    match copy.chunks() {
+                        1 => chunk(0, 0),
+                        chunks => pool.run(chunks, &chunk),
+                    }
+                }
+                Work::Fill { value, to } => {
+                    let buffer = &plan[*to];
+                    with_dtype!(buffer.dtype, T => {
+                        // SAFETY: the call writes this buffer, so that nobody else uses it now; `resolve` gave it
+                        // room for its elements.
+                        let to = unsafe { slice_mut::<T>(self.base(*to), buffer.count()) };
+                        to.fill(value.to());
+                    });
+                }
+                Work::Whole => {
+                    let call = &plan.calls[step.call];
+                    let views = BufferViews { plan, bases: &self.bases };
+                    let length = prepared.scratch_bytes / size_of::<i64>();
+                    // SAFETY: the scratch memory of worker 0, written before it is read.
+                    let scratch = unsafe { slice_mut::<i64>(scratch.of(0), length) };
+                    loops::run(&call.kernel, &views, scratch).map_err(|refusal| refusal.into_error(&call.label))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn base(&self, buffer: BufferId) -> *mut u8 {
+        self.bases[buffer.index()]
+    }
+
+    fn address(&self, look: &Look) -> *mut u8 {
+        self.base(look.buffer).wrapping_offset(look.offset)
+    }
+
+    fn gather_operands(&mut self, inputs: &[Look], outputs: &[Look]) {
+        self.reads.clear();
+        self.writes.clear();
+        for look in inputs {
+            self.reads.push(self.address(look));
+        }
+        for look in outputs {
+            self.writes.push(self.address(look));
+        }
+    }
+
+    fn product(&mut self, product: &Product, pool: &Pool, draw: Draw, scratch: Scratch) {
+        let base =
+            matmul::Operands { a: self.address(&product.a), b: self.address(&product.b), c: self.address(&product.c) };
+        if let Some(tail) = &product.epilogue {
+            self.gather_operands(&tail.inputs, &tail.outputs);
+            self.reads.insert(0, base.c);
+        }
+        let operands = Operands { inputs: &self.reads, outputs: &self.writes, draw };
+        let parts = product.matmul.chunks();
+        if parts > 1 {
+            let chunks = parts * product.batch.len();
+            pool.run(chunks, &|chunk, worker| {
+                one_product(product, chunk / parts, chunk % parts, base, &operands, scratch.of(worker), worker);
+            });
+            return;
+        }
+        let each = product.products_per_chunk;
+        let do_chunk = |chunk: usize, worker: usize| {
+            for index in chunk * each..((chunk + 1) * each).min(product.batch.len()) {
+                one_product(product, index, 0, base, &operands, scratch.of(worker), worker);
+            }
+        };
+        match product.batch.len().div_ceil(each) {
+            1 => do_chunk(0, 0),
+            chunks => pool.run(chunks, &do_chunk),
+        }
+    }
+}
+
+fn is_aligned(bytes: &[u8], dtype: DType) -> bool {
+    bytes.as_ptr().addr().is_multiple_of(dtype.size())
+}
+
+fn map(tile: &tile::Prepared, pool: &Pool, operands: &Operands<'_>, scratch: Scratch, partials: Partials) {
+    // SAFETY (both blocks): the plan's operands stay inside their buffers and overlap only in place (its verifier's
+    // invariants 1 and 3); buffers are aligned to their dtypes; `workspace_bytes` counted scratch for each worker and
+    // partials for the call; chunks write different elements.
+    unsafe {
+        match tile.chunks() {
+            1 => tile.run_chunk(0, operands, scratch.of(0), partials),
+            chunks => {
+                pool.run(chunks, &|chunk, worker| tile.run_chunk(chunk, operands, scratch.of(worker), partials));
+            }
+        }
+        tile.finish(operands, partials);
+    }
+}
+
+/// One chunk of one product of a batch, and what is done to its blocks.
+fn one_product(
+    product: &Product,
+    index: usize,
+    chunk: usize,
+    base: matmul::Operands,
+    operands: &Operands<'_>,
+    scratch: *mut u8,
+    worker: usize,
+) {
+    let [a, b, c] = product.batch[index];
+    let here =
+        matmul::Operands { a: base.a.wrapping_offset(a), b: base.b.wrapping_offset(b), c: base.c.wrapping_offset(c) };
+    let Some(tail) = &product.epilogue else {
+        // SAFETY: as in `map`.
+        return unsafe { product.matmul.run_chunk(chunk, here, scratch, None, worker) };
+    };
+    let (mut reads, writes): (SmallVec<[*const u8; 16]>, SmallVec<[*mut u8; 16]>);
+    let mut operands = *operands;
+    if product.batch.len() > 1 {
+        let (inputs, outputs) = tail.batch[index].split_at(tail.inputs.len());
+        reads = SmallVec::from_slice(&[here.c.cast_const()]);
+        reads.extend(operands.inputs[1..].iter().zip(inputs).map(|(from, &offset)| from.wrapping_offset(offset)));
+        writes = operands.outputs.iter().zip(outputs).map(|(to, &offset)| to.wrapping_offset(offset)).collect();
+        let problem = product.matmul.problem();
+        operands.draw.first += (index * problem.m * problem.n) as u64;
+        operands = Operands { inputs: &reads, outputs: &writes, draw: operands.draw };
+    }
+    let tile_scratch = Scratch { start: scratch.wrapping_add(product.matmul.worker_scratch_bytes()), bytes: 0 };
+    let finish = |rows, columns, _| {
+        // SAFETY: as in `map`; a block is the matter of the thread that has just computed it.
+        unsafe { tail.tile.run_rectangle(rows, columns, &operands, tile_scratch.of(0)) }
+    };
+    // SAFETY: as in `map`.
+    unsafe { product.matmul.run_chunk(chunk, here, scratch, Some(&finish), worker) }
+}
+
+/// # Safety
+/// `start` is aligned and has `count` initialized elements that nobody writes during the life of the slice.
+unsafe fn slice<'a, T>(start: *const u8, count: usize) -> &'a [T] {
+    match count {
+        // The address of an empty buffer means nothing.
+        0 => &[],
+        // SAFETY: the contract of this function.
+        _ => unsafe { std::slice::from_raw_parts(start.cast(), count) },
+    }
+}
+
+/// # Safety
+/// `start` is aligned and has room for `count` elements of a type without forbidden bits or initialized ones, which
+/// nobody else uses during the life of the slice.
+unsafe fn slice_mut<'a, T>(start: *mut u8, count: usize) -> &'a mut [T] {
+    match count {
+        0 => &mut [],
+        // SAFETY: the contract of this function.
+        _ => unsafe { std::slice::from_raw_parts_mut(start.cast(), count) },
+    }
+}
+
+/// The buffers of the call that runs, as slices.
+struct BufferViews<'a> {
+    plan: &'a Plan,
+    bases: &'a [*mut u8],
+}
+
+impl Views for BufferViews<'_> {
+    fn dtype(&self, buffer: BufferId) -> DType {
+        self.plan[buffer].dtype
+    }
+
+    fn shape(&self, buffer: BufferId) -> &[usize] {
+        &self.plan[buffer].shape
+    }
+
+    fn read<T: Element>(&self, buffer: BufferId) -> &[T] {
+        assert_eq!(self.dtype(buffer), T::DTYPE, "the dtype of {buffer}: a bug in Thalweg");
+        // SAFETY: `resolve` found the buffer, aligned; it was written before it is read (invariant 2), and the call
+        // writes other memory (invariant 3).
+        unsafe { slice(self.bases[buffer.index()], self.plan[buffer].count()) }
+    }
+
+    #[allow(clippy::mut_from_ref)]
+    fn write<T: Element>(&self, buffer: BufferId) -> &mut [T] {
+        assert_eq!(self.dtype(buffer), T::DTYPE, "the dtype of {buffer}: a bug in Thalweg");
+        // SAFETY: as above; a call has one output, and asks for it once.
+        unsafe { slice_mut(self.bases[buffer.index()], self.plan[buffer].count()) }
+    }
+}
+
+/// The buffer that takes most memory: what computes it, and its bytes.
+pub(crate) fn largest(plan: &Plan) -> (String, usize) {
+    let written = plan.calls.iter().flat_map(|call| call.kernel.writes().into_iter().map(move |buffer| (call, buffer)));
+    let largest = written.max_by_key(|(_, buffer)| plan[*buffer].bytes());
+    largest.map_or_else(|| ("nothing".into(), 0), |(call, buffer)| (call.label.to_string(), plan[buffer].bytes()))
+}
+
+/// Why a loop stopped.
+impl loops::Refusal {
+    fn into_error(self, label: &str) -> RunError {
+        RunError::Eval(match self {
+            loops::Refusal::Index(IndexError { position, index, bound }) => {
+                EvalError::Index { op: label.into(), position, index, bound, place: String::new() }
+            }
+            loops::Refusal::Custom(reason) => EvalError::Custom { op: label.into(), reason },
+        })
+    }
+}

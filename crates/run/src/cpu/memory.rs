@@ -1,0 +1,164 @@
+//! Memory in the raw: aligned stretches that kernels reach by address.
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout, alloc, dealloc};
+use std::fmt;
+use std::ptr::NonNull;
+
+use thalweg_plan::ALIGNMENT;
+
+/// There is not so much memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OutOfMemory {
+    /// What was asked for.
+    pub(crate) bytes: usize,
+}
+
+/// A stretch of memory, aligned to cache lines. What it holds at first is undefined: it is written before it is read.
+pub(crate) struct Block {
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: a block owns its memory; sharing it shares the address, and who reads or writes there is the business of the
+// unsafe code that does.
+unsafe impl Send for Block {}
+// SAFETY: as above.
+unsafe impl Sync for Block {}
+
+impl Block {
+    /// A block of nothing.
+    pub(crate) fn empty() -> Block {
+        Block { start: NonNull::<Line>::dangling().cast(), bytes: 0 }
+    }
+
+    /// A block of `bytes` bytes.
+    pub(crate) fn new(bytes: usize) -> Result<Block, OutOfMemory> {
+        if bytes == 0 {
+            return Ok(Block::empty());
+        }
+        let layout = Layout::from_size_align(bytes, ALIGNMENT).map_err(|_| OutOfMemory { bytes })?;
+        // SAFETY: the size is not 0.
+        let start = NonNull::new(unsafe { alloc(layout) }).ok_or(OutOfMemory { bytes })?;
+        let mut block = Block { start, bytes };
+        if cfg!(debug_assertions) {
+            block.poison();
+        }
+        Ok(block)
+    }
+
+    /// A block that holds these bytes.
+    pub(crate) fn holding(bytes: &[u8]) -> Result<Block, OutOfMemory> {
+        let mut block = Block::new(bytes.len())?;
+        block.write(bytes);
+        Ok(block)
+    }
+
+    /// The first byte.
+    pub(crate) fn start(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    /// How many bytes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Makes room for `bytes` bytes; what was in the block is lost if it grows.
+    pub(crate) fn reserve(&mut self, bytes: usize) -> Result<(), OutOfMemory> {
+        if bytes > self.bytes {
+            // The old one goes first: both together may be more than there is.
+            *self = Block::empty();
+            *self = Block::new(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Fills the block with bits that are NaN in every floating-point dtype, so that reading what nobody wrote shows.
+    pub(crate) fn poison(&mut self) {
+        // SAFETY: the block owns these bytes.
+        unsafe { self.start().write_bytes(0xff, self.bytes) };
+    }
+
+    /// Overwrites the beginning of the block.
+    ///
+    /// # Panics
+    /// If there are more bytes than the block has.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        assert!(bytes.len() <= self.bytes, "{} bytes into a block of {}", bytes.len(), self.bytes);
+        // SAFETY: the block owns that many bytes, and nobody else can hold a reference to them.
+        unsafe { self.start().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            // SAFETY: allocated by `new` with this very layout, which was valid then.
+            unsafe { dealloc(self.start(), Layout::from_size_align_unchecked(self.bytes, ALIGNMENT)) };
+        }
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Block({} bytes)", self.bytes)
+    }
+}
+
+/// A cache line: what blocks are aligned to.
+#[repr(align(64))]
+struct Line;
+
+const _: () = assert!(align_of::<Line>() == ALIGNMENT);
+
+/// The numbers of a variable: a block that is wholly written at all times.
+#[derive(Debug)]
+pub(crate) struct Storage(Block);
+
+impl Storage {
+    /// A copy of these bytes.
+    pub(crate) fn new(bytes: &[u8]) -> Result<Storage, OutOfMemory> {
+        Block::holding(bytes).map(Storage)
+    }
+
+    /// The first byte. Who writes there must be the only one to use the storage, and may write anything that its
+    /// dtype can hold.
+    pub(crate) fn start(&self) -> *mut u8 {
+        self.0.start()
+    }
+
+    /// The numbers.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: written by `new`, and since then only by runs that had the variables to themselves.
+        unsafe { std::slice::from_raw_parts(self.0.start(), self.0.len()) }
+    }
+
+    /// Other numbers, as many.
+    pub(crate) fn replace(&mut self, bytes: &[u8]) {
+        assert_eq!(bytes.len(), self.0.len(), "a variable keeps its size");
+        self.0.write(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_aligned_and_grow() {
+        let mut block = Block::empty();
+        for bytes in [0, 1, 100, 50, 10_000] {
+            block.reserve(bytes).unwrap();
+            assert!(block.len() >= bytes && block.start().addr().is_multiple_of(ALIGNMENT));
+        }
+        let storage = Storage::new(&[1, 2, 3]).unwrap();
+        assert_eq!(storage.bytes(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn too_much_is_refused() {
+        assert_eq!(Block::new(usize::MAX).unwrap_err(), OutOfMemory { bytes: usize::MAX });
+        assert!(Block::new(isize::MAX as usize - 100).is_err());
+    }
+}

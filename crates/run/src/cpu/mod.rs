@@ -1,0 +1,16 @@
+//! The CPU: plans made ready for its kernels, and the memory in which they run.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`memory`] | aligned memory |
+//! | [`prepare`] | [`Prepared`]: a plan with everything worked out that does not change from run to run |
+//! | [`execute`] | [`Workspace`]: one run at a time |
+
+pub(crate) mod execute;
+mod loops;
+pub(crate) mod memory;
+pub(crate) mod prepare;
+
+pub(crate) use execute::{Access, Inputs, Workspace, largest};
+pub(crate) use memory::{OutOfMemory, Storage};
+pub(crate) use prepare::Prepared;

@@ -1,0 +1,264 @@
+//! [`Prepared`]: a plan with everything worked out that does not change from run to run: kernels chosen for the
+//! sizes, offsets in bytes, scratch memory.
+
+use std::sync::Arc;
+
+use smallvec::{SmallVec, smallvec};
+use thalweg_kernels::cpu::Isa;
+use thalweg_kernels::matmul::{Matmul, Problem, Strides, output_dtype};
+use thalweg_kernels::movement::StridedCopy;
+use thalweg_kernels::tile::{self, Space};
+use thalweg_plan::graph::array::program::{Extent, Input, Instruction, Output, OutputKind, Program};
+use thalweg_plan::graph::array::scalar::Fold;
+use thalweg_plan::graph::{DType, Scalar};
+use thalweg_plan::{ALIGNMENT, AroundAxis, BufferId, Epilogue, Kernel, Map, MatMul, Operand, Plan};
+
+use super::loops;
+
+/// A plan ready to run.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) steps: Vec<Step>,
+    /// Bytes that the chunks of a call share.
+    pub(crate) partial_bytes: usize,
+    /// Bytes that each thread has to itself.
+    pub(crate) scratch_bytes: usize,
+}
+
+/// A part of a call.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// The position of the call.
+    pub(crate) call: usize,
+    pub(crate) work: Work,
+}
+
+/// What is done.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// A tile program.
+    Map { tile: Box<tile::Prepared>, inputs: Vec<Look>, outputs: Vec<Look> },
+    /// Matrix products.
+    Product(Box<Product>),
+    /// A box of elements.
+    Copy { copy: StridedCopy, from: Look, to: Look },
+    /// One number everywhere.
+    Fill { value: Scalar, to: BufferId },
+    /// A loop over whole buffers: the call says which.
+    Whole,
+}
+
+/// An operand: its buffer and the bytes from there to its first element.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    pub(crate) buffer: BufferId,
+    pub(crate) offset: isize,
+}
+
+/// Matrix products with all that belongs to them.
+#[derive(Debug)]
+pub(crate) struct Product {
+    pub(crate) matmul: Matmul,
+    pub(crate) a: Look,
+    pub(crate) b: Look,
+    pub(crate) c: Look,
+    /// For each index of the batch the bytes by which A, B and C are further on.
+    pub(crate) batch: Vec<[isize; 3]>,
+    /// How many products one chunk does, where a product is too small to be shared.
+    pub(crate) products_per_chunk: usize,
+    pub(crate) epilogue: Option<Tail>,
+}
+
+/// What is done to each block of a product.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    pub(crate) tile: tile::Prepared,
+    /// Without the product itself, which is the first.
+    pub(crate) inputs: Vec<Look>,
+    pub(crate) outputs: Vec<Look>,
+    /// For each index of the batch the bytes by which inputs and outputs are further on.
+    pub(crate) batch: Vec<Vec<isize>>,
+}
+
+/// Below so many operations a product is not worth being handed to another thread on its own.
+const CHUNK_FLOPS: u64 = 500_000;
+
+impl Prepared {
+    /// Makes a plan ready.
+    pub(crate) fn new(plan: Arc<Plan>) -> Prepared {
+        let mut steps = Vec::new();
+        for (call, kernel) in plan.calls.iter().map(|call| &call.kernel).enumerate() {
+            let mut push = |work| steps.push(Step { call, work });
+            match kernel {
+                Kernel::Map(map) => push(map_work(&plan, map)),
+                Kernel::MatMul(matmul) => product(&plan, matmul).into_iter().for_each(push),
+                Kernel::Copy { dims, from, to } => push(copy(&plan, dims, from, to)),
+                Kernel::Assemble { fill, parts, to } => {
+                    if let Some(value) = *fill {
+                        push(Work::Fill { value, to: *to });
+                    }
+                    parts.iter().for_each(|part| push(copy(&plan, &part.dims, &part.from, &part.to)));
+                }
+                Kernel::Fill { value, to } => push(Work::Fill { value: *value, to: *to }),
+                Kernel::Fold { x, y, around, fold: f } => push(fold(&plan, *x, *y, *around, *f)),
+                Kernel::Gather { .. }
+                | Kernel::ScatterAdd { .. }
+                | Kernel::TakeAlong { .. }
+                | Kernel::ScatterAddAlong { .. }
+                | Kernel::CheckIndices { .. }
+                | Kernel::ArgReduce { .. }
+                | Kernel::CumSum { .. }
+                | Kernel::ArgSort { .. }
+                | Kernel::Custom { .. } => push(Work::Whole),
+            }
+        }
+        let most = |bytes: &dyn Fn(&Step) -> usize| {
+            steps.iter().map(|step| bytes(step).next_multiple_of(ALIGNMENT)).max().unwrap_or(0)
+        };
+        let partial_bytes = most(&|step| match &step.work {
+            Work::Map { tile, .. } => tile.partial_bytes(),
+            Work::Product(_) | Work::Copy { .. } | Work::Fill { .. } | Work::Whole => 0,
+        });
+        let scratch_bytes = most(&|step| match &step.work {
+            Work::Map { tile, .. } => tile.scratch_bytes(),
+            Work::Product(product) => {
+                let tail = product.epilogue.as_ref().map_or(0, |tail| tail.tile.scratch_bytes());
+                product.matmul.worker_scratch_bytes() + tail
+            }
+            Work::Whole => loops::scratch_elements(&plan.calls[step.call].kernel) * size_of::<i64>(),
+            Work::Copy { .. } | Work::Fill { .. } => 0,
+        });
+        Prepared { plan, steps, partial_bytes, scratch_bytes }
+    }
+
+    /// Bytes of memory that a run on so many threads takes besides feeds, variables and results.
+    pub(crate) fn workspace_bytes(&self, threads: usize) -> usize {
+        let arena = self.plan.arena_bytes.next_multiple_of(ALIGNMENT);
+        arena + self.partial_bytes + self.scratch_bytes * threads
+    }
+}
+
+fn look(plan: &Plan, operand: &Operand) -> Look {
+    Look { buffer: operand.buffer, offset: (operand.offset * plan[operand.buffer].dtype.size()) as isize }
+}
+
+fn looks(plan: &Plan, operands: &[Operand]) -> Vec<Look> {
+    operands.iter().map(|operand| look(plan, operand)).collect()
+}
+
+fn map_work(plan: &Plan, map: &Map) -> Work {
+    let strides = |operands: &[Operand]| operands.iter().map(|operand| operand.strides.to_vec()).collect();
+    let folds_rows = map.program.outputs.iter().any(|output| matches!(output.kind, OutputKind::FoldRows(_)));
+    let space = Space {
+        dims: map.dims.to_vec(),
+        outer: if folds_rows { map.dims.len() - 2 } else { 0 },
+        inputs: strides(&map.inputs),
+        outputs: strides(&map.outputs),
+    };
+    Work::Map {
+        tile: Box::new(tile::Prepared::new(&map.program, &space)),
+        inputs: looks(plan, &map.inputs),
+        outputs: looks(plan, &map.outputs),
+    }
+}
+
+fn copy(plan: &Plan, dims: &[usize], from: &Operand, to: &Operand) -> Work {
+    let size = plan[from.buffer].dtype.size();
+    let copy = StridedCopy::new(size, dims, &from.strides, &to.strides);
+    Work::Copy { copy, from: look(plan, from), to: look(plan, to) }
+}
+
+/// A fold along an axis as the program that does nothing else.
+fn fold(plan: &Plan, x: BufferId, y: BufferId, around: AroundAxis, fold: Fold) -> Work {
+    let AroundAxis { outer, size, inner } = around;
+    let dtype = plan[x].dtype;
+    let mut program = Program { inputs: vec![Input { dtype, extent: Extent::Full }], ..Program::default() };
+    let loaded = program.push(Instruction::Load { input: 0 });
+    let (dims, strides, register, kind): (SmallVec<[usize; 4]>, SmallVec<[isize; 4]>, _, _) = if inner > 1 {
+        let strides = smallvec![inner as isize, 0, 1];
+        (smallvec![outer, size, inner], strides, loaded, OutputKind::FoldRows(fold))
+    } else if outer > 1 {
+        let row = program.push(Instruction::FoldRow { f: fold, dtype, x: loaded });
+        (smallvec![outer, size], smallvec![1, 0], row, OutputKind::Store)
+    } else {
+        (smallvec![outer, size], smallvec![0, 0], loaded, OutputKind::FoldAll(fold))
+    };
+    program.outputs.push(Output { register, kind });
+    let whole = tile::dense_strides(&dims).into();
+    let map = Map {
+        dims,
+        program,
+        inputs: vec![Operand { buffer: x, offset: 0, strides: whole }],
+        outputs: vec![Operand { buffer: y, offset: 0, strides }],
+    };
+    map_work(plan, &map)
+}
+
+/// None where there is nothing to compute.
+fn product(plan: &Plan, matmul: &MatMul) -> Option<Work> {
+    let MatMul { dtype, ref batch, m, k, n, ref a, ref b, c, ref epilogue } = *matmul;
+    if m == 0 || n == 0 || batch.contains(&0) {
+        return None;
+    }
+    let rank = batch.len();
+    let matrix = |operand: &Operand| Strides {
+        row: operand.strides[rank].unsigned_abs(),
+        column: operand.strides[rank + 1].unsigned_abs(),
+    };
+    let problem = Problem { dtype, m, k, n, a: matrix(a), b: matrix(b), c_row_stride: n, accumulate: false };
+    let kernel = Matmul::new(problem, Isa::best());
+    let product_size = (m * n * output_dtype(dtype).size()) as isize;
+    let positions = positions(batch);
+    let further = |operand: &Operand, index: &[usize], dtype: DType| {
+        let elements: isize = index.iter().zip(&operand.strides).map(|(&i, &stride)| i as isize * stride).sum();
+        elements * dtype.size() as isize
+    };
+    let offsets = positions
+        .iter()
+        .enumerate()
+        .map(|(number, index)| [further(a, index, dtype), further(b, index, dtype), number as isize * product_size]);
+    let tail = |epilogue: &Epilogue| {
+        let operands = || epilogue.inputs.iter().chain(&epilogue.outputs);
+        let strides = |operand: &Operand| operand.strides[rank..].to_vec();
+        let first = vec![n as isize, 1];
+        let space = Space {
+            dims: vec![m, n],
+            outer: 0,
+            inputs: std::iter::once(first).chain(epilogue.inputs.iter().map(strides)).collect(),
+            outputs: epilogue.outputs.iter().map(strides).collect(),
+        };
+        let along = |index: &SmallVec<[usize; 4]>| {
+            operands().map(|operand| further(operand, index, plan[operand.buffer].dtype)).collect()
+        };
+        Tail {
+            tile: tile::Prepared::for_rectangles(&epilogue.program, &space),
+            inputs: looks(plan, &epilogue.inputs),
+            outputs: looks(plan, &epilogue.outputs),
+            batch: positions.iter().map(along).collect(),
+        }
+    };
+    Some(Work::Product(Box::new(Product {
+        a: look(plan, a),
+        b: look(plan, b),
+        c: Look { buffer: c, offset: 0 },
+        batch: offsets.collect(),
+        products_per_chunk: (CHUNK_FLOPS / problem.flops().max(1)).max(1) as usize,
+        epilogue: epilogue.as_ref().map(tail),
+        matmul: kernel,
+    })))
+}
+
+/// Every index into axes of these sizes, row-major.
+fn positions(sizes: &[usize]) -> Vec<SmallVec<[usize; 4]>> {
+    let count = sizes.iter().product();
+    let position = |mut number: usize| {
+        let mut index: SmallVec<[usize; 4]> = sizes.into();
+        for (entry, &size) in index.iter_mut().zip(sizes).rev() {
+            *entry = number % size;
+            number /= size;
+        }
+        index
+    };
+    (0..count).map(position).collect()
+}
