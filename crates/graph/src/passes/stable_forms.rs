@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | log(softmax x), through reshapes and permutations | log_softmax x |
 //! | eˣ / Σ eˣ | softmax x |
-//! | log Σ eˣ, its axes kept or not | log_sum_exp x |
+//! | log Σ eˣ, its axes kept or not, x not yet shifted by its largest | log_sum_exp x |
 //! | 1/(1 + e⁻ˣ), eˣ/(1 + eˣ) | sigmoid x |
 //! | 1 − sigmoid x | sigmoid(−x) |
 //! | log(sigmoid x) | −softplus(−x) |
@@ -195,7 +195,7 @@ fn negated(r: &mut Rewriter<'_>, x: NodeId) -> Option<NodeId> {
 /// log Σ eᶻ over axes that lie side by side, which become one.
 fn log_sum_exp(r: &mut Rewriter<'_>, z: NodeId, axes: &[usize]) -> Option<NodeId> {
     let (&first, &last) = (axes.first()?, axes.last()?);
-    if last - first + 1 != axes.len() {
+    if last - first + 1 != axes.len() || is_shifted_by_max(r, z, axes) {
         return None;
     }
     let mut merged = z;
@@ -206,6 +206,20 @@ fn log_sum_exp(r: &mut Rewriter<'_>, z: NodeId, axes: &[usize]) -> Option<NodeId
         merged = r.emit(Reshape { shape }, &[z])?;
     }
     r.emit(LogSumExp { axis: first }, &[merged])
+}
+
+/// Whether a node is x − max x over `axes`, which is stable as it stands: log_sum_exp would look for the largest again.
+fn is_shifted_by_max(r: &Rewriter<'_>, z: NodeId, axes: &[usize]) -> bool {
+    let Some((x, mut max)) = r.binary(Binary::Sub, z) else { return false };
+    loop {
+        match r.op(max) {
+            Some(Op::Expand(_) | Op::Reshape(_) | Op::StopGradient(_)) => max = r.input(max),
+            Some(Op::Reduce(Reduce { fold: Fold::Max, axes: found })) => {
+                return found[..] == *axes && r.input(max) == x;
+            }
+            _ => return false,
+        }
+    }
 }
 
 fn quotient(r: &mut Rewriter<'_>, x: NodeId, y: NodeId) -> Option<NodeId> {
@@ -328,6 +342,33 @@ mod tests {
                 %5: f64[2] = sum %0 axes=[0,2]
                 %6: f64[2] = log %5
                 return %2, %4, %6
+            "#]],
+        );
+    }
+
+    #[test]
+    fn what_is_shifted_already_stays() {
+        check(
+            PASS,
+            "%x: f64[n,3] = placeholder
+             %0: f64[n] = max %x axes=[1]
+             %1: f64[n,1] = reshape %0
+             %2: f64[n,3] = expand %1
+             %3: f64[n,3] = sub %x %2
+             %4: f64[n,3] = exp %3
+             %5: f64[n] = sum %4 axes=[1]
+             %6: f64[n] = log %5
+             return %6",
+            expect![[r#"
+                %x: f64[n,3] = placeholder
+                %0: f64[n] = max %x axes=[1]
+                %1: f64[n,1] = reshape %0
+                %2: f64[n,3] = expand %1
+                %3: f64[n,3] = sub %x %2
+                %4: f64[n,3] = exp %3
+                %5: f64[n] = sum %4 axes=[1]
+                %6: f64[n] = log %5
+                return %6
             "#]],
         );
     }
