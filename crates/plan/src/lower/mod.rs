@@ -326,7 +326,11 @@ impl Lowering<'_> {
             });
             if let Some(product) = products.max() {
                 let batched = views::dims(self.graph, product).len() > 2;
-                if !batched {
+                // A 16-bit product is in memory as f32 while its epilogue runs: nobody else could read it.
+                let dtype = self.graph[product].meta.dtype;
+                let widened = kernels::product_dtype(dtype) != dtype;
+                let shared = widened && self.product_read_elsewhere(product, &group.members);
+                if !batched && !shared {
                     self.absorbed.insert(product, id);
                 }
             }

@@ -1,4 +1,6 @@
 //! Sessions on whole graphs.
 
+mod faults;
+mod oracle;
 mod session;
 mod state;
