@@ -48,7 +48,8 @@ impl Executable {
             error @ LowerError::Unbound { .. } => panic!("{error}: a bug in Thalweg"),
         })?;
         let prepared = Prepared::new(Arc::new(plan));
-        let total = prepared.workspace_bytes(machine.threads);
+        let results: usize = prepared.plan.fetches.iter().map(|&fetch| prepared.plan[fetch].bytes()).sum();
+        let total = prepared.workspace_bytes(machine.threads) + results;
         if total > limit {
             let (tensor, bytes) = largest(&prepared.plan);
             return Err(RunError::TooLarge { tensor, bytes, total, limit });
