@@ -1,9 +1,10 @@
 //! [`Accumulation`]: gradients added up over micro-batches, for batches that do not fit at once.
 
-use thalweg_graph::{Array, DType, Tensor, Update, Variable, scope, updates_of};
+use thalweg_graph::{DType, Tensor, Update, scope, updates_of};
 
-use crate::optim::optimizer::{Optimizer, differentiate, parameters_of};
-use crate::optim::rule::{Rule, slot};
+use crate::optim::gradients::{differentiate, parameters_of, working_dtype};
+use crate::optim::optimizer::Optimizer;
+use crate::optim::rule::Rule;
 use crate::optim::step::Step;
 
 /// Two steps over the same loss: [`add`](Accumulation::add) for all micro-batches but the last, then
@@ -28,13 +29,13 @@ impl<R: Rule> Optimizer<R> {
         let parameters = parameters_of(loss);
         let gradients = differentiate(loss, &parameters);
         let carried = updates_of([loss]);
-        let count = Variable::new("accumulated_batches", Array::scalar(0.0f32)).not_trainable();
+        let count = self.slots().number("accumulated_batches", DType::F32);
         let (mut add, mut empty, mut means) = (Vec::new(), Vec::new(), Vec::new());
         scope("accumulate", || {
             let next_count = count.tensor() + 1.0;
             for (variable, gradient) in gradients {
-                let dtype = if gradient.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
-                let sum = slot(&variable, "accumulated", variable.core().shape(), dtype, 0.0);
+                let dtype = working_dtype(gradient.dtype());
+                let sum = self.slots().of(&variable, "accumulated", variable.core().shape(), dtype, 0.0);
                 let next = sum.tensor() + gradient.cast(dtype);
                 means.push((variable, (&next / next_count.cast(dtype)).cast(gradient.dtype())));
                 empty.push(sum.assign(&sum.zeros_like()));
@@ -53,7 +54,7 @@ impl<R: Rule> Optimizer<R> {
 
 #[cfg(test)]
 mod tests {
-    use thalweg_graph::placeholder;
+    use thalweg_graph::{Array, Variable, placeholder};
 
     use super::*;
     use crate::loss::squared_error;

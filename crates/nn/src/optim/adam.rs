@@ -81,7 +81,7 @@ impl<F: Flavor> Optimizer<AdamRule<F>> {
     /// What keeps the division finite.
     ///
     /// # Panics
-    /// If it is negative or not finite.
+    /// If it is not above 0 or not finite.
     #[track_caller]
     pub fn eps(self, eps: f64) -> Self {
         self.with("eps", eps)
@@ -97,7 +97,7 @@ impl<F: Flavor> Rule for AdamRule<F> {
         vec![
             Setting::new("beta1", &mut self.beta1, Range::Fraction),
             Setting::new("beta2", &mut self.beta2, Range::Fraction),
-            Setting::new("eps", &mut self.eps, Range::NotNegative),
+            Setting::new("eps", &mut self.eps, Range::Positive),
         ]
     }
 

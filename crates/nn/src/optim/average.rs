@@ -1,8 +1,9 @@
 //! [`Average`]: weights averaged over the steps, often better than the last ones.
 
-use thalweg_graph::{DType, Tensor, Update, Variable, scope};
+use thalweg_graph::{Tensor, Update, Variable, scope};
 
-use crate::optim::rule::{Range, slot};
+use crate::optim::gradients::working_dtype;
+use crate::optim::rule::Range;
 use crate::optim::step::Step;
 
 /// How weights are averaged.
@@ -61,8 +62,8 @@ impl Average {
         scope("average", || {
             for Update { variable, value } in parameters {
                 // f16 and bf16 would lose the small share of each step.
-                let dtype = if variable.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
-                let average = slot(&variable, "average", variable.core().shape(), dtype, 0.0);
+                let dtype = working_dtype(variable.dtype());
+                let average = step.slots.of(&variable, "average", variable.core().shape(), dtype, 0.0);
                 let next = self.next(average.tensor(), &value.cast(dtype), &counter);
                 step.updates.push(average.assign(&next));
                 pairs.push((variable, average));

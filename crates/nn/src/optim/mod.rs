@@ -18,6 +18,8 @@
 //! | [`sgd`], [`adaptive`], [`adam`], [`sign`] | the rules |
 //! | [`names`] | optimizers by name, for command lines |
 //! | [`step`] | [`Step`] |
+//! | `gradients` | what a loss depends on, gradients, their norm |
+//! | `slots` | the state, made once per optimizer |
 //! | [`accumulate`] | gradients added up over micro-batches |
 //! | [`average`] | moving averages of the weights: EMA, SWA |
 
@@ -25,11 +27,13 @@ pub mod accumulate;
 pub mod adam;
 pub mod adaptive;
 pub mod average;
+mod gradients;
 pub mod names;
 pub mod optimizer;
 pub mod rule;
 pub mod sgd;
 pub mod sign;
+mod slots;
 pub mod step;
 
 pub use accumulate::Accumulation;

@@ -1,17 +1,21 @@
 //! [`Optimizer`]: learning rate, parameter groups, weight decay and clipping, around a [`Rule`].
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
-use thalweg_graph::tensor::topological_until;
-use thalweg_graph::{Array, DType, Op, Tensor, Update, Variable, grad, scope, updates_of};
+use thalweg_graph::{DType, Tensor, Update, Variable, scope, updates_of};
 
 use crate::error::{NnError, or_panic};
 use crate::module::is_below;
+use crate::optim::gradients::{differentiate, global_norm, parameters_of, working_dtype};
 use crate::optim::rule::{Decay, ParameterStep, Range, Rule, Scalars};
+use crate::optim::slots::Slots;
 use crate::optim::step::Step;
 use crate::schedule::Schedule;
 
 /// Makes the updates that minimize a loss. `Sgd`, `Adam` and the others are names for this type with their rule.
+///
+/// An optimizer owns its state: whatever steps it and its clones build share counter and slots (`path/slot`). Two
+/// optimizers on the same parameters in one session would have slots of one name, which the session refuses.
 ///
 /// | setting | meaning |
 /// | --- | --- |
@@ -31,6 +35,7 @@ pub struct Optimizer<R = Box<dyn Rule>> {
     clip_norm: Option<f64>,
     groups: Vec<Group>,
     counter: String,
+    slots: Slots,
 }
 
 /// The parameters at and below a path, with a learning rate or a decay of their own.
@@ -114,6 +119,7 @@ impl<R: Rule> Optimizer<R> {
             clip_norm: None,
             groups: Vec::new(),
             counter: "global_step".into(),
+            slots: Slots::default(),
         })
     }
 
@@ -133,6 +139,7 @@ impl<R: Rule> Optimizer<R> {
             clip_norm: self.clip_norm,
             groups: self.groups,
             counter: self.counter,
+            slots: self.slots,
         }
     }
 
@@ -144,6 +151,21 @@ impl<R: Rule> Optimizer<R> {
     /// The learning rate over the steps.
     pub fn schedule(&self) -> &Schedule {
         &self.lr
+    }
+
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// The same optimizer, its state included, with another learning rate: the next phase of a training.
+    ///
+    /// # Panics
+    /// If the learning rate is NaN, infinite, negative or 0.
+    #[track_caller]
+    pub fn lr(self, lr: impl Into<Schedule>) -> Self {
+        let lr = lr.into();
+        or_panic(lr.check(self.rule.name()));
+        Optimizer { lr, ..self }
     }
 
     /// Sets `weight_decay`, `clip_value`, `clip_norm` or a setting of the rule by name.
@@ -290,7 +312,7 @@ impl<R: Rule> Optimizer<R> {
     }
 
     fn build(&self, gradients: Vec<(Variable, Tensor)>) -> Step {
-        let counter = Variable::new(&self.counter, Array::scalar(0i64)).not_trainable();
+        let counter = self.slots.number(&self.counter, DType::I64);
         let mut clock = Clock { counter: &counter, optimizer: self, known: BTreeMap::new() };
         let mut updates = Vec::new();
         for ((variable, _), gradient) in gradients.iter().zip(self.clipped(&gradients)) {
@@ -300,7 +322,7 @@ impl<R: Rule> Optimizer<R> {
         let learning_rate = self.lr.tensor(&counter.cast(DType::F32));
         let gradient_norm = global_norm(gradients.iter().map(|(_, gradient)| gradient));
         let gradients = gradients.into_iter().map(|(variable, gradient)| (variable.name(), gradient)).collect();
-        Step { updates, gradients, gradient_norm, learning_rate, counter }
+        Step { updates, gradients, gradient_norm, learning_rate, counter, slots: self.slots.clone() }
     }
 
     /// The gradients in their working dtype, clipped by value, then all together by norm.
@@ -335,6 +357,7 @@ impl<R: Rule> Optimizer<R> {
             scalars,
             shared,
             variable,
+            slots: &self.slots,
             updates: &mut Vec::new(),
         };
         if weight_decay > 0.0 {
@@ -348,20 +371,6 @@ impl<R: Rule> Optimizer<R> {
         updates.push(variable.assign(&next));
         updates.append(cx.updates);
     }
-}
-
-/// What rules compute in: f64 for f64, f32 for f32 and the storage formats f16 and bf16.
-fn working_dtype(dtype: DType) -> DType {
-    if dtype == DType::F64 { DType::F64 } else { DType::F32 }
-}
-
-/// √Σ g² over all numbers of all gradients.
-fn global_norm<'a>(gradients: impl IntoIterator<Item = &'a Tensor>) -> Tensor {
-    let squares: Vec<Tensor> =
-        gradients.into_iter().map(|gradient| gradient.cast(working_dtype(gradient.dtype())).square().sum()).collect();
-    let dtype = if squares.iter().any(|square| square.dtype() == DType::F64) { DType::F64 } else { DType::F32 };
-    let sum = squares.into_iter().map(|square| square.cast(dtype)).reduce(|sum, square| sum + square);
-    sum.map_or_else(|| thalweg_graph::zeros((), dtype), |sum| sum.sqrt())
 }
 
 /// The numbers that follow from the step counter, once per group and dtype.
@@ -391,47 +400,9 @@ impl<R: Rule> Clock<'_, R> {
     }
 }
 
-/// The trainable variables that `loss` depends on through something with a gradient, in the order of their names.
-#[track_caller]
-pub(crate) fn parameters_of(loss: &Tensor) -> Vec<Variable> {
-    let stopped = |tensor: &Tensor| matches!(tensor.op(), Op::StopGradient(_));
-    let mut seen = HashSet::new();
-    let mut parameters: Vec<Variable> = topological_until([loss], stopped)
-        .iter()
-        .filter_map(|tensor| Variable::try_from(tensor).ok())
-        .filter(|variable| variable.is_trainable() && variable.dtype().is_float() && seen.insert(variable.id()))
-        .collect();
-    assert!(!parameters.is_empty(), "minimize: {} depends on no trainable variable", loss.display_name());
-    if let Some(unnamed) = parameters.iter().find(|variable| variable.core().known_name().is_none()) {
-        panic!(
-            "minimize: a variable {} has no name (made at {})\n  hint: build the module with Init::build, or call \
-             name_variables() on it",
-            unnamed.meta(),
-            unnamed.location()
-        );
-    }
-    parameters.sort_by_key(|variable| variable.name());
-    if let Some(pair) = parameters.windows(2).find(|pair| pair[0].name() == pair[1].name()) {
-        panic!(
-            "minimize: two variables are called `{}` (made at {} and {})",
-            pair[0].name(),
-            pair[0].location(),
-            pair[1].location()
-        );
-    }
-    parameters
-}
-
-/// The gradient of `loss` for each of `parameters`.
-#[track_caller]
-pub(crate) fn differentiate(loss: &Tensor, parameters: &[Variable]) -> Vec<(Variable, Tensor)> {
-    let tensors: Vec<&Tensor> = parameters.iter().map(Variable::tensor).collect();
-    parameters.iter().cloned().zip(grad(loss, &tensors)).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use thalweg_graph::{constant, placeholder};
+    use thalweg_graph::{Array, constant, placeholder};
 
     use super::*;
     use crate::optim::{Adam, AdamW, Sgd};
@@ -520,6 +491,21 @@ mod tests {
             expected -= cycle.at(t) * velocity;
             assert_close(&state.read(&w), &[expected], 1e-12);
         }
+    }
+
+    #[test]
+    fn phases_share_counter_and_slots() {
+        let (variables, loss) = parameters();
+        let adam = Adam::new(0.1);
+        variables[0].set_trainable(false);
+        let first = adam.minimize(&loss);
+        variables[0].set_trainable(true);
+        let second = adam.clone().lr(0.01).minimize(&loss);
+        assert_eq!(first.updates.len() + 3, second.updates.len());
+        for update in &first.updates {
+            assert!(second.next(&update.variable).is_some(), "{:?}", update.variable);
+        }
+        assert_eq!(first.counter, second.counter);
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use thalweg_graph::{Array, DType, Tensor, Update, Variable};
+use thalweg_graph::{Tensor, Update, Variable};
 
 use crate::error::NnError;
+use crate::optim::slots::Slots;
 
 /// How one parameter moves. A rule adds nodes for one parameter at a time; learning rate, weight decay, clipping and
 /// groups are the business of [`crate::Optimizer`].
@@ -182,6 +183,7 @@ pub struct ParameterStep<'a> {
     /// What [`Rule::shared`] computed.
     pub shared: &'a [Tensor],
     pub(crate) variable: &'a Variable,
+    pub(crate) slots: &'a Slots,
     pub(crate) updates: &'a mut Vec<Update>,
 }
 
@@ -197,7 +199,7 @@ impl ParameterStep<'_> {
     }
 
     fn slot_of_shape(&self, name: &str, shape: &[usize], initial: f64) -> Variable {
-        slot(self.variable, name, shape, self.parameter.dtype(), initial)
+        self.slots.of(self.variable, name, shape, self.parameter.dtype(), initial)
     }
 
     /// Says that `slot` becomes `value`; gives the value back.
@@ -232,10 +234,4 @@ impl ParameterStep<'_> {
     pub fn descend(&self, direction: Tensor) -> Tensor {
         &self.parameter - direction * &self.scalars.lr
     }
-}
-
-/// State that belongs to `variable`: `path/name`, `initial` everywhere.
-pub(crate) fn slot(variable: &Variable, name: &str, shape: &[usize], dtype: DType, initial: f64) -> Variable {
-    let initial = thalweg_graph::constant(Array::full(&[], dtype, initial)).expand(shape);
-    Variable::new(format!("{}/{name}", variable.name()), initial).not_trainable()
 }

@@ -32,7 +32,7 @@ impl Sgd {
         self.with("momentum", momentum)
     }
 
-    /// Looks ahead along the momentum.
+    /// Looks ahead along the momentum; without momentum nothing changes.
     #[track_caller]
     pub fn nesterov(self) -> Sgd {
         self.with("nesterov", 1.0)

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use thalweg_graph::{Array, Fetch, Root, Tensor, Update, Variable};
 
+use crate::optim::slots::Slots;
+
 /// The training graph of one step: fetched from a session, it changes parameters, slots and counter together.
 #[derive(Clone, Debug)]
 pub struct Step {
@@ -18,6 +20,7 @@ pub struct Step {
     pub learning_rate: Tensor,
     /// How many steps have been made, an i64.
     pub counter: Variable,
+    pub(crate) slots: Slots,
 }
 
 impl Step {
