@@ -10,7 +10,7 @@ use super::fold::{self, TOTAL};
 use super::run::Worker;
 use super::schedule::Schedule;
 use super::space::{Geometry, Space};
-use super::{Operands, Partials, TILE};
+use super::{Operands, Partials, TILE, cost};
 use crate::cpu::Isa;
 
 /// A [`Program`] made ready for a [`Space`]: plain data that any number of threads may run.
@@ -323,7 +323,7 @@ impl Chunks {
     fn new(program: &Program, geometry: &Geometry, folds_rows: bool) -> Chunks {
         let Geometry { rows, columns, outer, rows_per_outer, .. } = *geometry;
         let whole_rows = program.instructions.iter().any(|i| matches!(i, Instruction::FoldRow { .. }));
-        let cost = cost_per_element(program) * rows as f64 * columns.max(1) as f64;
+        let cost = cost::nanoseconds_per_element(program) * rows as f64 * columns.max(1) as f64;
         let wanted = ((cost / CHUNK_NANOSECONDS) as usize).clamp(1, MOST_CHUNKS);
 
         // Cut across the columns where there are few rows, into whole tiles.
@@ -349,9 +349,4 @@ impl Chunks {
         let high = rows.div_ceil(wanted).max(1);
         Chunks { rows: high, per_outer: 1, columns: wide, across, count: rows.div_ceil(high).max(1) * across }
     }
-}
-
-/// Nanoseconds per element on one thread, roughly; measured with the `tile_bench` example.
-fn cost_per_element(program: &Program) -> f64 {
-    0.1 * (program.instructions.len() + program.outputs.len()) as f64
 }

@@ -10,6 +10,9 @@ use super::schedule::Step;
 use super::{fold, memory};
 use crate::vector::{self, Arg, Lane, with_lane};
 
+/// Rows that are folded in one call.
+const ROWS: usize = 64;
+
 impl Worker<'_> {
     /// Executes `step` on `tile`; the numbers go to `out`.
     ///
@@ -84,8 +87,14 @@ impl Worker<'_> {
             Instruction::FoldRow { f, dtype, x } => with_lane!(dtype, T => {
                 let x = unsafe { self.slice::<T>(x, tile.count(Extent::Full)) };
                 let out = unsafe { slice_mut::<T>(out, tile.rows) };
-                for (row, out) in out.iter_mut().enumerate() {
-                    *out = fold::rounded(dtype, T::fold(isa, f, &x[row * tile.columns..][..tile.columns]));
+                // A few rows at a time: their accumulators stand on the stack.
+                let mut totals = [T::widen(T::default()); ROWS];
+                for (group, out) in out.chunks_mut(ROWS).enumerate() {
+                    let totals = &mut totals[..out.len()];
+                    T::fold_rows(isa, f, &x[group * ROWS * tile.columns..], tile.columns, totals);
+                    for (out, &total) in out.iter_mut().zip(&*totals) {
+                        *out = fold::rounded(dtype, total);
+                    }
                 }
             }),
         }

@@ -314,6 +314,55 @@ fn fold_body<const F: bool>(f: Fold, x: &[f32]) -> f64 {
 }
 
 per_isa! {
+    /// Each row of `width` numbers put together, in an order that depends on the width alone.
+    fn fold_rows(f: Fold, x: &[f32], width: usize, totals: &mut [f64]) = fold_rows_body
+}
+
+#[inline(always)]
+fn fold_rows_body<const F: bool>(f: Fold, x: &[f32], width: usize, totals: &mut [f64]) {
+    macro_rules! across {
+        ($zero:expr, |$a:ident, $b:ident| $both:expr) => {{
+            let mut rows = x.chunks_exact(LANES * width);
+            let mut groups = totals.chunks_exact_mut(LANES);
+            for (rows, totals) in (&mut rows).zip(&mut groups) {
+                let mut lanes = [$zero; LANES];
+                for column in 0..width {
+                    let numbers = &rows[column..];
+                    for (lane, $a) in lanes.iter_mut().enumerate() {
+                        let ($b, accumulated) = (numbers[lane * width], *$a);
+                        *$a = {
+                            let $a = accumulated;
+                            $both
+                        };
+                    }
+                }
+                for (total, lane) in totals.iter_mut().zip(lanes) {
+                    *total = lane as f64;
+                }
+            }
+            let first = x.len() / (LANES * width) * LANES;
+            for (row, total) in totals.iter_mut().enumerate().skip(first) {
+                let row = &x[row * width..][..width];
+                *total = row.iter().fold($zero, |$a, &$b| $both) as f64;
+            }
+        }};
+    }
+    // Short rows side by side, a lane for each: along a row most lanes would be empty.
+    let short = (1..=4 * LANES).contains(&width);
+    let x = if short { &x[..totals.len() * width] } else { x };
+    match f {
+        Fold::Sum if short => across!(0.0f32, |a, b| a + b),
+        Fold::Max if short => across!(f32::NEG_INFINITY, |a, b| max(a, b)),
+        Fold::Min if short => across!(f32::INFINITY, |a, b| min(a, b)),
+        Fold::Sum | Fold::Prod | Fold::Max | Fold::Min => {
+            for (row, total) in totals.iter_mut().enumerate() {
+                *total = fold_body::<F>(f, &x[row * width..][..width]);
+            }
+        }
+    }
+}
+
+per_isa! {
     /// Rows as long as `totals` put together column by column: pairs of rows in f32 within 1,024 numbers, then in f64.
     fn fold_columns(f: Fold, x: &[f32], totals: &mut [f64]) = fold_columns_body
 }
@@ -408,6 +457,10 @@ impl Lane for f32 {
 
     fn fold(isa: Isa, f: Fold, x: &[f32]) -> f64 {
         fold(isa, f, x)
+    }
+
+    fn fold_rows(isa: Isa, f: Fold, x: &[f32], width: usize, totals: &mut [f64]) {
+        fold_rows(isa, f, x, width, totals);
     }
 
     fn fold_columns(isa: Isa, f: Fold, x: &[f32], totals: &mut [f64]) {
@@ -606,7 +659,12 @@ mod tests {
                 for f in [Fold::Sum, Fold::Max, Fold::Min] {
                     let exact = x.iter().fold(f.identity(DType::F32).to_f64(), |t, &x| f.binary().apply(t, x as f64));
                     assert_eq!(fold(isa, f, &x), exact, "{isa} {f:?} {n}");
-                    for width in [1, 3, 8, 100, 700] {
+                    for width in [1, 3, 8, 64, 100, 700] {
+                        let mut totals = vec![0.0; n / width];
+                        fold_rows(isa, f, &x, width, &mut totals);
+                        for (row, &total) in totals.iter().enumerate() {
+                            assert_eq!(total, fold(isa, f, &x[row * width..][..width]), "{isa} {f:?} {n} {width}");
+                        }
                         let mut totals = vec![f.identity(DType::F32).to_f64(); width];
                         let whole = &x[..n / width * width];
                         fold_columns(isa, f, whole, &mut totals);
@@ -626,6 +684,8 @@ mod tests {
                         *x = f32::NAN;
                         let mut totals = [f64::NEG_INFINITY];
                         fold_columns(isa, Fold::Max, &[x.abs(), 1.0], &mut totals);
+                        assert!(totals[0].is_nan());
+                        fold_rows(isa, Fold::Max, &[*x; 20], 1, &mut totals);
                         assert!(totals[0].is_nan());
                         fold_columns(isa, Fold::Min, &[1.0, *x], &mut totals);
                         assert!(totals[0].is_nan());

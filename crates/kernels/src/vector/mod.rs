@@ -90,6 +90,14 @@ pub trait Lane: Element + bytemuck::Pod {
     /// All of `x` put together, in an order that depends on its length alone.
     fn fold(isa: Isa, f: Fold, x: &[Self]) -> Self::Total;
 
+    /// Each row of `width` numbers put together, in an order that depends on the width alone; as many rows as there
+    /// are `totals`.
+    fn fold_rows(isa: Isa, f: Fold, x: &[Self], width: usize, totals: &mut [Self::Total]) {
+        for (row, total) in totals.iter_mut().enumerate() {
+            *total = Self::fold(isa, f, &x[row * width..][..width]);
+        }
+    }
+
     /// Rows as long as `totals`, one after the other in `x`, put together column by column into `totals`.
     fn fold_columns(isa: Isa, f: Fold, x: &[Self], totals: &mut [Self::Total]);
 

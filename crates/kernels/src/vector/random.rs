@@ -56,30 +56,44 @@ per_isa! {
 #[inline(always)]
 fn groups_body<const F: bool>(generator: Philox, distribution: Distribution, block: u64, step: u64, out: &mut [f32]) {
     for (group, out) in out.chunks_exact_mut(GROUP).enumerate() {
-        let words = words(generator, block.wrapping_add((group * BLOCKS) as u64), step);
-        let mut numbers = [[0.0f32; BLOCKS]; 4];
-        match distribution {
-            Distribution::Uniform => {
-                for (numbers, words) in numbers.iter_mut().zip(&words) {
-                    for (number, &word) in numbers.iter_mut().zip(words) {
-                        *number = unit(word);
-                    }
-                }
-            }
+        let [a, b, c, d] = words(generator, block.wrapping_add((group * BLOCKS) as u64), step);
+        let (a, b, c, d) = (units(&a), units(&b), units(&c), units(&d));
+        let numbers = match distribution {
+            Distribution::Uniform => [a, b, c, d],
             Distribution::Normal => {
-                for pair in [0, 2] {
-                    for lane in 0..BLOCKS {
-                        let (u, v) = (unit(words[pair][lane]), unit(words[pair + 1][lane]));
-                        (numbers[pair][lane], numbers[pair + 1][lane]) = math::box_muller::<F>(u, v);
-                    }
-                }
+                let ((a, b), (c, d)) = (normals::<F>(&a, &b), normals::<F>(&c, &d));
+                [a, b, c, d]
             }
-        }
-        for (lane, out) in out.chunks_exact_mut(4).enumerate() {
-            for (out, numbers) in out.iter_mut().zip(&numbers) {
-                *out = numbers[lane];
-            }
-        }
+        };
+        interleave(&numbers, out);
+    }
+}
+
+#[inline(always)]
+fn units(words: &[u32; BLOCKS]) -> [f32; BLOCKS] {
+    let mut units = [0.0; BLOCKS];
+    for (number, &word) in units.iter_mut().zip(words) {
+        *number = unit(word);
+    }
+    units
+}
+
+#[inline(always)]
+fn normals<const F: bool>(u: &[f32; BLOCKS], v: &[f32; BLOCKS]) -> ([f32; BLOCKS], [f32; BLOCKS]) {
+    let (mut first, mut second) = ([0.0; BLOCKS], [0.0; BLOCKS]);
+    for (((first, second), &u), &v) in first.iter_mut().zip(&mut second).zip(u).zip(v) {
+        (*first, *second) = math::box_muller::<F>(u, v);
+    }
+    (first, second)
+}
+
+/// The first of each, the second of each, and so on. Not inlined: for the larger instruction sets the compiler takes
+/// scatters, which are slower than the shuffles of the smallest.
+#[inline(never)]
+fn interleave(numbers: &[[f32; BLOCKS]; 4], out: &mut [f32]) {
+    let [a, b, c, d] = numbers;
+    for ((((out, a), b), c), d) in out.chunks_exact_mut(4).zip(a).zip(b).zip(c).zip(d) {
+        out.copy_from_slice(&[*a, *b, *c, *d]);
     }
 }
 
