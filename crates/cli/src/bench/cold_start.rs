@@ -1,0 +1,53 @@
+//! W13: a fresh process, from its start until the first training step of W1 is done.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::Context;
+
+use super::measure::{Figures, wait_until_quiet};
+
+pub(super) const NAME: &str = "W13_cold_start";
+
+const REPEATS: usize = 5;
+
+/// The child's work: a step of W1, then a word to the parent.
+pub(super) fn child(threads: usize) -> anyhow::Result<()> {
+    let mut step = super::steps::mlp_mnist(threads)?;
+    step()?;
+    println!("{}", peak_rss_mib().unwrap_or(f64::NAN));
+    Ok(())
+}
+
+/// Seconds to the first step and peak memory of fresh processes; the first one warms the page cache.
+pub(super) fn measure(threads: usize) -> anyhow::Result<Vec<(&'static str, &'static str, Figures)>> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let (mut seconds, mut memory) = (Vec::new(), Vec::new());
+    for repeat in 0..=REPEATS {
+        wait_until_quiet();
+        let begin = Instant::now();
+        let mut child = Command::new(&program)
+            .args(["bench", "--cold-child", "--threads", &threads.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("the child has no output")?).read_line(&mut line)?;
+        let elapsed = begin.elapsed().as_secs_f64();
+        child.wait()?;
+        let peak: f64 = line.trim().parse().with_context(|| format!("the child said {line:?}"))?;
+        if repeat > 0 {
+            seconds.push(elapsed);
+            memory.push(peak);
+        }
+    }
+    Ok(vec![("first_step", "s", Figures::of(seconds)), ("peak_rss", "MiB", Figures::of(memory))])
+}
+
+/// Peak resident memory of this process, where the system tells.
+fn peak_rss_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
+}

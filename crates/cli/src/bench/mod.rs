@@ -1,0 +1,179 @@
+//! `thalweg bench`: fixed workloads, timed as the programs that measure other frameworks time them.
+//!
+//! A call is one training step or one operation. Batches come from a pool of eight made before the clock starts; the
+//! figure is the median of single calls after a warm-up. The workloads and the procedure are described in
+//! `WORKLOADS.md` of the benchmark suite; the output has the form given there, one JSON object a line.
+
+mod cold_start;
+mod measure;
+mod operations;
+mod peers;
+mod steps;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use self::measure::Figures;
+
+/// What `thalweg bench` takes.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Workloads by name or by a prefix that ends at an underscore, with commas between (W1,W12_sgemm)
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Threads inside one operation
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: u16,
+    /// Seconds for which each workload is measured
+    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
+    seconds: f64,
+    /// A file of such lines of other frameworks; the ratio to the fastest is printed
+    #[arg(long, value_name = "FILE")]
+    peers: Option<PathBuf>,
+    /// JSON lines in place of a table
+    #[arg(long)]
+    json: bool,
+    /// Do the first training step of W1 and leave; the cold start runs this program with it
+    #[arg(long, hide = true)]
+    cold_child: bool,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds.is_finite() && seconds > 0.0 => Ok(seconds),
+        _ => Err("give a number of seconds above 0".into()),
+    }
+}
+
+/// Something to time: makes the call, which is then timed again and again.
+type Make = fn(threads: usize) -> anyhow::Result<Box<dyn FnMut() -> anyhow::Result<()>>>;
+
+/// A workload: its name, the work of a call where a rate is given, and how its call is made.
+struct Workload {
+    name: &'static str,
+    work: Option<Work>,
+    make: Make,
+}
+
+/// What one call does, for the rate.
+#[derive(Clone, Copy)]
+enum Work {
+    Flop(f64),
+    Bytes(f64),
+}
+
+/// Runs the workloads that are asked for.
+pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
+    let threads = usize::from(args.threads);
+    if args.cold_child {
+        return cold_start::child(threads);
+    }
+    let workloads: Vec<Workload> = steps::workloads().into_iter().chain(operations::workloads()).collect();
+    let names: Vec<&str> = workloads.iter().map(|workload| workload.name).chain([cold_start::NAME]).collect();
+    for wanted in &args.only {
+        if !names.iter().any(|name| matches(name, wanted)) {
+            anyhow::bail!("there is no workload `{wanted}`; there are {}", names.join(", "));
+        }
+    }
+    let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|wanted| matches(name, wanted));
+    let peers = args.peers.as_deref().map(peers::Peers::read).transpose()?;
+    let mut report = Report { json: args.json, peers, threads };
+    report.begin();
+    for workload in workloads.iter().filter(|workload| wanted(workload.name)) {
+        let mut call = (workload.make)(threads)?;
+        let figures = measure::measure(&mut call, args.seconds)?;
+        report.call(workload, &figures);
+    }
+    if wanted(cold_start::NAME) {
+        for (metric, unit, figures) in cold_start::measure(threads)? {
+            report.line(cold_start::NAME, metric, unit, &figures, None);
+        }
+    }
+    Ok(())
+}
+
+/// Whether `wanted` names the workload or a prefix of it that ends at an underscore.
+fn matches(name: &str, wanted: &str) -> bool {
+    name.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+}
+
+/// Where figures go: a table for people, or lines for programs.
+struct Report {
+    json: bool,
+    peers: Option<peers::Peers>,
+    threads: usize,
+}
+
+impl Report {
+    fn begin(&self) {
+        if self.json {
+            return;
+        }
+        println!("Thalweg {} on {} threads", env!("CARGO_PKG_VERSION"), self.threads);
+        let ratio = if self.peers.is_some() { "   ours/best  best peer" } else { "" };
+        println!("{:<18} {:>12} {:>12} {:>12}  {:>14}{ratio}", "workload", "median", "min", "p90", "rate");
+    }
+
+    fn call(&mut self, workload: &Workload, figures: &Figures) {
+        let rate = workload.work.map(|work| match work {
+            Work::Flop(flop) => (flop / (figures.median * 1e3), "GFLOP/s"),
+            Work::Bytes(bytes) => (bytes / (figures.median * 1e3), "GB/s"),
+        });
+        self.line(workload.name, "call_time", "us", figures, rate);
+    }
+
+    fn line(&mut self, name: &str, metric: &str, unit: &str, figures: &Figures, rate: Option<(f64, &str)>) {
+        let best = self.peers.as_ref().and_then(|peers| peers.best(name, metric));
+        if self.json {
+            let mut record = json!({
+                "framework": "thalweg", "version": env!("CARGO_PKG_VERSION"), "mode": "plan", "workload": name,
+                "metric": metric, "median": round(figures.median), "min": round(figures.min), "p90": round(figures.p90),
+                "unit": unit, "samples": figures.samples, "threads": self.threads,
+            });
+            if let Some(call) = &figures.call {
+                record["slow_fraction"] = json!(round(call.slow_fraction));
+                record["foreign_cpu"] = json!(round(call.foreign_cpu));
+                record["first_call_ms"] = json!(round(call.first_call_ms));
+            }
+            if let Some((rate, unit)) = rate {
+                record["rate"] = json!(round(rate));
+                record["rate_unit"] = Value::from(unit);
+            }
+            if let Some(best) = &best {
+                record["ratio_to_best_peer"] = json!(round(figures.median / best.median));
+                record["best_peer"] = Value::from(best.who.clone());
+            }
+            println!("{record}");
+            return;
+        }
+        let number = |x: f64| if x >= 1000.0 { format!("{x:.0} {unit}") } else { format!("{x:.3} {unit}") };
+        let rate = rate.map_or(String::new(), |(rate, unit)| format!("{rate:.1} {unit}"));
+        let label = if metric == "call_time" { name.to_string() } else { format!("{name} {metric}") };
+        let ratio = best.map_or(String::new(), |best| {
+            format!("   {:>9.2}  {} {}", figures.median / best.median, best.who, number(best.median))
+        });
+        let (median, min, p90) = (number(figures.median), number(figures.min), number(figures.p90));
+        println!("{label:<18} {median:>12} {min:>12} {p90:>12}  {rate:>14}{ratio}");
+    }
+}
+
+/// Four digits after the point: what the clocks can tell.
+fn round(x: f64) -> f64 {
+    (x * 1e4).round() / 1e4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn prefixes_end_at_an_underscore() {
+        assert!(matches("W1_mlp_mnist", "W1"));
+        assert!(!matches("W10_vae_mnist", "W1"));
+        assert!(matches("W12_sgemm_256", "W12_sgemm"));
+        assert!(matches("W12_sgemm_256", "W12_sgemm_256"));
+        assert!(!matches("W12_sgemm_256", "W12_sg"));
+    }
+}

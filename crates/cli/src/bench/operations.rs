@@ -1,0 +1,61 @@
+//! The operations of W12: forward only, on operands that the session keeps as variables; every call gives a new array.
+
+use thalweg::prelude::*;
+
+use super::{Work, Workload};
+
+const SEED: u64 = 1234;
+const ELEMENTS: usize = 16 * 1024 * 1024;
+
+type Call = Box<dyn FnMut() -> anyhow::Result<()>>;
+
+pub(super) fn workloads() -> Vec<Workload> {
+    fn multiply(n: usize) -> Option<Work> {
+        Some(Work::Flop(2.0 * (n * n * n) as f64))
+    }
+    let bytes = |count: usize| Some(Work::Bytes(4.0 * count as f64));
+    vec![
+        Workload { name: "W12_sgemm_256", work: multiply(256), make: |threads| sgemm(threads, 256) },
+        Workload { name: "W12_sgemm_512", work: multiply(512), make: |threads| sgemm(threads, 512) },
+        Workload { name: "W12_sgemm_1024", work: multiply(1024), make: |threads| sgemm(threads, 1024) },
+        Workload { name: "W12_sgemm_2048", work: multiply(2048), make: |threads| sgemm(threads, 2048) },
+        Workload { name: "W12_gelu_chain", work: bytes(2 * ELEMENTS), make: gelu_chain },
+        Workload { name: "W12_softmax", work: bytes(2 * 4096 * 4096), make: softmax },
+        Workload { name: "W12_layernorm", work: bytes(2 * 4096 * 1024), make: layer_norm },
+        Workload { name: "W12_sum", work: bytes(ELEMENTS), make: sum },
+    ]
+}
+
+/// Normal numbers that the session keeps.
+fn operand(name: &str, shape: &[usize]) -> Variable {
+    Variable::new(name, random_normal(shape, f32)).not_trainable()
+}
+
+fn call(threads: usize, result: Tensor) -> anyhow::Result<Call> {
+    let session = Session::builder().threads(threads).seed(SEED).build()?;
+    Ok(Box::new(move || {
+        std::hint::black_box(session.run(&result, feeds! {})?);
+        Ok(())
+    }))
+}
+
+fn sgemm(threads: usize, n: usize) -> anyhow::Result<Call> {
+    call(threads, operand("a", &[n, n]).matmul(&operand("b", &[n, n])))
+}
+
+fn gelu_chain(threads: usize) -> anyhow::Result<Call> {
+    call(threads, (operand("x", &[ELEMENTS]).tensor() * 1.5 + 0.5).gelu())
+}
+
+fn softmax(threads: usize) -> anyhow::Result<Call> {
+    call(threads, operand("x", &[4096, 4096]).softmax(-1))
+}
+
+fn layer_norm(threads: usize) -> anyhow::Result<Call> {
+    let x = operand("x", &[4096, 1024]);
+    call(threads, x.layer_norm(&operand("scale", &[1024]), &operand("shift", &[1024]), 1e-5))
+}
+
+fn sum(threads: usize) -> anyhow::Result<Call> {
+    call(threads, operand("x", &[ELEMENTS]).sum())
+}

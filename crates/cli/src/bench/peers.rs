@@ -1,0 +1,59 @@
+//! The figures of other frameworks, from lines in the form that the bench itself prints.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+/// The lines of a file.
+pub(super) struct Peers(Vec<Peer>);
+
+/// One figure of one framework.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    workload: String,
+    metric: String,
+    /// Framework and mode.
+    pub(super) who: String,
+    pub(super) median: f64,
+}
+
+impl Peers {
+    /// Reads a file of JSON lines; lines without a median are passed over.
+    pub(super) fn read(path: &Path) -> anyhow::Result<Peers> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut peers = Vec::new();
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let place = || format!("{}, line {}", path.display(), number + 1);
+            let record: Value = serde_json::from_str(line).with_context(|| format!("{}: no JSON", place()))?;
+            let Some(median) = record["median"].as_f64() else { continue };
+            let text = |field: &str| match record[field].as_str() {
+                Some(text) => Ok(text.to_string()),
+                None => bail!("{}: the field `{field}` is missing or no text", place()),
+            };
+            let who = format!("{} {}", text("framework")?, text("mode")?);
+            peers.push(Peer { workload: text("workload")?, metric: text("metric")?, who, median });
+        }
+        Ok(Peers(peers))
+    }
+
+    /// The fastest of a workload.
+    pub(super) fn best(&self, workload: &str, metric: &str) -> Option<Peer> {
+        let same = self.0.iter().filter(|peer| peer.workload == workload && peer.metric == metric);
+        same.min_by(|a, b| a.median.total_cmp(&b.median)).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_without_a_name_is_refused_with_its_place() {
+        let path = std::env::temp_dir().join(format!("thalweg-peers-{}.jsonl", std::process::id()));
+        std::fs::write(&path, "\n{\"median\": 1.0, \"mode\": \"jit\"}\n").unwrap();
+        let message = Peers::read(&path).map(|_| ()).unwrap_err().to_string();
+        std::fs::remove_file(&path).unwrap();
+        assert!(message.contains("line 2") && message.contains("framework"), "{message}");
+    }
+}

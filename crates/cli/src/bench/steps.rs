@@ -1,0 +1,128 @@
+//! The training steps W1, W2, W10 and W11.
+
+use thalweg::prelude::*;
+
+use super::{Make, Workload};
+
+/// Batches that a workload goes through in turn.
+const BATCH_POOL: u64 = 8;
+const SEED: u64 = 1234;
+
+/// A call to be timed.
+type Call = Box<dyn FnMut() -> anyhow::Result<()>>;
+
+pub(super) fn workloads() -> Vec<Workload> {
+    let step = |name, make: Make| Workload { name, work: None, make };
+    vec![
+        step("W1_mlp_mnist", mlp_mnist),
+        step("W2_mlp_wide", mlp_wide),
+        step("W10_vae_mnist", vae_mnist),
+        step("W11_xor_tiny", xor_tiny),
+    ]
+}
+
+/// A batch of inputs and, where there are any, labels.
+struct Batch {
+    inputs: Array,
+    labels: Option<Array>,
+}
+
+/// The pool: uniform inputs, labels of `classes`.
+fn pool(batch: usize, width: usize, classes: Option<usize>) -> Vec<Batch> {
+    let draw = |stream: u64, step: u64| {
+        let generator = Philox::new(SEED, stream);
+        move |index: usize| generator.uniform(index as u64, step)
+    };
+    (0..BATCH_POOL)
+        .map(|step| {
+            let pixels = (0..batch * width).map(draw(0, step)).collect();
+            let label = |x: f32, classes: usize| (x * classes as f32) as i64;
+            let labels = classes.map(|classes| (0..batch).map(draw(1, step)).map(|x| label(x, classes)).collect());
+            Batch {
+                inputs: Array::new(&[batch, width], pixels).expect("the pixels fill the batch"),
+                labels: labels.map(|labels: Vec<i64>| Array::from(labels)),
+            }
+        })
+        .collect()
+}
+
+/// A call that takes the next batch, runs the step and reads the loss.
+fn cycle(threads: usize, loss: Tensor, step: Step, inputs: Tensor, labels: Option<Tensor>, pool: Vec<Batch>) -> anyhow::Result<Call> {
+    let session = Session::builder().threads(threads).seed(SEED).build()?;
+    let mut outputs = [Array::scalar(0.0f32)];
+    let mut next = 0;
+    Ok(Box::new(move || {
+        let batch = &pool[next];
+        next = (next + 1) % pool.len();
+        let mut feeds = Feeds::new().with(&inputs, &batch.inputs);
+        if let (Some(placeholder), Some(labels)) = (&labels, &batch.labels) {
+            feeds = feeds.with(placeholder, labels);
+        }
+        session.run_into((&loss, &step), feeds, &mut outputs)?;
+        std::hint::black_box(outputs[0].as_slice::<f32>()?[0]);
+        Ok(())
+    }))
+}
+
+fn classifier(threads: usize, widths: &[usize], batch: usize, minimize: impl Fn(&Tensor) -> Step) -> anyhow::Result<Call> {
+    let (width, classes) = (widths[0], widths[widths.len() - 1]);
+    let x = placeholder("x", f32, ("batch", width));
+    let y = placeholder("y", i64, ["batch"]);
+    let net = Init::build(SEED, |init| Mlp::new(init, widths));
+    let loss = cross_entropy(&net.forward(&x, &mut Forward::train()), &y);
+    let step = minimize(&loss);
+    cycle(threads, loss, step, x, Some(y), pool(batch, width, Some(classes)))
+}
+
+pub(super) fn mlp_mnist(threads: usize) -> anyhow::Result<Call> {
+    classifier(threads, &[784, 128, 32, 10], 100, |loss| Sgd::new(0.01).minimize(loss))
+}
+
+fn mlp_wide(threads: usize) -> anyhow::Result<Call> {
+    classifier(threads, &[1024, 4096, 4096, 1000], 256, |loss| Adam::new(1e-3).minimize(loss))
+}
+
+fn vae_mnist(threads: usize) -> anyhow::Result<Call> {
+    #[derive(Module)]
+    struct Vae {
+        encoder: Linear,
+        mean: Linear,
+        log_variance: Linear,
+        decoder: Linear,
+        output: Linear,
+    }
+    let x = placeholder("x", f32, ("batch", 784));
+    let vae = Init::build(SEED, |init| Vae {
+        encoder: Linear::new(init, 784, 400),
+        mean: Linear::new(init, 400, 20),
+        log_variance: Linear::new(init, 400, 20),
+        decoder: Linear::new(init, 20, 400),
+        output: Linear::new(init, 400, 784),
+    });
+    let cx = &mut Forward::train();
+    let hidden = vae.encoder.forward(&x, cx).relu();
+    let mean = vae.mean.forward(&hidden, cx);
+    let log_variance = vae.log_variance.forward(&hidden, cx);
+    let noise = random_normal(mean.shape(), f32);
+    let code = &mean + noise * (&log_variance * 0.5).exp();
+    let logits = vae.output.forward(&vae.decoder.forward(&code, cx).relu(), cx);
+    // −(x ln s + (1 − x) ln(1 − s)) = softplus(z) − x z
+    let reconstruction = (logits.softplus() - &x * &logits).sum();
+    let divergence = (&log_variance + 1.0 - mean.square() - log_variance.exp()).sum() * (-0.5);
+    let loss = reconstruction + divergence;
+    let step = Adam::new(1e-3).minimize(&loss);
+    cycle(threads, loss, step, x, None, pool(128, 784, None))
+}
+
+fn xor_tiny(threads: usize) -> anyhow::Result<Call> {
+    let points = Array::from([[0.0f32, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]);
+    let targets = Array::from([[0.0f32], [1.0], [1.0], [0.0]]);
+    let x = placeholder("x", f32, ("batch", 2));
+    let t = placeholder("t", f32, ("batch", 1));
+    let net = Init::build(SEED, |init| MlpConfig::new(&[2, 8, 1]).activation(Activation::Tanh).build(init));
+    let loss = binary_cross_entropy_with_logits(&net.forward(&x, &mut Forward::train()), &t);
+    let step = Sgd::new(0.1).minimize(&loss);
+    let batch = || Batch { inputs: points.clone(), labels: Some(targets.clone()) };
+    let pool = (0..BATCH_POOL).map(|_| batch()).collect();
+    cycle(threads, loss, step, x, Some(t), pool)
+}
