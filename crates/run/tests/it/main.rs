@@ -2,5 +2,6 @@
 
 mod faults;
 mod oracle;
+mod random_graphs;
 mod session;
 mod state;

@@ -1,0 +1,197 @@
+//! Random valid graphs: the compiled plan against the reference interpreter.
+//!
+//! Each graph is built twice, in f32 and in f64. What the plan gives may differ from the f64 reference by no more than
+//! four times what rounding every node to f32 does, plus a term for the longest reduction. `THALWEG_RANDOM_GRAPHS` sets
+//! how many graphs are drawn.
+
+use thalweg_graph::array::random::{Philox, permutation};
+use thalweg_graph::array::scalar::{Binary, Fold, Unary};
+use thalweg_graph::reference::{self, interpret};
+use thalweg_graph::{Array, DType, Graph, Tensor, autodiff, placeholder};
+use thalweg_plan::graph as thalweg_graph;
+use thalweg_run::{Feeds, Session};
+
+const GRAPHS: u64 = 300;
+const NODES: usize = 30;
+
+/// Numbers for decisions, one after the other.
+struct Dice {
+    generator: Philox,
+    thrown: u64,
+}
+
+impl Dice {
+    fn new(seed: u64) -> Dice {
+        Dice { generator: Philox::new(seed, 17), thrown: 0 }
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        self.thrown += 1;
+        (self.generator.uniform(self.thrown, 0) as f64 * n as f64) as usize
+    }
+
+    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
+    }
+}
+
+/// A program with its feeds.
+struct Program {
+    fetches: Vec<Tensor>,
+    feeds: Vec<(Tensor, Array)>,
+}
+
+/// The program of a seed in a dtype; the same structure and numbers for every dtype.
+fn program(seed: u64, dtype: DType) -> Program {
+    let mut dice = Dice::new(seed);
+    let (a, b, c) = (1 + dice.below(5), 1 + dice.below(70), 1 + dice.below(6));
+    let shapes: [Vec<usize>; 6] = [vec![a, b], vec![b], vec![a, 1], vec![], vec![c, a, b], vec![b, a]];
+    let mut feeds = Vec::new();
+    for (number, shape) in shapes.iter().enumerate() {
+        let count = shape.iter().product();
+        let generator = Philox::new(seed, number as u64);
+        let numbers: Vec<f32> = (0..count).map(|index| generator.uniform(index as u64, 1) * 2.0 - 1.0).collect();
+        let tensor = placeholder(format!("p{number}"), dtype, shape.as_slice());
+        feeds.push((tensor, Array::new(shape, numbers).unwrap().cast(dtype)));
+    }
+    let mut pool: Vec<Tensor> = feeds.iter().map(|(tensor, _)| tensor.clone()).collect();
+    let nodes = 3 + dice.below(NODES);
+    for _ in 0..nodes {
+        if let Some(tensor) = grow(&mut dice, &pool) {
+            pool.push(tensor);
+        }
+    }
+    let mut fetches: Vec<Tensor> =
+        (0..1 + dice.below(3)).map(|_| pool[pool.len() - 1 - dice.below(4)].clone()).collect();
+    if dice.below(2) == 0 {
+        let loss = fetches[0].tanh().mean();
+        let wrt: Vec<&Tensor> = feeds.iter().map(|(tensor, _)| tensor).collect();
+        for wrt in wrt {
+            if let Ok(gradient) = autodiff::try_grad(&loss, &[wrt]) {
+                fetches.extend(gradient);
+            }
+        }
+    }
+    Program { fetches, feeds }
+}
+
+/// One more node over some of the pool, if the drawn op fits.
+fn grow(dice: &mut Dice, pool: &[Tensor]) -> Option<Tensor> {
+    const UNARY: [Unary; 14] = [
+        Unary::Tanh,
+        Unary::Sigmoid,
+        Unary::Relu,
+        Unary::Abs,
+        Unary::Square,
+        Unary::Neg,
+        Unary::Sin,
+        Unary::Softplus,
+        Unary::Gelu,
+        Unary::Erf,
+        Unary::Silu,
+        Unary::Cos,
+        Unary::Atan,
+        Unary::Selu,
+    ];
+    const BINARY: [Binary; 5] = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Max, Binary::Min];
+    // Late nodes more often than early ones.
+    let recent = pool.len().min(8);
+    let x = if dice.below(3) == 0 { dice.pick(pool) } else { dice.pick(&pool[pool.len() - recent..]) }.clone();
+    let axis = |dice: &mut Dice| (x.rank() > 0).then(|| dice.below(x.rank()) as isize);
+    let grown = match dice.below(18) {
+        0..=3 => x.unary(*dice.pick(&UNARY)),
+        4..=6 => {
+            let y = dice.pick(pool).clone();
+            x.try_binary(*dice.pick(&BINARY), &y).ok()?
+        }
+        7 => {
+            let fold = *dice.pick(&[Fold::Sum, Fold::Max, Fold::Min]);
+            x.fold(fold, axis(dice)?)
+        }
+        8 => {
+            let axis = axis(dice)?;
+            x.mean_over(axis).keep_axes(axis, &x)
+        }
+        9 => x.softmax(axis(dice)?),
+        10 => x.log_softmax(axis(dice)?),
+        11 => {
+            let y = dice.pick(pool).clone();
+            let y = if y.rank() >= 2 && dice.below(2) == 0 { y.t() } else { y };
+            (x.rank() > 0 && y.rank() > 0).then(|| x.try_matmul(&y).ok())?? * 0.1
+        }
+        12 => {
+            let order: Vec<isize> = permutation(Philox::new(3, 5), dice.below(100) as u64, x.rank())
+                .into_iter()
+                .map(|a| a as isize)
+                .collect();
+            x.permute(&order)
+        }
+        13 => x.flatten(dice.below(x.rank() + 1) as isize),
+        14 => {
+            let axis = axis(dice)?;
+            let size = x.size(axis).number()?;
+            let start = dice.below(size);
+            x.slice_step(axis, start..size, 1 + dice.below(3) as isize)
+        }
+        15 => {
+            let axis = axis(dice)?;
+            if dice.below(2) == 0 { Tensor::concat(&[&x, &x.tanh()], axis) } else { x.flip(axis) }
+        }
+        16 => {
+            let axis = axis(dice)?;
+            if dice.below(2) == 0 { x.cum_sum(axis) * 0.1 } else { x.pad(axis, dice.below(3), 1, 0.5) }
+        }
+        _ => x.greater(0.1).select(&(&x * 2.0), x.square()),
+    };
+    (grown.shape().count().number()? <= 4000).then_some(grown)
+}
+
+fn reference(program: &Program) -> Vec<Array> {
+    let feeds = program.feeds.iter().map(|(tensor, array)| (tensor.name().unwrap(), array.clone()));
+    interpret(&Graph::capture(&program.fetches, &[]), &reference::Feeds::new(feeds)).unwrap().fetches
+}
+
+#[test]
+fn plans_agree_with_the_interpreter() {
+    let graphs = std::env::var("THALWEG_RANDOM_GRAPHS").map_or(GRAPHS, |n| n.parse().expect("a number of graphs"));
+    let mut redrawn = 0;
+    for seed in 0..graphs {
+        let (single, double) = (program(seed, DType::F32), program(seed, DType::F64));
+        let (ref32, ref64) = (reference(&single), reference(&double));
+        // Ill-conditioned: rounding alone moves it by much.
+        let moved = |a: &Array, b: &Array| {
+            a.to_vec::<f64>()
+                .iter()
+                .zip(b.to_vec::<f64>())
+                .map(|(a, b)| (a - b).abs() / (1.0 + b.abs()))
+                .fold(0.0, f64::max)
+        };
+        if ref32.iter().zip(&ref64).any(|(a, b)| !(moved(a, b) < 1e-3)) {
+            redrawn += 1;
+            continue;
+        }
+        let session = Session::cpu();
+        let mut feeds = Feeds::new();
+        for (tensor, array) in &single.feeds {
+            if Graph::capture(&single.fetches, &[]).placeholders().any(|(_, p)| Some(&*p.name) == tensor.name()) {
+                feeds = feeds.with(tensor, array);
+            }
+        }
+        let planned = session.run(&single.fetches, feeds).unwrap();
+        let largest = ref64.iter().flat_map(|array| array.to_vec::<f64>()).fold(1.0, |a: f64, b| a.max(b.abs()));
+        for (number, ((ours, ref32), ref64)) in planned.iter().zip(&ref32).zip(&ref64).enumerate() {
+            assert_eq!(ours.shape(), ref64.shape(), "seed {seed}, fetch {number}");
+            let (ours, ref32, ref64) = (ours.to_vec::<f64>(), ref32.to_vec::<f64>(), ref64.to_vec::<f64>());
+            let rounding = ref32.iter().zip(&ref64).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            let bound = 4.0 * rounding + 2.0 * 500.0 * f64::from(f32::EPSILON) * largest;
+            for (position, (ours, expected)) in ours.iter().zip(&ref64).enumerate() {
+                assert!(
+                    (ours - expected).abs() <= bound,
+                    "seed {seed}, fetch {number}, element {position}: {ours}, expected {expected} within {bound:e}\n{}",
+                    Graph::capture(&single.fetches, &[])
+                );
+            }
+        }
+    }
+    assert!(redrawn * 5 < graphs, "{redrawn} of {graphs} graphs were ill-conditioned");
+}
