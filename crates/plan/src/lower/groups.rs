@@ -118,6 +118,7 @@ pub(crate) fn group(graph: &Graph, views: &[View], target: &dyn Target) -> Group
         };
         grouping.homes.push(home);
     }
+    grouping.sink(graph, views);
     // Merging put members behind each other: back into topological order.
     for group in &mut grouping.groups {
         group.members.sort();
@@ -125,7 +126,86 @@ pub(crate) fn group(graph: &Graph, views: &[View], target: &dyn Target) -> Group
     grouping
 }
 
+/// Who reads what a group computes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Readers {
+    None,
+    /// One group, element by element.
+    One(GroupId),
+    /// Several, or one that needs the numbers in memory.
+    Memory,
+}
+
 impl Grouping {
+    /// Moves elementwise groups that one other group alone reads, element by element, into that group: `β·m` of an
+    /// optimizer depends on nothing in the step, but is best computed where it is used.
+    ///
+    /// No cycle: all paths out of the moved group lead into the other at once, and none leads back, since levels rise
+    /// along every path.
+    fn sink(&mut self, graph: &Graph, views: &[View]) {
+        let mut readers = self.readers(graph, views);
+        // Late groups first: what sinks may take along what sank into it.
+        let mut order: Vec<GroupId> = (0..self.groups.len()).collect();
+        order.sort_by_key(|&group| std::cmp::Reverse((self.groups[group].level, group)));
+        for from in order {
+            let Readers::One(to) = readers[from] else { continue };
+            let elementwise =
+                |member: &NodeId| matches!(self.homes[member.index()], Home::Group { role: Role::Full, .. });
+            let fits = self.groups[from].columns.is_none()
+                && self.groups[from].dims == self.groups[to].dims
+                && self.groups[from].level < self.groups[to].level
+                && self.groups[from].members.len() + self.groups[to].members.len() <= MAX_MEMBERS
+                && self.groups[from].members.iter().all(elementwise);
+            if !fits {
+                continue;
+            }
+            let members = std::mem::take(&mut self.groups[from].members);
+            for member in &members {
+                self.homes[member.index()] = Home::Group { group: to, role: Role::Full };
+            }
+            self.groups[to].members.extend(members);
+            // What `from` read is now read by `to`.
+            for reader in &mut readers {
+                if *reader == Readers::One(from) {
+                    *reader = Readers::One(to);
+                }
+            }
+        }
+    }
+
+    fn readers(&self, graph: &Graph, views: &[View]) -> Vec<Readers> {
+        let mut readers = vec![Readers::None; self.groups.len()];
+        let mut note = |base: NodeId, reader: Readers| {
+            let Home::Group { group, .. } = self.homes[base.index()] else { return };
+            if reader != Readers::One(group) {
+                readers[group] = match readers[group] {
+                    Readers::None => reader,
+                    same if same == reader => same,
+                    Readers::One(_) | Readers::Memory => Readers::Memory,
+                };
+            }
+        };
+        for id in graph.ids() {
+            for input in &graph[id].inputs {
+                let view = &views[input.index()];
+                match self.homes[id.index()] {
+                    // A view reads nothing; what looks through it does. A check is a call of its own.
+                    Home::Given if matches!(graph[id].op, Op::CheckIndices(_)) => note(view.base, Readers::Memory),
+                    Home::Given | Home::Leaf => {}
+                    Home::Kernel { .. } => note(view.base, Readers::Memory),
+                    Home::Group { group, .. } => {
+                        let element_by_element = view.is_identity() && view.dims == self.groups[group].dims;
+                        note(view.base, if element_by_element { Readers::One(group) } else { Readers::Memory });
+                    }
+                }
+            }
+        }
+        for root in graph.roots() {
+            note(views[root.index()].base, Readers::Memory);
+        }
+        readers
+    }
+
     fn base_level(&self, base: NodeId) -> u32 {
         match self.homes[base.index()] {
             Home::Given | Home::Leaf => 0,

@@ -149,6 +149,16 @@ pub(crate) fn write(
     let segments = Segments { columns, ..segments };
     let mut draft = Draft { dims, program, inputs: loads, outputs };
     collapse(&mut draft, segments)?;
+    let is_full = |member: &NodeId| match grouping.homes[member.index()] {
+        Home::Group { role, .. } => role == Role::Full,
+        Home::Leaf | Home::Given | Home::Kernel { .. } => true,
+    };
+    if draft.dims.last() == Some(&1) {
+        // One column: a step there goes nowhere, and looks the same as an input's.
+        for (output, _) in draft.outputs.iter_mut().zip(stored).filter(|(_, member)| is_full(member)) {
+            output.strides[draft.dims.len() - 1] = 1;
+        }
+    }
     declare_extents(&mut draft);
     Ok(draft)
 }
