@@ -14,18 +14,24 @@ pub(crate) struct View {
     pub(crate) offset: usize,
     pub(crate) dims: Dims,
     pub(crate) strides: Strides,
+    /// The number of elements of the base.
+    pub(crate) count: usize,
 }
 
 impl View {
     /// The base as it is.
     fn identity(base: NodeId, dims: Dims) -> View {
         let strides = contiguous(&dims);
-        View { base, offset: 0, dims, strides }
+        let count = dims.iter().product();
+        View { base, offset: 0, dims, strides, count }
     }
 
     /// Whether the view shows all elements in row-major order from the first on.
     pub(crate) fn is_identity(&self) -> bool {
-        self.offset == 0 && is_contiguous(&self.dims, &self.strides)
+        // The first rows of a matrix are contiguous too, but not all of it.
+        self.dims.iter().product::<usize>() == self.count
+            && self.offset == 0
+            && is_contiguous(&self.dims, &self.strides)
     }
 }
 
@@ -167,7 +173,7 @@ mod tests {
 
     fn view(dims: &[usize], strides: &[isize]) -> View {
         let base = Graph::capture([&thalweg_graph::constant(1.0f32)], &[]).fetches()[0];
-        View { base, offset: 0, dims: dims.into(), strides: strides.into() }
+        View { base, offset: 0, dims: dims.into(), strides: strides.into(), count: dims.iter().product() }
     }
 
     #[test]
