@@ -2,7 +2,9 @@
 
 mod gradients;
 mod ieee;
+mod passes;
 mod refusals;
 mod registry;
 mod support;
+mod text;
 mod ties;
