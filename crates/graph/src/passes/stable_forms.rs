@@ -7,7 +7,7 @@
 //!
 //! | formula | stable form |
 //! | --- | --- |
-//! | log(softmax x), through reshapes and permutations | log_softmax x |
+//! | log(softmax x), also of a part or rearrangement of it | log_softmax x |
 //! | eˣ / Σ eˣ | softmax x |
 //! | log Σ eˣ, its axes kept or not, x not yet shifted by its largest | log_sum_exp x |
 //! | 1/(1 + e⁻ˣ), eˣ/(1 + eˣ) | sigmoid x |
@@ -127,7 +127,7 @@ fn rewrite_all(graph: Graph, closed: &HashSet<TensorId>, frozen: &HashSet<Tensor
     })
 }
 
-/// The stable form of the logarithm of a node. Looks through at most `depth` changes of shape.
+/// The stable form of the logarithm of a node. Looks through at most `depth` ops that only move numbers.
 fn log(r: &mut Rewriter<'_>, x: NodeId, depth: usize) -> Option<NodeId> {
     if let Some(e) = one_plus(r, x) {
         return match r.unary(Unary::Exp, e) {
@@ -157,13 +157,20 @@ fn log(r: &mut Rewriter<'_>, x: NodeId, depth: usize) -> Option<NodeId> {
             let z = r.unary(Unary::Exp, y)?;
             log_sum_exp(r, z, &axes)
         }
-        op @ (Op::Reshape(_) | Op::Permute(_) | Op::Expand(_)) if depth > 0 => {
-            let y = r.input(x);
-            let inner = log(r, y, depth - 1)?;
-            r.emit(op, &[inner])
+        // What moves numbers without changing them.
+        op @ (Op::Reshape(_) | Op::Permute(_) | Op::Expand(_) | Op::Slice(_) | Op::Flip(_)) if depth > 0 => {
+            moved(r, op, x, depth)
         }
+        op @ (Op::TakeAlong(_) | Op::Gather(_)) if depth > 0 => moved(r, op, x, depth),
         _ => None,
     }
+}
+
+/// log(move x) ⇒ move(log x), where log x has a stable form.
+fn moved(r: &mut Rewriter<'_>, op: Op, x: NodeId, depth: usize) -> Option<NodeId> {
+    let mut inputs = r.graph[x].inputs.clone();
+    inputs[0] = log(r, inputs[0], depth - 1)?;
+    r.emit(op, &inputs)
 }
 
 /// e, where the node is 1 + e or e + 1.
@@ -440,6 +447,26 @@ mod tests {
                 %4: f64[] = sigmoid %x
                 %5: f64[] = sigmoid %x
                 return %0, %1, %3, %4, %5, %x
+            "#]],
+        );
+    }
+
+    #[test]
+    fn the_logarithm_of_the_picked_probabilities() {
+        check(
+            PASS,
+            "%x: f64[n,2] = placeholder
+             %label: i64[n,1] = placeholder
+             %0: f64[n,2] = softmax %x axis=1
+             %1: f64[n,1] = take_along %0 %label axis=1
+             %2: f64[n,1] = log %1
+             return %2",
+            expect![[r#"
+                %x: f64[n,2] = placeholder
+                %label: i64[n,1] = placeholder
+                %0: f64[n,2] = log_softmax %x axis=1
+                %1: f64[n,1] = take_along %0 %label axis=1
+                return %1
             "#]],
         );
     }

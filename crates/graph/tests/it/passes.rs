@@ -101,16 +101,20 @@ fn a_long_chain_takes_the_time_of_its_length() {
             }
             Graph::capture([&y], &[])
         };
+        // The best of a few, for other programs run too.
         let time = |graph: Graph| {
             let options = Options { verify: false, ..Options::default() };
-            let start = Instant::now();
-            let optimized = passes::optimize(graph, &options);
-            assert!(optimized.len() > 1000);
-            start.elapsed()
+            let one = |graph: Graph| {
+                let start = Instant::now();
+                let optimized = passes::optimize(graph, &options);
+                assert!(optimized.len() > 1000);
+                start.elapsed()
+            };
+            (0..4).map(|_| one(graph.clone())).min().expect("there are four")
         };
-        let (short, long) = (time(chain(10_000)), time(chain(100_000)));
+        let (short, long) = (time(chain(2_000)), time(chain(20_000)));
         assert!(long < 40 * short, "ten times the nodes took {short:?} and {long:?}");
-        let text = chain(100_000).to_string();
+        let text = chain(20_000).to_string();
         assert_eq!(thalweg_graph::text::parse(&text).unwrap().to_string().len(), text.len());
     };
     std::thread::Builder::new().stack_size(2 << 20).spawn(body).unwrap().join().unwrap();

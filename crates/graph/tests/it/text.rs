@@ -78,7 +78,7 @@ fn edits() -> impl Strategy<Value = Vec<(prop::sample::Index, u8, String)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn no_text_panics(edits in edits()) {
