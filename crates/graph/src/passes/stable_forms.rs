@@ -158,10 +158,12 @@ fn log(r: &mut Rewriter<'_>, x: NodeId, depth: usize) -> Option<NodeId> {
             log_sum_exp(r, z, &axes)
         }
         // What moves numbers without changing them.
-        op @ (Op::Reshape(_) | Op::Permute(_) | Op::Expand(_) | Op::Slice(_) | Op::Flip(_)) if depth > 0 => {
+        op @ (Op::Reshape(_) | Op::Permute(_) | Op::Expand(_) | Op::Slice(_) | Op::Flip(_))
+        | op @ (Op::Gather(_) | Op::TakeAlong(_))
+            if depth > 0 =>
+        {
             moved(r, op, x, depth)
         }
-        op @ (Op::TakeAlong(_) | Op::Gather(_)) if depth > 0 => moved(r, op, x, depth),
         _ => None,
     }
 }
