@@ -3,11 +3,11 @@
 use thalweg_array::scalar::{Binary, Fold, SELU_ALPHA, SELU_SCALE, Unary};
 
 use super::isa::per_isa;
-use super::{Arg, Lane, math};
+use super::{Arg, Lane, fold32, math};
 use crate::cpu::Isa;
 
 /// Numbers that a loop is padded to: results in a remainder come from the same lanes as the others.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// `out = f(x)` element by element. The remainder is padded to whole vectors.
 macro_rules! map {
@@ -177,8 +177,8 @@ fn binary_body<const F: bool>(f: Binary, x: Arg<f32>, y: Arg<f32>, out: &mut [f3
         Binary::Sub => zip_padded!(x, y, out, |a, b| a - b),
         Binary::Mul => zip_padded!(x, y, out, |a, b| a * b),
         Binary::Div => zip_padded!(x, y, out, |a, b| a / b),
-        Binary::Max => zip_padded!(x, y, out, |a, b| max(a, b)),
-        Binary::Min => zip_padded!(x, y, out, |a, b| min(a, b)),
+        Binary::Max => zip_padded!(x, y, out, |a, b| math::max(a, b)),
+        Binary::Min => zip_padded!(x, y, out, |a, b| math::min(a, b)),
         Binary::Pow => {
             zip_padded!(x, y, out, |a, b| math::pow::<F>(a, b));
             let at = |arg: Arg<f32>, i: usize| match arg {
@@ -203,20 +203,6 @@ fn binary_body<const F: bool>(f: Binary, x: Arg<f32>, y: Arg<f32>, out: &mut [f3
         | Binary::Or
         | Binary::Xor => super::zip!(x, y, out, |a, b| f.apply(a as f64, b as f64) as f32),
     }
-}
-
-/// The larger; NaN if either is.
-#[inline(always)]
-fn max(x: f32, y: f32) -> f32 {
-    let larger = if x > y { x } else { y };
-    if x.is_nan() { x } else { larger }
-}
-
-/// The smaller; NaN if either is.
-#[inline(always)]
-fn min(x: f32, y: f32) -> f32 {
-    let smaller = if x < y { x } else { y };
-    if x.is_nan() { x } else { smaller }
 }
 
 per_isa! {
@@ -247,191 +233,6 @@ fn select_body<const F: bool>(condition: Arg<u8>, x: Arg<f32>, y: Arg<f32>, out:
     super::select(condition, x, y, out);
 }
 
-/// Numbers that are put together in f32 before they go on in f64.
-const BLOCK: usize = 1024;
-/// Accumulators within a block.
-const WIDE: usize = 64;
-
-per_isa! {
-    /// All of `x` put together, in an order that depends on its length alone: lanes within blocks of 1,024 numbers,
-    /// halves of lanes, then blocks in f64.
-    fn fold(f: Fold, x: &[f32]) -> f64 = fold_body
-}
-
-#[inline(always)]
-fn fold_body<const F: bool>(f: Fold, x: &[f32]) -> f64 {
-    macro_rules! blocks {
-        ($zero:expr, |$a:ident, $b:ident| $both:expr, |$total:ident, $part:ident| $join:expr) => {{
-            let mut $total = $zero as f64;
-            for block in x.chunks(BLOCK) {
-                // Short rows would spend their time on empty lanes.
-                let $part = if block.len() <= 4 * LANES {
-                    lanes!(LANES, block, $zero, |$a, $b| $both)
-                } else {
-                    lanes!(WIDE, block, $zero, |$a, $b| $both)
-                } as f64;
-                $total = $join;
-            }
-            $total
-        }};
-    }
-    macro_rules! lanes {
-        ($lanes:expr, $block:expr, $zero:expr, |$a:ident, $b:ident| $both:expr) => {{
-            let mut lanes = [$zero; $lanes];
-            let mut chunks = $block.chunks_exact($lanes);
-            for chunk in &mut chunks {
-                for (lane, &$b) in lanes.iter_mut().zip(chunk) {
-                    let $a = *lane;
-                    *lane = $both;
-                }
-            }
-            let rest = chunks.remainder();
-            if !rest.is_empty() {
-                let mut padded = [$zero; $lanes];
-                padded[..rest.len()].copy_from_slice(rest);
-                for (lane, &$b) in lanes.iter_mut().zip(&padded) {
-                    let $a = *lane;
-                    *lane = $both;
-                }
-            }
-            let mut half = $lanes / 2;
-            while half > 0 {
-                for i in 0..half {
-                    let ($a, $b) = (lanes[i], lanes[i + half]);
-                    lanes[i] = $both;
-                }
-                half /= 2;
-            }
-            lanes[0]
-        }};
-    }
-    match f {
-        Fold::Sum => blocks!(0.0f32, |a, b| a + b, |total, part| total + part),
-        Fold::Prod => x.iter().fold(1.0, |total, &x| total * x as f64),
-        Fold::Max => blocks!(f32::NEG_INFINITY, |a, b| max(a, b), |total, part| Binary::Max.apply(total, part)),
-        Fold::Min => blocks!(f32::INFINITY, |a, b| min(a, b), |total, part| Binary::Min.apply(total, part)),
-    }
-}
-
-per_isa! {
-    /// Each row of `width` numbers put together, in an order that depends on the width alone.
-    fn fold_rows(f: Fold, x: &[f32], width: usize, totals: &mut [f64]) = fold_rows_body
-}
-
-#[inline(always)]
-fn fold_rows_body<const F: bool>(f: Fold, x: &[f32], width: usize, totals: &mut [f64]) {
-    macro_rules! across {
-        ($zero:expr, |$a:ident, $b:ident| $both:expr) => {{
-            let mut rows = x.chunks_exact(LANES * width);
-            let mut groups = totals.chunks_exact_mut(LANES);
-            for (rows, totals) in (&mut rows).zip(&mut groups) {
-                let mut lanes = [$zero; LANES];
-                for column in 0..width {
-                    let numbers = &rows[column..];
-                    for (lane, $a) in lanes.iter_mut().enumerate() {
-                        let ($b, accumulated) = (numbers[lane * width], *$a);
-                        *$a = {
-                            let $a = accumulated;
-                            $both
-                        };
-                    }
-                }
-                for (total, lane) in totals.iter_mut().zip(lanes) {
-                    *total = lane as f64;
-                }
-            }
-            let first = x.len() / (LANES * width) * LANES;
-            for (row, total) in totals.iter_mut().enumerate().skip(first) {
-                let row = &x[row * width..][..width];
-                *total = row.iter().fold($zero, |$a, &$b| $both) as f64;
-            }
-        }};
-    }
-    // Short rows side by side, a lane for each: along a row most lanes would be empty.
-    let short = (1..=4 * LANES).contains(&width);
-    let x = if short { &x[..totals.len() * width] } else { x };
-    match f {
-        Fold::Sum if short => across!(0.0f32, |a, b| a + b),
-        Fold::Max if short => across!(f32::NEG_INFINITY, |a, b| max(a, b)),
-        Fold::Min if short => across!(f32::INFINITY, |a, b| min(a, b)),
-        Fold::Sum | Fold::Prod | Fold::Max | Fold::Min => {
-            for (row, total) in totals.iter_mut().enumerate() {
-                *total = fold_body::<F>(f, &x[row * width..][..width]);
-            }
-        }
-    }
-}
-
-per_isa! {
-    /// Rows as long as `totals` put together column by column: pairs of rows in f32 within 1,024 numbers, then in f64.
-    fn fold_columns(f: Fold, x: &[f32], totals: &mut [f64]) = fold_columns_body
-}
-
-#[inline(always)]
-fn fold_columns_body<const F: bool>(f: Fold, x: &[f32], totals: &mut [f64]) {
-    macro_rules! columns {
-        (|$a:ident, $b:ident| $both:expr, |$total:ident, $part:ident| $join:expr) => {{
-            let width = totals.len();
-            if width == 0 {
-                return;
-            }
-            let mut join = |row: &[f32]| {
-                for (total, &part) in totals.iter_mut().zip(row) {
-                    let ($total, $part) = (*total, part as f64);
-                    *total = $join;
-                }
-            };
-            let group = BLOCK / width;
-            if group < 2 {
-                x.chunks_exact(width).for_each(&mut join);
-                return;
-            }
-            let mut held = [0.0f32; BLOCK];
-            for rows in x.chunks(group * width) {
-                let mut n = rows.len() / width;
-                if n == 1 {
-                    join(rows);
-                    continue;
-                }
-                // The first halving reads from `rows`, the others from what it leaves.
-                let half = n / 2;
-                let (first, second) = rows[..n * width].split_at((n - half) * width);
-                for ((held, &$a), &$b) in held.iter_mut().zip(first).zip(second) {
-                    *held = $both;
-                }
-                held[half * width..first.len()].copy_from_slice(&first[half * width..]);
-                n -= half;
-                while n > 1 {
-                    let half = n / 2;
-                    let (first, second) = held[..n * width].split_at_mut((n - half) * width);
-                    for (first, &$b) in first.iter_mut().zip(&*second) {
-                        let $a = *first;
-                        *first = $both;
-                    }
-                    n -= half;
-                }
-                join(&held[..width]);
-            }
-        }};
-    }
-    match f {
-        Fold::Sum => columns!(|a, b| a + b, |total, part| total + part),
-        Fold::Prod => {
-            for row in x.chunks_exact(totals.len().max(1)) {
-                totals.iter_mut().zip(row).for_each(|(total, &x)| *total *= x as f64);
-            }
-        }
-        Fold::Max => columns!(|a, b| max(a, b), |total, part| max64(total, part)),
-        Fold::Min => columns!(|a, b| min(a, b), |total, part| -max64(-total, -part)),
-    }
-}
-
-#[inline(always)]
-fn max64(x: f64, y: f64) -> f64 {
-    let larger = if x > y { x } else { y };
-    if x.is_nan() { x } else { larger }
-}
-
 impl Lane for f32 {
     type Total = f64;
 
@@ -456,15 +257,15 @@ impl Lane for f32 {
     }
 
     fn fold(isa: Isa, f: Fold, x: &[f32]) -> f64 {
-        fold(isa, f, x)
+        fold32::fold(isa, f, x)
     }
 
     fn fold_rows(isa: Isa, f: Fold, x: &[f32], width: usize, totals: &mut [f64]) {
-        fold_rows(isa, f, x, width, totals);
+        fold32::fold_rows(isa, f, x, width, totals);
     }
 
     fn fold_columns(isa: Isa, f: Fold, x: &[f32], totals: &mut [f64]) {
-        fold_columns(isa, f, x, totals);
+        fold32::fold_columns(isa, f, x, totals);
     }
 
     fn widen(self) -> f64 {
@@ -479,8 +280,8 @@ impl Lane for f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use thalweg_array::dtype::Real;
     use thalweg_array::random::Philox;
-    use thalweg_array::{DType, dtype::Real};
 
     const FUNCTIONS: [Unary; 34] = [
         Unary::Neg,
@@ -646,51 +447,6 @@ mod tests {
                     }
                     let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
                     assert!(whole.iter().zip(&parts).all(same), "{isa} {f:?} in parts of {cut}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn folds_are_exact_where_they_can_be_and_keep_nan() {
-        for isa in Isa::available() {
-            for n in [0, 1, 5, 16, 63, 64, 65, 1000, 1024, 5000] {
-                let x: Vec<f32> = (0..n).map(|i| (i as f32 * 7.0) % 31.0 - 15.0).collect();
-                for f in [Fold::Sum, Fold::Max, Fold::Min] {
-                    let exact = x.iter().fold(f.identity(DType::F32).to_f64(), |t, &x| f.binary().apply(t, x as f64));
-                    assert_eq!(fold(isa, f, &x), exact, "{isa} {f:?} {n}");
-                    for width in [1, 3, 8, 64, 100, 700] {
-                        let mut totals = vec![0.0; n / width];
-                        fold_rows(isa, f, &x, width, &mut totals);
-                        for (row, &total) in totals.iter().enumerate() {
-                            assert_eq!(total, fold(isa, f, &x[row * width..][..width]), "{isa} {f:?} {n} {width}");
-                        }
-                        let mut totals = vec![f.identity(DType::F32).to_f64(); width];
-                        let whole = &x[..n / width * width];
-                        fold_columns(isa, f, whole, &mut totals);
-                        for (column, &total) in totals.iter().enumerate() {
-                            let exact = whole
-                                .iter()
-                                .skip(column)
-                                .step_by(width)
-                                .fold(f.identity(DType::F32).to_f64(), |t, &x| f.binary().apply(t, x as f64));
-                            assert_eq!(total, exact, "{isa} {f:?} {n} {width}");
-                        }
-                    }
-                }
-                for at in [0, n / 2, n.saturating_sub(1)] {
-                    let mut x = x.clone();
-                    if let Some(x) = x.get_mut(at) {
-                        *x = f32::NAN;
-                        let mut totals = [f64::NEG_INFINITY];
-                        fold_columns(isa, Fold::Max, &[x.abs(), 1.0], &mut totals);
-                        assert!(totals[0].is_nan());
-                        fold_rows(isa, Fold::Max, &[*x; 20], 1, &mut totals);
-                        assert!(totals[0].is_nan());
-                        fold_columns(isa, Fold::Min, &[1.0, *x], &mut totals);
-                        assert!(totals[0].is_nan());
-                    }
-                    assert!(n == 0 || fold(isa, Fold::Max, &x).is_nan() && fold(isa, Fold::Min, &x).is_nan());
                 }
             }
         }

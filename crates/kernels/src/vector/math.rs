@@ -220,6 +220,20 @@ pub(super) fn gelu<const F: bool>(x: f32) -> f32 {
     x * factor * scale
 }
 
+/// The larger; NaN if either is.
+#[inline(always)]
+pub(super) fn max(x: f32, y: f32) -> f32 {
+    let larger = if x > y { x } else { y };
+    if x.is_nan() { x } else { larger }
+}
+
+/// The smaller; NaN if either is.
+#[inline(always)]
+pub(super) fn min(x: f32, y: f32) -> f32 {
+    let smaller = if x < y { x } else { y };
+    if x.is_nan() { x } else { smaller }
+}
+
 /// π/2 in two parts, the first of 33 bits.
 const HALF_PI_HIGH: f64 = 1.570_796_326_734_125_6;
 const HALF_PI_LOW: f64 = 6.077_100_506_506_192e-11;

@@ -10,6 +10,7 @@
 mod cast;
 mod float32;
 mod float64;
+mod fold32;
 mod integer;
 mod isa;
 mod math;

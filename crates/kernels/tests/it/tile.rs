@@ -4,6 +4,7 @@ use thalweg_array::program::{Extent, Input, Instruction, Output, OutputKind, Pro
 use thalweg_array::random::Philox;
 use thalweg_array::scalar::{Binary, Distribution, Fold, Unary};
 use thalweg_array::{DType, Scalar, bf16, f16};
+use thalweg_kernels::cpu::Isa;
 use thalweg_kernels::tile::{Draw, Operands, Partials, Prepared, Space, dense_strides};
 
 const DRAW: Draw = Draw { seed: 11, step: 5, first: 3 };
@@ -75,6 +76,7 @@ struct Case {
     program: Program,
     space: Space,
     inputs: Vec<(Memory, usize)>,
+    isa: Isa,
 }
 
 /// `x` as a number of `dtype`.
@@ -233,7 +235,7 @@ impl Case {
                 }
                 return;
             }
-            let prepared = Prepared::new(&self.program, &self.space);
+            let prepared = Prepared::new(&self.program, &self.space).with_isa(self.isa);
             let partials_memory = Memory::new(prepared.partial_bytes());
             let partials = Partials(partials_memory.at(0));
             for thread in 0..threads {
@@ -430,7 +432,7 @@ fn random_case(seed: u64, dims: &[usize], outer: usize) -> Case {
         }
         space.outputs.push(strides);
     }
-    Case { program, space, inputs }
+    Case { program, space, inputs, isa: Isa::best() }
 }
 
 const SPACES: [(&[usize], usize); 17] = [
@@ -458,7 +460,9 @@ fn random_programs_equal_a_naive_evaluation() {
     for (i, (dims, outer)) in SPACES.into_iter().enumerate() {
         let cases = if dims.iter().product::<usize>() > 100_000 { 6 } else { 40 };
         for seed in 0..cases {
-            random_case(seed * 100 + i as u64, dims, outer).check(&format!("{dims:?} seed {seed}"));
+            let mut case = random_case(seed * 100 + i as u64, dims, outer);
+            case.isa = Isa::available().nth(seed as usize % Isa::available().count()).unwrap();
+            case.check(&format!("{dims:?} seed {seed} {}", case.isa));
         }
     }
 }
@@ -528,7 +532,7 @@ fn folds_of_nothing_give_what_they_begin_with() {
     for (dims, expected) in [([3, 0], [f64::NEG_INFINITY, 1.0]), ([0, 3], [f64::INFINITY, 1.0])] {
         let strides = strides.iter().map(|s| if s.is_empty() { vec![0, 0] } else { s.clone() }).collect();
         let space = Space { dims: dims.to_vec(), outer: 0, inputs: vec![dense_strides(&dims)], outputs: strides };
-        let case = Case { program: program.clone(), space, inputs: vec![(Memory::new(64), 0)] };
+        let case = Case { program: program.clone(), space, inputs: vec![(Memory::new(64), 0)], isa: Isa::best() };
         let found = case.run(1, None);
         let which = if dims[1] == 0 { 0 } else { 2 };
         assert_eq!((0..3).map(|i| found[which].read(DType::F32, i)).collect::<Vec<_>>(), [expected[0]; 3]);
@@ -546,7 +550,7 @@ fn a_sum_of_ones_is_exact() {
     memory.write(DType::F32, 0, 1.0);
     // One number in memory, repeated over the whole space.
     let space = Space { dims: vec![1 << 23, 2], outer: 0, inputs: vec![vec![0, 0]], outputs: vec![vec![0, 0]; 2] };
-    let case = Case { program, space, inputs: vec![(memory, 0)] };
+    let case = Case { program, space, inputs: vec![(memory, 0)], isa: Isa::best() };
     let found = case.run(3, None);
     assert_eq!(found[0].read(DType::F32, 0), 16_777_216.0);
     assert_eq!([found[1].read(DType::F32, 0), found[1].read(DType::F32, 1)], [8_388_608.0; 2]);
