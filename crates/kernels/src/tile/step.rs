@@ -8,6 +8,7 @@ use thalweg_array::scalar::Unary;
 use super::run::{Tile, Worker};
 use super::schedule::Step;
 use super::{fold, memory};
+use crate::cpu::Isa;
 use crate::vector::{self, Arg, Lane, with_lane};
 
 /// Rows that are folded in one call.
@@ -66,7 +67,7 @@ impl Worker<'_> {
             }
             Instruction::Unary { f, dtype, x } => {
                 with_lane!(dtype, T => unsafe { T::unary(isa, f, self.slice::<T>(x, n), slice_mut(out, n)) });
-                unsafe { round(dtype, out, n) };
+                unsafe { round(isa, dtype, out, n) };
             }
             Instruction::Binary { f, dtype, x, y } if f.is_comparison() => with_lane!(dtype, T => unsafe {
                 T::compare(isa, f, self.arg(x, extent, tile), self.arg(y, extent, tile), slice_mut(out, n));
@@ -75,7 +76,7 @@ impl Worker<'_> {
                 with_lane!(dtype, T => unsafe {
                     T::binary(isa, f, self.arg(x, extent, tile), self.arg(y, extent, tile), slice_mut(out, n));
                 });
-                unsafe { round(dtype, out, n) };
+                unsafe { round(isa, dtype, out, n) };
             }
             Instruction::Select { dtype, condition, x, y } => with_lane!(dtype, T => unsafe {
                 let condition = self.arg(condition, extent, tile);
@@ -158,10 +159,10 @@ unsafe fn slice_mut<'a, T: 'a>(out: *mut u8, n: usize) -> &'a mut [T] {
 
 /// # Safety
 /// `out` holds `n` numbers of the lane of `dtype`.
-unsafe fn round(dtype: DType, out: *mut u8, n: usize) {
+unsafe fn round(isa: Isa, dtype: DType, out: *mut u8, n: usize) {
     if matches!(dtype, DType::F16 | DType::BF16) {
         // SAFETY: the lane of the 16-bit floats is f32.
-        vector::round_to(dtype, unsafe { slice_mut(out, n) });
+        vector::round_to(isa, dtype, unsafe { slice_mut(out, n) });
     }
 }
 
