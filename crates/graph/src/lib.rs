@@ -47,7 +47,7 @@ pub use ops::random::{random_normal, random_uniform};
 pub use ops::reduce::Axes;
 pub use ops::source::{constant, full, ones, placeholder, size_number, zeros};
 pub use ops::state::updates_of;
-pub use scope::{current_scope, scope};
+pub use scope::{current_scope, on_behalf_of, scope};
 pub use tensor::{Meta, Tensor, TensorId};
 pub use thalweg_array as array;
 pub use thalweg_array::{Array, Bindings, DType, IntoShape, IntoSize, Scalar, Shape, Size};

@@ -43,8 +43,8 @@ pub(crate) fn inside<T>(path: &str, body: impl FnOnce() -> T) -> T {
 }
 
 /// Runs `body` with new nodes said to be made at `location`: a gradient is blamed on the line of what it is the gradient
-/// of, not on the rule's.
-pub(crate) fn on_behalf_of<T>(location: &'static Location<'static>, body: impl FnOnce() -> T) -> T {
+/// of, not on the rule's; an optimizer's nodes on the line that asked for a training step.
+pub fn on_behalf_of<T>(location: &'static Location<'static>, body: impl FnOnce() -> T) -> T {
     /// Puts the outer location back, also when the body panics.
     struct Restore(Option<&'static Location<'static>>);
     impl Drop for Restore {

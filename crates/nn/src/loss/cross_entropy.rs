@@ -187,6 +187,7 @@ impl CrossEntropy {
 }
 
 /// Loss and weight 0 where a sample does not count.
+#[track_caller]
 fn without_uncounted(loss: Tensor, weight: Option<Tensor>, counted: Option<Tensor>) -> (Tensor, Option<Tensor>) {
     match counted {
         None => (loss, weight),

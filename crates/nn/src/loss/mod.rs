@@ -79,6 +79,7 @@ fn expect_labels(loss: &str, output: &Tensor, labels: &Tensor, axis: isize) -> u
 }
 
 /// Whether each class is that of the label, in the shape of `output`; a label that is no class fails the run.
+#[track_caller]
 fn is_label(output: &Tensor, labels: &Tensor, axis: usize) -> Tensor {
     let classes: Size = output.shape()[axis].clone();
     let labels = labels.cast(DType::I64).check_indices(classes).unsqueeze(axis as isize);
@@ -86,6 +87,7 @@ fn is_label(output: &Tensor, labels: &Tensor, axis: usize) -> Tensor {
 }
 
 /// The numbers of `output` at the labels.
+#[track_caller]
 fn at_label(output: &Tensor, is_label: &Tensor, axis: usize) -> Tensor {
     is_label.select(output, 0.0).sum_over(axis as isize)
 }

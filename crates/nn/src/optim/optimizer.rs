@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use thalweg_graph::{DType, Tensor, Update, Variable, scope, updates_of};
+use thalweg_graph::{DType, Tensor, Update, Variable, on_behalf_of, scope, updates_of};
 
 use crate::error::{NnError, or_panic};
 use crate::module::is_below;
@@ -308,7 +308,8 @@ impl<R: Rule> Optimizer<R> {
             let known = gradients.iter().map(|(variable, _)| variable.name().to_string()).collect::<Vec<_>>().join(" ");
             panic!("{}", NnError::NoSuchPath { prefix: group.prefix.clone(), known });
         }
-        scope("optimizer", || self.build(gradients))
+        let location = std::panic::Location::caller();
+        scope("optimizer", || on_behalf_of(location, || self.build(gradients)))
     }
 
     fn build(&self, gradients: Vec<(Variable, Tensor)>) -> Step {
