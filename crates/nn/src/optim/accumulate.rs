@@ -1,6 +1,6 @@
 //! [`Accumulation`]: gradients added up over micro-batches, for batches that do not fit at once.
 
-use thalweg_graph::{DType, Tensor, Update, scope, updates_of};
+use thalweg_graph::{DType, IntoSize, Tensor, Update, scope, size_number, updates_of};
 
 use crate::optim::gradients::{differentiate, parameters_of, working_dtype};
 use crate::optim::optimizer::Optimizer;
@@ -9,8 +9,8 @@ use crate::optim::step::Step;
 
 /// Two steps over the same loss: [`add`](Accumulation::add) for all micro-batches but the last, then
 /// [`apply`](Accumulation::apply), which adds the last and moves the parameters by the mean gradient. With mean losses
-/// and micro-batches of one size this equals one step on all of them as one batch. How many there are is counted, so a
-/// shorter last round is right too.
+/// this equals one step on all of them as one batch: gradients are weighted by rows, so micro-batches may differ in size
+/// and rounds in length.
 #[derive(Clone, Debug)]
 pub struct Accumulation {
     /// Adds the gradients of a micro-batch to the slots `path/accumulated`.
@@ -20,23 +20,24 @@ pub struct Accumulation {
 }
 
 impl<R: Rule> Optimizer<R> {
-    /// As [`Optimizer::minimize`], in several micro-batches a step.
+    /// As [`Optimizer::minimize`], in several micro-batches a step, of `rows` rows each: the name of the batch's size.
     ///
     /// # Panics
     /// As [`Optimizer::minimize`].
     #[track_caller]
-    pub fn minimize_accumulated(&self, loss: &Tensor) -> Accumulation {
+    pub fn minimize_accumulated(&self, loss: &Tensor, rows: impl IntoSize) -> Accumulation {
         let parameters = parameters_of(loss);
         let gradients = differentiate(loss, &parameters);
         let carried = updates_of([loss]);
-        let count = self.slots().number("accumulated_batches", DType::F32);
+        let rows = rows.into_size();
+        let count = self.slots().number("accumulated_rows", DType::F32);
         let (mut add, mut empty, mut means) = (Vec::new(), Vec::new(), Vec::new());
         scope("accumulate", || {
-            let next_count = count.tensor() + 1.0;
+            let next_count = count.tensor() + size_number(&rows, DType::F32);
             for (variable, gradient) in gradients {
                 let dtype = working_dtype(gradient.dtype());
                 let sum = self.slots().of(&variable, "accumulated", variable.core().shape(), dtype, 0.0);
-                let next = sum.tensor() + gradient.cast(dtype);
+                let next = sum.tensor() + gradient.cast(dtype) * size_number(&rows, dtype);
                 means.push((variable, (&next / next_count.cast(dtype)).cast(gradient.dtype())));
                 empty.push(sum.assign(&sum.zeros_like()));
                 add.push(sum.assign(&next));
@@ -78,10 +79,10 @@ mod tests {
         let (w_whole, loss) = build();
         let whole = adam.minimize(&loss);
         let (w_parts, loss) = build();
-        let parts = adam.minimize_accumulated(&loss);
+        let parts = adam.minimize_accumulated(&loss, "n");
         let (mut a, mut b) = (State::default(), State::default());
-        // Three micro-batches a step; the last round has two.
-        for round in [&[0, 2, 4, 6][..], &[0, 2, 4, 6], &[0, 2, 4]] {
+        // Three micro-batches a step, once of different sizes; the last round has two.
+        for round in [&[0, 2, 4, 6][..], &[0, 1, 4, 6], &[0, 2, 4]] {
             a.run(&whole.updates, &rows(round[0], round[round.len() - 1]));
             for (position, pair) in round.windows(2).enumerate() {
                 let last = position == round.len() - 2;
