@@ -2,6 +2,9 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
+//! | [`mod@fit`] | [`fit()`]: the training loop, told to callbacks, saved and resumed bit for bit |
+//! | [`mod@evaluate`] | [`evaluate()`]: a model on a whole data set |
+//! | [`trained`] | [`Trained`]: a trained model without the code that made it |
 //! | [`checkpoint`] | saved training state: the newest and the best kept, atomic, checksummed |
 //! | [`events`] | records of training for TensorBoard: scalars, histograms, the graph |
 //! | [`interrupt`] | Ctrl-C that saves and stops |
@@ -9,7 +12,14 @@
 //! | [`progress`] | how far training is: a bar, plain lines or JSON on standard error |
 
 pub mod checkpoint;
+pub mod evaluate;
 pub mod events;
+pub mod fit;
 pub mod interrupt;
 pub mod metrics;
 pub mod progress;
+pub mod trained;
+
+pub use evaluate::{Evaluation, Inference, evaluate};
+pub use fit::{End, FitError, FitOptions, Fitted, Length, RunFolder, Task, Training, fit};
+pub use trained::{Drawing, ModelCard, Prediction, Prepare, Trained, TrainedError};

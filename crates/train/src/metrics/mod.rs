@@ -66,6 +66,12 @@ impl Mean {
         self.weight.0 += weight;
     }
 
+    /// Adds all that another mean was given.
+    pub fn merge(&mut self, other: &Mean) {
+        self.sum.0 += other.sum.0;
+        self.weight.0 += other.weight.0;
+    }
+
     /// The mean so far; NaN if nothing was added.
     pub fn value(&self) -> f64 {
         self.sum.0 / self.weight.0

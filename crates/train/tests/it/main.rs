@@ -2,4 +2,5 @@
 
 mod checkpoint;
 mod events;
+mod fit;
 mod interrupt;

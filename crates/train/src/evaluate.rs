@@ -1,0 +1,83 @@
+//! A model on a whole data set: its loss, and of a classifier which classes it took for which.
+
+use std::collections::BTreeSet;
+
+use thalweg_data::{Batch, Dataset, Loader};
+use thalweg_run::graph::tensor::topological;
+use thalweg_run::graph::{Array, Op, Tensor};
+use thalweg_run::{Feeds, Session};
+
+use crate::fit::FitError;
+use crate::metrics::{ConfusionMatrix, Mean};
+
+/// The graph of a model as it is used after training, with its loss. Placeholders are called as the columns of the data
+/// that feed them.
+#[derive(Clone, Debug)]
+pub struct Inference {
+    /// The mean loss of a batch.
+    pub loss: Tensor,
+    /// What the model says: for a classifier logits of shape `[rows, classes]`.
+    pub output: Tensor,
+    /// For a classifier the column of the labels.
+    pub label: Option<String>,
+}
+
+/// How good a model is on a data set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// The number of rows.
+    pub rows: usize,
+    /// The mean loss of the rows.
+    pub loss: f64,
+    /// For a classifier: how many rows of each class were taken for which.
+    pub matrix: Option<ConfusionMatrix>,
+}
+
+impl Evaluation {
+    /// The share of rows whose class is right; of classifiers.
+    pub fn accuracy(&self) -> Option<f64> {
+        self.matrix.as_ref().map(ConfusionMatrix::accuracy)
+    }
+}
+
+/// Evaluates a model on all rows of `data`, `batch` at a time. The variables have their values in `session`.
+///
+/// # Errors
+/// If the data set is empty, has not the columns that the model reads, or a label is no class.
+pub fn evaluate(session: &Session, model: &Inference, data: &Dataset, batch: usize) -> Result<Evaluation, FitError> {
+    let loader = Loader::new(data, batch)?;
+    let columns = columns_read([&model.loss, &model.output]);
+    let (mut loss, mut matrix) = (Mean::default(), None);
+    for batch in loader.epoch(0)? {
+        let batch = batch?;
+        let (mean, output) = session.run((&model.loss, &model.output), feeds(&columns, &batch)?)?;
+        loss.add(scalar(&mean), batch.len() as f64);
+        if let Some(label) = &model.label {
+            let classes = output.shape().last().copied().unwrap_or(0).max(1);
+            matrix.get_or_insert_with(|| ConfusionMatrix::new(classes)).update(&output, batch.column(label)?)?;
+        }
+    }
+    Ok(Evaluation { rows: data.len(), loss: loss.value(), matrix })
+}
+
+/// The placeholders that `tensors` need, which are columns of batches.
+pub(crate) fn columns_read<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> BTreeSet<String> {
+    let name = |tensor: &Tensor| match tensor.op() {
+        Op::Placeholder(placeholder) => Some(placeholder.name.to_string()),
+        _ => None,
+    };
+    topological(tensors).iter().filter_map(name).collect()
+}
+
+/// These columns of a batch.
+///
+/// # Errors
+/// If it lacks one.
+pub(crate) fn feeds<'a>(columns: &'a BTreeSet<String>, batch: &'a Batch) -> Result<Feeds<'a>, FitError> {
+    columns.iter().try_fold(Feeds::new(), |feeds, name| Ok(feeds.with(name, batch.column(name)?)))
+}
+
+/// The only number of an array; of several or none, which no loss has, NaN.
+pub(crate) fn scalar(array: &Array) -> f64 {
+    array.item().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,131 @@
+//! How a training goes: how long, where it is saved, how it is shown.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use thalweg_data::Loader;
+
+use super::FitError;
+use crate::interrupt::Interrupt;
+use crate::progress::Style;
+use crate::trained::ModelCard;
+
+/// How long a training is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// So often over all the data.
+    Epochs(u64),
+    /// So many steps.
+    Steps(u64),
+}
+
+impl Length {
+    /// The number of steps over the batches of `loader`, of which `accumulate` make a step; the last step of an epoch may
+    /// have fewer.
+    pub fn steps(self, loader: &Loader, accumulate: usize) -> u64 {
+        match self {
+            Length::Epochs(epochs) => epochs * loader.n_batches().div_ceil(accumulate.max(1)) as u64,
+            Length::Steps(steps) => steps,
+        }
+    }
+}
+
+/// The folder of a run: checkpoints and event files.
+#[derive(Clone, Debug)]
+pub struct RunFolder {
+    /// Where it is. Without [`resume`](RunFolder::resume) it must be empty or not be there.
+    pub path: PathBuf,
+    /// Goes on from the newest checkpoint; from the beginning if there is none.
+    pub resume: bool,
+    /// A checkpoint every so many steps; at the end of each epoch if not said, and always at the end.
+    pub save_every: Option<u64>,
+    /// How many of the newest checkpoints are kept, beside the best.
+    pub keep: usize,
+    /// What the training is configured with: a run that is resumed otherwise is refused. No paths, no machines.
+    pub config: BTreeMap<String, String>,
+    /// What the checkpoints say of the model, so that it can be used without the code that made it.
+    pub model: Option<ModelCard>,
+}
+
+impl RunFolder {
+    /// A new run in `path`, three checkpoints kept.
+    pub fn new(path: impl Into<PathBuf>) -> RunFolder {
+        let path = path.into();
+        RunFolder { path, resume: false, save_every: None, keep: 3, config: BTreeMap::new(), model: None }
+    }
+}
+
+/// How a training goes.
+#[derive(Clone, Debug)]
+pub struct FitOptions {
+    /// How long it is.
+    pub length: Length,
+    /// How many batches make a step: their gradients are averaged by rows, as if they were one batch.
+    pub accumulate: usize,
+    /// Rows at a time in validation.
+    pub validation_batch: usize,
+    /// Measures on the validation set every so many steps, beside the end of each epoch.
+    pub validate_every: Option<u64>,
+    /// Where it is saved and recorded; nowhere if not said.
+    pub run: Option<RunFolder>,
+    /// How progress is shown.
+    pub progress: Style,
+    /// What can stop it from outside, after a step.
+    pub interrupt: Interrupt,
+}
+
+impl FitOptions {
+    /// So long, saved nowhere, shown nowhere.
+    pub fn new(length: Length) -> FitOptions {
+        FitOptions {
+            length,
+            accumulate: 1,
+            validation_batch: 500,
+            validate_every: None,
+            run: None,
+            progress: Style::Silent,
+            interrupt: Interrupt::default(),
+        }
+    }
+
+    /// Whether the state after `step` is saved.
+    pub(super) fn is_due_to_save(&self, step: u64, epoch_ends: bool) -> bool {
+        match self.run.as_ref().and_then(|run| run.save_every) {
+            Some(every) => step % every == 0,
+            None => epoch_ends,
+        }
+    }
+
+    /// Whether the model is validated after `step`, beside the ends of epochs.
+    pub(super) fn is_due_to_validate(&self, step: u64) -> bool {
+        self.validate_every.is_some_and(|every| step % every == 0)
+    }
+
+    /// Refuses what cannot be followed.
+    pub(super) fn check(&self) -> Result<(), FitError> {
+        let save_every = self.run.as_ref().and_then(|run| run.save_every);
+        let keep = self.run.as_ref().map(|run| run.keep as u64);
+        for (setting, value) in [
+            ("accumulate", Some(self.accumulate as u64)),
+            ("validate every", self.validate_every),
+            ("save every", save_every),
+            ("keep", keep),
+        ] {
+            if value == Some(0) {
+                let reason = "must be at least 1".into();
+                return Err(FitError::Setting { setting: format!("{setting} 0"), reason });
+            }
+        }
+        let (setting, length) = match self.length {
+            Length::Epochs(epochs) => ("epochs", epochs),
+            Length::Steps(steps) => ("steps", steps),
+        };
+        // Beyond this f32, in which schedules count, would skip steps.
+        const MOST: u64 = 1 << 24;
+        if !(1..=MOST).contains(&length) {
+            let reason = format!("a training has from 1 to {MOST}");
+            return Err(FitError::Setting { setting: format!("{setting} {length}"), reason });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,271 @@
+//! [`Trained`]: a trained model from the folder of its run, without the code that made it.
+//!
+//! Each checkpoint carries a [`ModelCard`]: the graph as text, what its outputs are, the names of the classes, and how an
+//! input is prepared. So a program that knows neither the recipe nor the model can load it, evaluate it and use it:
+//!
+//! ```no_run
+//! use thalweg_train::Trained;
+//! # let image = thalweg_data::digits()["image"].rows(0..1);
+//! let answer = Trained::open("runs/digits")?.predict(&image)?;
+//! println!("{} with {:.1} %", answer.name, 100.0 * answer.probability());
+//! # Ok::<(), thalweg_train::TrainedError>(())
+//! ```
+
+mod card;
+mod prepare;
+
+use std::path::{Path, PathBuf};
+
+use thalweg_data::{DataError, Dataset};
+use thalweg_run::graph::tensor::topological;
+use thalweg_run::graph::text::{ParseError, parse};
+use thalweg_run::graph::{Array, Op, Tensor, Variable};
+use thalweg_run::{Feeds, RunError, Session};
+use thiserror::Error;
+
+pub use card::ModelCard;
+pub use prepare::{Drawing, Prepare};
+
+use crate::checkpoint::{self, CheckpointError, Extra, Loaded, Signature, Which};
+use crate::evaluate::{Evaluation, Inference, evaluate};
+use crate::fit::FitError;
+
+/// Why a trained model cannot be used.
+#[derive(Debug, Error)]
+pub enum TrainedError {
+    /// There is no checkpoint, or none that can be loaded.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The checkpoint carries no model that can be used.
+    #[error("{}: {reason}", path.display())]
+    Model {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The text of the graph is none.
+    #[error("{}: the model's graph: {source}", path.display())]
+    Graph {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Where and why.
+        source: ParseError,
+    },
+    /// The input is not one that the model takes.
+    #[error("the model takes {expected}, was given {found}")]
+    Input {
+        /// What one row of the input is.
+        expected: String,
+        /// The dtype and shape given.
+        found: String,
+    },
+    /// The input cannot be prepared.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The run failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The evaluation failed.
+    #[error(transparent)]
+    Evaluation(#[from] FitError),
+}
+
+/// A trained model, ready to be used.
+#[derive(Debug)]
+pub struct Trained {
+    session: Session,
+    card: ModelCard,
+    checkpoint: Loaded,
+    input: Tensor,
+    inference: Inference,
+    answer: Tensor,
+}
+
+/// What a classifier says of one input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// The most probable class.
+    pub class: usize,
+    /// What it is called.
+    pub name: String,
+    /// The probability of each class.
+    pub probabilities: Vec<f32>,
+}
+
+impl Prediction {
+    /// The probability of the class.
+    pub fn probability(&self) -> f32 {
+        self.probabilities[self.class]
+    }
+}
+
+impl Trained {
+    /// The newest checkpoint of the run in this folder.
+    ///
+    /// # Errors
+    /// If there is none that can be loaded, or it carries no model.
+    pub fn open(run: impl AsRef<Path>) -> Result<Trained, TrainedError> {
+        Trained::open_checkpoint(run, Which::Last)
+    }
+
+    /// A checkpoint of the run in this folder.
+    ///
+    /// # Errors
+    /// As [`Trained::open`].
+    pub fn open_checkpoint(run: impl AsRef<Path>, which: Which) -> Result<Trained, TrainedError> {
+        let checkpoint = checkpoint::load(run.as_ref(), which)?;
+        let path = &checkpoint.path;
+        let model = |reason: String| TrainedError::Model { path: path.clone(), reason };
+        let card = ModelCard::read(&checkpoint.checkpoint).map_err(|error| model(error.to_string()))?;
+        let graph = parse(&card.graph).map_err(|source| TrainedError::Graph { path: path.clone(), source })?;
+        let fetches = graph.to_tensors();
+        let [loss, output, answer] = &fetches[..] else {
+            return Err(model(format!(
+                "the graph returns {} tensors: expected loss, output and answer",
+                fetches.len()
+            )));
+        };
+        let inputs: Vec<Tensor> = topological([answer]).into_iter().filter(is_placeholder).collect();
+        let [input] = &inputs[..] else {
+            return Err(model(format!("the answer depends on {} placeholders, expected one", inputs.len())));
+        };
+        if input.rank() == 0 || answer.rank() == 0 {
+            return Err(model("the input and the answer need an axis of rows".into()));
+        }
+        let session = Session::cpu();
+        load_variables(&session, &fetches, &checkpoint)?;
+        Ok(Trained {
+            input: input.clone(),
+            inference: Inference { loss: loss.clone(), output: output.clone(), label: card.label.clone() },
+            answer: answer.clone(),
+            session,
+            card,
+            checkpoint,
+        })
+    }
+
+    /// What the checkpoint says of the model.
+    pub fn card(&self) -> &ModelCard {
+        &self.card
+    }
+
+    /// The checkpoint: its step, its file, what the run was configured with.
+    pub fn checkpoint(&self) -> &Loaded {
+        &self.checkpoint
+    }
+
+    /// The names of the classes; empty if the model is no classifier.
+    pub fn classes(&self) -> &[String] {
+        &self.card.classes
+    }
+
+    /// Which class one input is of. The input is as in the data set, not yet prepared: one row, with or without the axis
+    /// of rows.
+    ///
+    /// # Errors
+    /// If the input is not one row of what the model takes, or the model is no classifier.
+    pub fn predict(&self, input: &Array) -> Result<Prediction, TrainedError> {
+        let one = match input.rank() + 1 == self.input.rank() {
+            true => input.reshape(&[&[1], input.shape()].concat()).map_err(DataError::from)?,
+            false => input.clone(),
+        };
+        let mut predictions = self.predict_rows(&one)?;
+        match (predictions.pop(), predictions.is_empty()) {
+            (Some(prediction), true) => Ok(prediction),
+            _ => Err(self.wrong_input(input)),
+        }
+    }
+
+    /// Which class each row of `inputs` is of. The inputs are as in the data set, not yet prepared.
+    ///
+    /// # Errors
+    /// If they are not what the model takes, or it is no classifier.
+    pub fn predict_rows(&self, inputs: &Array) -> Result<Vec<Prediction>, TrainedError> {
+        let prepared = self.card.prepare.apply(self.input_name(), inputs)?;
+        self.classify(&prepared)
+    }
+
+    /// Which class the drawing in a gray picture is of: `pixels` row by row, `size` (height, width), dark on light or
+    /// light on dark. Also gives what the model saw: the picture as a row of the data set.
+    ///
+    /// # Errors
+    /// If the picture holds no drawing, or the model was not trained on drawings.
+    pub fn predict_picture(&self, pixels: &[f32], size: (usize, usize)) -> Result<(Prediction, Array), TrainedError> {
+        let seen = self.card.prepare.picture(pixels, size)?;
+        let prediction = self.predict(&seen)?;
+        Ok((prediction, seen))
+    }
+
+    /// What the model answers to each row of `inputs`, which are as in the data set: of a classifier probabilities.
+    ///
+    /// # Errors
+    /// If they are not what the model takes.
+    pub fn answer(&self, inputs: &Array) -> Result<Array, TrainedError> {
+        self.run(&self.card.prepare.apply(self.input_name(), inputs)?)
+    }
+
+    /// Evaluates the model on `data`, which are not yet prepared, 500 rows at a time.
+    ///
+    /// # Errors
+    /// If the data are not what the model takes.
+    pub fn evaluate(&self, data: &Dataset) -> Result<Evaluation, TrainedError> {
+        const BATCH: usize = 500;
+        let name = self.input_name();
+        let prepared = data.clone().map(name, |column| self.card.prepare.apply(name, column))?;
+        Ok(evaluate(&self.session, &self.inference, &prepared, BATCH)?)
+    }
+
+    fn input_name(&self) -> &str {
+        self.input.name().unwrap_or_default()
+    }
+
+    fn classify(&self, prepared: &Array) -> Result<Vec<Prediction>, TrainedError> {
+        let probabilities = self.run(prepared)?;
+        let classes = self.card.classes.len();
+        if classes == 0 || probabilities.shape() != [prepared.shape()[0], classes] {
+            let reason = format!("the model has {classes} classes, its answer is of shape {:?}", probabilities.shape());
+            return Err(TrainedError::Model { path: self.checkpoint.path.clone(), reason });
+        }
+        let rows = probabilities.to_vec::<f32>();
+        let prediction = |row: &[f32]| {
+            let class = (0..classes).fold(0, |best, class| if row[class] > row[best] { class } else { best });
+            Prediction { class, name: self.card.classes[class].clone(), probabilities: row.to_vec() }
+        };
+        Ok(rows.chunks_exact(classes).map(prediction).collect())
+    }
+
+    fn run(&self, prepared: &Array) -> Result<Array, TrainedError> {
+        if prepared.rank() != self.input.rank() || prepared.shape()[0] == 0 {
+            return Err(self.wrong_input(prepared));
+        }
+        Ok(self.session.run(&self.answer, Feeds::new().with(&self.input, prepared))?)
+    }
+
+    fn wrong_input(&self, found: &Array) -> TrainedError {
+        TrainedError::Input {
+            expected: self.input.meta().to_string(),
+            found: format!("{}{:?}", found.dtype(), found.shape()),
+        }
+    }
+}
+
+fn is_placeholder(tensor: &Tensor) -> bool {
+    matches!(tensor.op(), Op::Placeholder(_))
+}
+
+/// Gives the variables of the graph their values: all of them or none.
+fn load_variables(session: &Session, fetches: &[Tensor], loaded: &Loaded) -> Result<(), TrainedError> {
+    let variables: Vec<Variable> =
+        topological(fetches).iter().filter_map(|tensor| Variable::try_from(tensor).ok()).collect();
+    let kind = |variable: &Variable| (variable.dtype(), variable.core().shape().to_vec());
+    let wanted: Signature = variables.iter().map(|variable| (variable.name().to_string(), kind(variable))).collect();
+    // Slots of the optimizer are in the file too.
+    let mut values = loaded.checkpoint.select(&wanted, Extra::Ignore)?;
+    for variable in &variables {
+        if let Some(value) = values.remove(&*variable.name()) {
+            session.write(variable, value)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! [`Prepare`]: from what a user has to what a model takes.
+
+use serde::{Deserialize, Serialize};
+use thalweg_data::{DataError, Normalize, image};
+use thalweg_formats::array::Array;
+
+/// How an input is prepared; travels with the model. The default does nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Prepare {
+    /// How a picture becomes a row of the data set, if rows are drawings.
+    pub drawing: Option<Drawing>,
+    /// How rows of the data set are normalized, with the statistics of the training part.
+    pub normalize: Option<Normalize>,
+}
+
+/// Data sets of drawings, and how a drawing is scaled and placed as theirs are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Drawing {
+    /// [`image::like_mnist`]: 28 x 28, from 0 to 255.
+    Mnist,
+    /// [`image::like_digits`]: 8 x 8, from 0 to 16.
+    Digits,
+}
+
+impl Drawing {
+    /// Height and width.
+    pub fn size(self) -> (usize, usize) {
+        match self {
+            Drawing::Mnist => (28, 28),
+            Drawing::Digits => (8, 8),
+        }
+    }
+
+    /// The number of full ink; paper is 0.
+    pub fn ink(self) -> f32 {
+        match self {
+            Drawing::Mnist => 255.0,
+            Drawing::Digits => 16.0,
+        }
+    }
+}
+
+impl Prepare {
+    /// Rows of the data set as the model takes them. `name` names the column in errors.
+    ///
+    /// # Errors
+    /// If rows have another number of features than the statistics.
+    pub fn apply(&self, name: &str, rows: &Array) -> Result<Array, DataError> {
+        match &self.normalize {
+            Some(normalize) => normalize.apply(name, rows),
+            None => Ok(rows.clone()),
+        }
+    }
+
+    /// A gray picture of `size` (height, width) as one row of the data set, without the axis of rows.
+    ///
+    /// # Errors
+    /// If it holds no drawing, or the data set has no drawings.
+    pub fn picture(&self, pixels: &[f32], size: (usize, usize)) -> Result<Array, DataError> {
+        let row = match self.drawing {
+            Some(Drawing::Mnist) => image::like_mnist(pixels, size)?,
+            Some(Drawing::Digits) => image::like_digits(pixels, size)?,
+            None => {
+                let reason = "the model was not trained on drawings: give it rows of its data set".into();
+                return Err(DataError::Image { height: size.0, width: size.1, reason });
+            }
+        };
+        let (height, width) = self.drawing.map_or((1, row.len()), Drawing::size);
+        Ok(Array::new(&[height, width], row)?)
+    }
+}
