@@ -1,1 +1,38 @@
 //! Models and recipes, written as a user would write them.
+//!
+//! A [`Recipe`] says which data, which model, which settings; [`train()`] follows it:
+//!
+//! ```no_run
+//! use thalweg_zoo::{Options, recipe, train};
+//! let options = Options { run: Some("runs/digits".into()), ..Options::default() };
+//! let outcome = train(recipe("digits")?, &options)?;
+//! println!("{:?}", outcome.test_accuracy);
+//! # Ok::<(), thalweg_zoo::ZooError>(())
+//! ```
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | `recipe` | [`Recipe`], [`Splits`] |
+//! | `digits`, `mnist` | the recipes |
+//! | `classifier` | the graphs of an image classifier |
+//! | `options` | [`Options`] of a user, [`Settings`] that follow |
+//! | `train` | [`train()`]: a recipe from data to [`Outcome`] |
+//! | `examine` | [`evaluate`]: a run against its test set; rows of it |
+//! | [`picture`] | PNG files to numbers and back |
+//! | `error` | [`ZooError`] |
+
+mod classifier;
+mod digits;
+mod error;
+mod examine;
+mod mnist;
+mod options;
+pub mod picture;
+mod recipe;
+mod train;
+
+pub use error::ZooError;
+pub use examine::{Report, evaluate, test_row};
+pub use options::{Options, Settings};
+pub use recipe::{Defaults, Recipe, Setting, Source, Splits, recipe, recipes};
+pub use train::{Outcome, build, train};

@@ -1,0 +1,75 @@
+//! A run afterwards: against its test set, and row by row.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use thalweg::prelude::*;
+use thalweg::train::Evaluation;
+use thalweg::train::checkpoint::Which;
+
+use crate::error::ZooError;
+use crate::options::{Options, Settings};
+use crate::recipe::{Recipe, Splits, recipe};
+use crate::train::load;
+
+/// What a run reaches on the test set of its recipe.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The recipe.
+    pub recipe: &'static str,
+    /// The step of the checkpoint.
+    pub step: u64,
+    /// The names of the classes.
+    pub classes: Vec<String>,
+    /// What was measured.
+    pub evaluation: Evaluation,
+    /// What the user should know: damaged checkpoints that were passed over.
+    pub notes: Vec<String>,
+}
+
+/// Evaluates a checkpoint of the run in the folder `run` on the test set of its recipe, whose data are in `data`.
+///
+/// # Errors
+/// If there is no such checkpoint, or the data cannot be read.
+pub fn evaluate(run: &Path, data: Option<&Path>, which: Which) -> Result<Report, ZooError> {
+    let trained = Trained::open_checkpoint(run, which)?;
+    let (recipe, splits) = data_of(&trained, data)?;
+    Ok(Report {
+        recipe: recipe.name(),
+        step: trained.checkpoint().step,
+        classes: trained.classes().to_vec(),
+        evaluation: trained.evaluate(&splits.test)?,
+        notes: trained.checkpoint().notes.clone(),
+    })
+}
+
+/// One row of the test set of the recipe that `trained` was trained by, not yet prepared, with the name of its class.
+///
+/// # Errors
+/// If the data cannot be read, or there is no such row.
+pub fn test_row(trained: &Trained, data: Option<&Path>, row: usize) -> Result<(Array, String), ZooError> {
+    let (_, Splits { test, .. }) = data_of(trained, data)?;
+    if row >= test.len() {
+        let reason = format!("the test set has {} rows, numbered from 0", test.len());
+        return Err(ZooError::setting(format!("row {row}"), reason));
+    }
+    let image = test.column("image")?.rows(row..row + 1);
+    let label = test.column("label")?.to_vec::<i64>()[row];
+    let name = usize::try_from(label).ok().and_then(|class| test.classes().get(class)).cloned();
+    Ok((image, name.unwrap_or_else(|| label.to_string())))
+}
+
+/// The recipe of a run and its data, split as they were for the training.
+fn data_of(trained: &Trained, data: Option<&Path>) -> Result<(&'static dyn Recipe, Splits), ZooError> {
+    let config: BTreeMap<String, String> = trained.checkpoint().checkpoint.get("config")?;
+    let entry = |name: &str| {
+        config
+            .get(name)
+            .ok_or_else(|| ZooError::setting(format!("`{name}`"), "the run does not say with what it was trained"))
+    };
+    let recipe = recipe(entry("recipe")?)?;
+    let seed = entry("seed")?;
+    let seed = seed.parse().map_err(|_| ZooError::setting(format!("seed `{seed}`"), "the run's seed is no number"))?;
+    let settings = Settings::new(recipe, &Options { seed, ..Options::default() })?;
+    Ok((recipe, load(recipe, data, &settings)?))
+}

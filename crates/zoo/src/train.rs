@@ -1,0 +1,127 @@
+//! A recipe from data to outcome.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use thalweg::nn::Step;
+use thalweg::prelude::*;
+use thalweg::train::{End, Fitted, ModelCard, Prepare};
+
+use crate::error::ZooError;
+use crate::options::{Options, Settings};
+use crate::recipe::{Recipe, Source, Splits};
+
+/// Rows at a time in evaluation.
+pub(crate) const EVALUATION_BATCH: usize = 500;
+
+/// What came of a training.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Outcome {
+    /// The recipe.
+    pub recipe: String,
+    /// The steps made.
+    pub steps: u64,
+    /// The epochs begun.
+    pub epochs: u64,
+    /// How long the training took, in seconds: reading the data and the test are not counted.
+    pub seconds: f64,
+    /// The mean loss of the training rows in the last epoch, while they were trained on.
+    pub train_loss: f64,
+    /// The loss on the validation set at the end.
+    pub valid_loss: Option<f64>,
+    /// The share of the validation set that is right at the end.
+    pub valid_accuracy: Option<f64>,
+    /// The share of the test set that is right; of a training that was made to its end.
+    pub test_accuracy: Option<f64>,
+    /// The newest checkpoint.
+    pub checkpoint: Option<PathBuf>,
+    /// Whether it was stopped before its end; resumed, it goes on.
+    pub interrupted: bool,
+}
+
+/// Follows a recipe.
+///
+/// # Errors
+/// If a setting is wrong, the data cannot be read, the run's folder cannot be used, or the numbers leave their range.
+pub fn train(recipe: &dyn Recipe, options: &Options) -> Result<Outcome, ZooError> {
+    let settings = Settings::new(recipe, options)?;
+    let splits = load(recipe, options.data.as_deref(), &settings)?;
+    let Splits { train, valid, test, drawing } = &splits;
+    let normalize = Normalize::standard("image", &train["image"], Per::All)?;
+    let prepare = Prepare { drawing: *drawing, normalize: Some(normalize.clone()) };
+    let prepared = |data: &Dataset| data.clone().map("image", |images| prepare.apply("image", images));
+
+    let task = recipe.task(&settings)?;
+    let loader = recipe.loader(train, &normalize, &settings)?;
+    let optimizer = recipe.optimizer(&settings, settings.length.steps(&loader, settings.accumulate))?;
+    let mut builder = Session::builder().seed(settings.seed);
+    if let Some(threads) = options.threads {
+        builder = builder.threads(threads);
+    }
+    let session = builder.build()?;
+    let run = options.run.as_ref().map(|path| RunFolder {
+        resume: options.resume,
+        save_every: options.save_every,
+        config: settings.config(recipe),
+        model: Some(ModelCard::new(&task.inference, train.classes(), prepare.clone())),
+        ..RunFolder::new(path)
+    });
+    let fit_options = FitOptions {
+        accumulate: settings.accumulate,
+        validation_batch: EVALUATION_BATCH,
+        run,
+        progress: options.progress,
+        interrupt: options.interrupt.clone(),
+        ..FitOptions::new(settings.length)
+    };
+    let valid = prepared(valid)?;
+    let training =
+        Training { session: &session, task: &task, optimizer: &optimizer, data: &loader, validation: Some(&valid) };
+    let fitted: Fitted = fit(&training, &fit_options, &mut [])?;
+    let interrupted = match fitted.end {
+        End::Finished | End::AlreadyFinished => false,
+        End::Interrupted | End::Stopped => true,
+    };
+    let test_accuracy = if interrupted {
+        None
+    } else {
+        evaluate(&session, &task.inference, &prepared(test)?, EVALUATION_BATCH)?.accuracy()
+    };
+    Ok(Outcome {
+        recipe: recipe.name().into(),
+        steps: fitted.steps,
+        epochs: fitted.epochs,
+        seconds: fitted.seconds,
+        train_loss: fitted.train_loss,
+        valid_loss: fitted.valid_loss,
+        valid_accuracy: fitted.valid_accuracy,
+        test_accuracy,
+        checkpoint: fitted.checkpoint,
+        interrupted,
+    })
+}
+
+/// The graphs of a recipe without its data: the task, and the training step of a run of 1,000 steps.
+///
+/// # Errors
+/// If a setting is wrong.
+pub fn build(recipe: &dyn Recipe, options: &Options) -> Result<(Task, Step), ZooError> {
+    let settings = Settings::new(recipe, options)?;
+    let task = recipe.task(&settings)?;
+    let step = recipe.optimizer(&settings, 1_000)?.minimize(&task.train_loss);
+    Ok((task, step))
+}
+
+/// The data of a recipe.
+pub(crate) fn load(recipe: &dyn Recipe, folder: Option<&Path>, settings: &Settings) -> Result<Splits, ZooError> {
+    let folder = match (recipe.source(), folder) {
+        (Source::Embedded, None) => Path::new(""),
+        (Source::Embedded, Some(folder)) => {
+            let reason = format!("the recipe `{}` has its data in the program", recipe.name());
+            return Err(ZooError::setting(format!("data {}", folder.display()), reason));
+        }
+        (Source::Folder(_), Some(folder)) => folder,
+        (Source::Folder(what), None) => return Err(ZooError::NeedsData { recipe: recipe.name(), what }),
+    };
+    Ok(recipe.load(folder, settings)?)
+}

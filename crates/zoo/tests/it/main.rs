@@ -1,0 +1,3 @@
+//! Recipes from outside.
+
+mod recipes;

@@ -1,0 +1,136 @@
+//! Recipes from data to prediction, in few steps.
+
+use std::path::{Path, PathBuf};
+
+use thalweg::prelude::*;
+use thalweg::train::checkpoint::Which;
+use thalweg::train::interrupt::Interrupt;
+use thalweg_zoo::{Options, ZooError, build, evaluate, picture, recipe, recipes, test_row, train};
+
+fn short(steps: u64) -> Options {
+    Options { length: Some(Length::Steps(steps)), threads: Some(1), ..Options::default() }
+}
+
+fn in_folder(run: &Path, steps: u64) -> Options {
+    Options { run: Some(run.to_path_buf()), ..short(steps) }
+}
+
+fn refusal(recipe: &str, options: &Options) -> String {
+    train(thalweg_zoo::recipe(recipe).unwrap(), options).unwrap_err().to_string()
+}
+
+#[test]
+fn a_run_is_trained_evaluated_and_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("digits");
+    let digits = recipe("digits").unwrap();
+    let options =
+        Options { set: vec![("width".into(), 32.0), ("beta1".into(), 0.8)], lr: Some(1e-2), ..in_folder(&run, 150) };
+    let outcome = train(digits, &options).unwrap();
+    assert_eq!((&*outcome.recipe, outcome.steps, outcome.epochs, outcome.interrupted), ("digits", 150, 4, false));
+    assert!(outcome.valid_accuracy.unwrap() > 0.5 && outcome.test_accuracy.unwrap() > 0.5, "{outcome:?}");
+
+    let report = evaluate(&run, None, Which::Last).unwrap();
+    assert_eq!((report.recipe, report.step, report.evaluation.rows), ("digits", 150, 359));
+    assert_eq!(report.evaluation.accuracy(), outcome.test_accuracy);
+    assert_eq!(report.classes.len(), 10);
+
+    let trained = Trained::open(&run).unwrap();
+    let (image, name) = test_row(&trained, None, 7).unwrap();
+    let answer = trained.predict(&image).unwrap();
+    assert_eq!((answer.probabilities.len(), name.len()), (10, 1));
+    let message = test_row(&trained, None, 359).unwrap_err().to_string();
+    assert!(message.contains("row 359") && message.contains("359 rows"), "{message}");
+
+    // The same picture dark on light, enlarged: what the model saw can be drawn again.
+    let drawing = folder.path().join("drawing.png");
+    let pixels: Vec<f32> = image.to_vec::<f32>().iter().map(|pixel| 16.0 - pixel).collect();
+    picture::write(&drawing, &Array::new(&[8, 8], pixels).unwrap(), 16.0, 20).unwrap();
+    let read = picture::read(&drawing).unwrap();
+    let (answer, seen) = trained.predict_picture(&read.pixels, read.size).unwrap();
+    assert_eq!((answer.probabilities.len(), seen.shape()), (10, &[8, 8][..]));
+    picture::write(&folder.path().join("seen.png"), &seen, 16.0, 4).unwrap();
+
+    let again = train(digits, &Options { resume: true, ..options.clone() }).unwrap();
+    assert_eq!((again.steps, again.test_accuracy), (150, outcome.test_accuracy));
+    let other = Options { resume: true, batch: Some(64), set: Vec::new(), ..options };
+    let message = refusal("digits", &other);
+    for part in ["batch was `32`, now `64`", "set beta1 was `0.8`, now not set", "set width was `32`, now `256`"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn an_interrupted_run_goes_on_to_the_same_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let digits = recipe("digits").unwrap();
+    let (whole, stopped) = (folder.path().join("whole"), folder.path().join("stopped"));
+    train(digits, &in_folder(&whole, 12)).unwrap();
+    // Asked to stop before it began: it makes one step.
+    let interrupt = Interrupt::default();
+    interrupt.request();
+    let outcome = train(digits, &Options { interrupt, ..in_folder(&stopped, 12) }).unwrap();
+    assert_eq!((outcome.interrupted, outcome.steps, outcome.test_accuracy), (true, 1, None));
+    let outcome = train(digits, &Options { resume: true, threads: Some(3), ..in_folder(&stopped, 12) }).unwrap();
+    assert!(!outcome.interrupted);
+    let last = |run: &PathBuf| std::fs::read(run.join("checkpoints/step-000000012.safetensors")).unwrap();
+    assert_eq!(last(&whole), last(&stopped));
+}
+
+#[test]
+fn wrong_wishes_are_refused_by_name() {
+    let message = recipe("digts").map(|_| ()).unwrap_err().to_string();
+    assert_eq!(message, "there is no recipe `digts`, did you mean `digits`?; there are: digits, mnist");
+    let set = |name: &str, value| Options { set: vec![(name.into(), value)], ..short(1) };
+    let message = refusal("digits", &set("droput", 0.1));
+    assert!(message.contains("no setting `droput`, did you mean `dropout`?") && message.contains("beta1"), "{message}");
+    let message = refusal("digits", &set("beta_1", 0.1));
+    assert!(message.contains("did you mean `beta1`?"), "{message}");
+    let message = refusal("digits", &set("dropout", 1.5));
+    assert!(message.contains("dropout = 1.5: must be from 0 to 0.95"), "{message}");
+    let message = refusal("digits", &set("beta1", 1.0));
+    assert!(message.contains("beta1 is 1; it must be at least 0 and below 1"), "{message}");
+    let twice = Options { set: vec![("shift".into(), 0.0), ("shift".into(), 1.0)], ..short(1) };
+    assert!(refusal("digits", &twice).contains("`shift`: is set twice"));
+    let message = refusal("digits", &Options { optimizer: Some("adma".into()), ..short(1) });
+    assert!(message.contains("unknown optimizer `adma`"), "{message}");
+    for lr in [0.0, -1.0, f64::NAN] {
+        assert!(refusal("digits", &Options { lr: Some(lr), ..short(1) }).contains("lr is"));
+    }
+    assert!(refusal("digits", &Options { batch: Some(0), ..short(1) }).contains("batch size 0"));
+    assert!(refusal("digits", &Options { threads: Some(0), ..short(1) }).contains("thread"));
+    assert!(refusal("digits", &Options { data: Some("x".into()), ..short(1) }).contains("data in the program"));
+    let message = refusal("mnist", &short(1));
+    assert!(message.contains("`mnist` needs data") && message.contains("--data"), "{message}");
+    let message = refusal("mnist", &Options { data: Some("/none".into()), ..short(1) });
+    assert!(message.contains("train-images-idx3-ubyte"), "{message}");
+    let message = evaluate(Path::new("/none"), None, Which::Last).unwrap_err().to_string();
+    assert!(message.contains("no checkpoint has been saved here"), "{message}");
+}
+
+#[test]
+fn a_batch_larger_than_the_data_is_all_of_them() {
+    let outcome = train(recipe("digits").unwrap(), &Options { batch: Some(5_000), ..short(2) }).unwrap();
+    assert_eq!((outcome.steps, outcome.epochs), (2, 2));
+}
+
+#[test]
+fn every_recipe_has_graphs_without_data() {
+    for recipe in recipes() {
+        let (task, step) = build(*recipe, &Options::default()).unwrap();
+        assert_eq!(task.inference.output.meta().to_string(), "f32[batch,10]", "{}", recipe.name());
+        assert_eq!(step.gradients.len(), 6, "{}", recipe.name());
+    }
+}
+
+#[test]
+fn mnist_learns_from_the_real_files() -> Result<(), ZooError> {
+    let Some(data) = std::env::var_os("THALWEG_DATA") else {
+        eprintln!("skipped: THALWEG_DATA is not set");
+        return Ok(());
+    };
+    let data = Some(Path::new(&data).join("mnist"));
+    let outcome = train(recipe("mnist")?, &Options { data, ..short(50) })?;
+    assert!(outcome.test_accuracy > Some(0.8), "{outcome:?}");
+    Ok(())
+}
