@@ -12,7 +12,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use thalweg_array::DType;
+use thalweg_array::{DType, Element};
 use thalweg_kernels::cpu::Isa;
 use thalweg_kernels::matmul::{Matmul, Operands, Problem};
 use thalweg_kernels::pool::Pool;
@@ -64,46 +64,63 @@ const SHAPES: &[(&str, usize, usize, usize, Layout)] = &[
     ("xor", 4, 2, 8, NN),
 ];
 
+/// Something to be measured: one call does the work once.
+type Work<'a> = Box<dyn FnMut() + 'a>;
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let threads = arguments.first().map_or(1, |x| x.parse().expect("the number of threads"));
     let only = arguments.get(1).map_or("", String::as_str);
     let isa = std::env::var("ISA").map_or(Isa::best(), |x| x.parse().expect("an instruction set"));
     let pool = Pool::new(threads).expect("a pool");
-    let peak = peak() * threads as f64;
-    println!("f32, {isa}, {threads} threads; peak {peak:.0} GFLOP/s");
-    println!("{:<14}{:>5} x {:>4} x {:>4}     ours  peak %    packed B      f64     gemm", "", "m", "k", "n");
+    println!("f32, {isa}, {threads} threads; GFLOP/s, and percent of the peak of a register loop");
+    println!("{:<14}{:>5} x {:>4} x {:>4}       ours         packed B      f64      gemm", "", "m", "k", "n");
     for &(name, m, k, n, layout) in SHAPES.iter().filter(|shape| shape.0.starts_with(only)) {
-        let ours = ours(&pool, isa, m, k, n, layout, DType::F32);
-        let packed = ours_packed(&pool, isa, m, k, n, layout);
-        let double = self::ours(&pool, isa, m, k, n, layout, DType::F64);
-        let gemm = gemm(threads, m, k, n, layout).map_or(String::new(), |x| format!("{x:9.1}"));
-        println!(
-            "{name:<14}{m:>5} x {k:>4} x {n:>4} {layout:?} {ours:8.1} {:6.0} % {packed:9.1} {double:9.1} {gemm}",
-            100.0 * ours / peak
-        );
+        let flops = Problem::new(DType::F32, m, k, n).flops() as f64 / 1e9;
+        let mut works: Vec<Work<'_>> = vec![
+            ours::<f32>(&pool, isa, m, k, n, layout),
+            packed(&pool, isa, m, k, n, layout),
+            ours::<f64>(&pool, isa, m, k, n, layout),
+        ];
+        works.extend(gemm(threads, m, k, n, layout));
+        works.extend(peak());
+        let mut seconds = best_seconds(&mut works);
+        let peak = PEAK_FLOPS / 1e9 * threads as f64 / seconds.pop().expect("the register loop");
+        let rates: Vec<f64> = seconds.iter().map(|seconds| flops / seconds).collect();
+        print!("{name:<14}{m:>5} x {k:>4} x {n:>4} {layout:?}");
+        print!(" {:8.1} {:4.0} %", rates[0], 100.0 * rates[0] / peak);
+        print!(" {:8.1} {:4.0} %", rates[1], 100.0 * rates[1] / peak);
+        println!(" {}", rates[2..].iter().map(|rate| format!("{rate:8.1}")).collect::<String>());
     }
 }
 
-/// GFLOP/s of `work`, which does `flops`.
-fn rate(flops: u64, mut work: impl FnMut()) -> f64 {
+/// The least seconds of each, taken in turns so that all see the same weather.
+fn best_seconds(works: &mut [Work<'_>]) -> Vec<f64> {
+    let repeats: Vec<u32> = works.iter_mut().map(repeats).collect();
+    let mut best = vec![f64::INFINITY; works.len()];
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(600) {
+        for ((work, &repeats), best) in works.iter_mut().zip(&repeats).zip(&mut best) {
+            work();
+            let start = Instant::now();
+            (0..repeats).for_each(|_| work());
+            *best = best.min(start.elapsed().as_secs_f64() / f64::from(repeats));
+        }
+    }
+    best
+}
+
+/// How often to repeat the work for one measurement.
+fn repeats(work: &mut Work<'_>) -> u32 {
     let mut repeats = 1;
     loop {
         let start = Instant::now();
         (0..repeats).for_each(|_| work());
         if start.elapsed() > Duration::from_micros(50) {
-            break;
+            return repeats;
         }
         repeats *= 2;
     }
-    let began = Instant::now();
-    let mut best = f64::INFINITY;
-    while began.elapsed() < Duration::from_millis(200) {
-        let start = Instant::now();
-        (0..repeats).for_each(|_| work());
-        best = best.min(start.elapsed().as_secs_f64() / repeats as f64);
-    }
-    flops as f64 / best / 1e9
 }
 
 fn numbers(length: usize) -> Vec<f32> {
@@ -119,48 +136,36 @@ fn problem(m: usize, k: usize, n: usize, layout: Layout, dtype: DType) -> Proble
     }
 }
 
-#[allow(clippy::too_many_arguments)]
-fn ours(pool: &Pool, isa: Isa, m: usize, k: usize, n: usize, layout: Layout, dtype: DType) -> f64 {
-    let problem = problem(m, k, n, layout, dtype);
-    let plan = Matmul::new(problem, isa);
+fn ours<T: Element>(pool: &Pool, isa: Isa, m: usize, k: usize, n: usize, layout: Layout) -> Work<'_> {
+    let plan = Matmul::new(problem(m, k, n, layout, T::DTYPE), isa);
     let mut scratch = vec![0; plan.scratch_bytes(pool.threads())];
-    match dtype {
-        DType::F64 => {
-            let double = |x: Vec<f32>| x.into_iter().map(f64::from).collect::<Vec<_>>();
-            let (a, b, mut c) = (double(numbers(m * k)), double(numbers(k * n)), vec![0.0f64; m * n]);
-            rate(problem.flops(), || plan.multiply(pool, &a, &b, black_box(&mut c), &mut scratch))
-        }
-        _ => {
-            let (a, b, mut c) = (numbers(m * k), numbers(k * n), vec![0.0f32; m * n]);
-            rate(problem.flops(), || plan.multiply(pool, &a, &b, black_box(&mut c), &mut scratch))
-        }
-    }
+    let convert = |x: Vec<f32>| x.into_iter().map(|x| T::from_f64(x.into())).collect::<Vec<T>>();
+    let (a, b, mut c) = (convert(numbers(m * k)), convert(numbers(k * n)), convert(numbers(m * n)));
+    Box::new(move || plan.multiply(pool, &a, &b, black_box(&mut c), &mut scratch))
 }
 
-fn ours_packed(pool: &Pool, isa: Isa, m: usize, k: usize, n: usize, layout: Layout) -> f64 {
-    let problem = problem(m, k, n, layout, DType::F32);
-    let packing = Matmul::new(problem, isa);
+fn packed(pool: &Pool, isa: Isa, m: usize, k: usize, n: usize, layout: Layout) -> Work<'_> {
+    let packing = Matmul::new(problem(m, k, n, layout, DType::F32), isa);
     let plan = packing.with_packed_b();
     let (a, b, mut c) = (numbers(m * k), numbers(k * n), numbers(m * n));
     let mut packed = vec![0u64; packing.packed_b_bytes().div_ceil(8)];
-    let packed: &mut [u8] = bytemuck::cast_slice_mut(&mut packed);
+    // SAFETY: `b` has the size of the problem.
+    unsafe { packing.pack_b(pool, b.as_ptr().cast(), bytemuck::cast_slice_mut(&mut packed)) };
     let mut scratch = vec![0; plan.scratch_bytes(pool.threads())];
-    // SAFETY: the slices have the sizes of the problem.
-    unsafe { packing.pack_b(pool, b.as_ptr().cast(), packed) };
-    rate(problem.flops(), || {
-        let operands = Operands { a: a.as_ptr().cast(), b: packed.as_ptr(), c: c.as_mut_ptr().cast() };
-        // SAFETY: as above; the packed copy has the size that was asked for.
+    Box::new(move || {
+        let operands = Operands { a: a.as_ptr().cast(), b: packed.as_ptr().cast(), c: c.as_mut_ptr().cast() };
+        // SAFETY: `a` and `c` have the sizes of the problem, the packed copy the one that was asked for.
         unsafe { plan.run(pool, operands, &mut scratch, None) };
     })
 }
 
 #[cfg(feature = "gemm")]
-fn gemm(threads: usize, m: usize, k: usize, n: usize, layout: Layout) -> Option<f64> {
+fn gemm(threads: usize, m: usize, k: usize, n: usize, layout: Layout) -> Option<Work<'static>> {
     let (a, b, mut c) = (numbers(m * k), numbers(k * n), numbers(m * n));
     let (a_row, a_column) = if layout == TN { (1, m as isize) } else { (k as isize, 1) };
     let (b_row, b_column) = if layout == NT { (1, k as isize) } else { (n as isize, 1) };
     let parallelism = if threads == 1 { gemm::Parallelism::None } else { gemm::Parallelism::Rayon(threads) };
-    Some(rate(Problem::new(DType::F32, m, k, n).flops(), || {
+    Some(Box::new(move || {
         let (a, b, c) = (a.as_ptr(), b.as_ptr(), black_box(&mut c).as_mut_ptr());
         // SAFETY: the pointers and strides describe the vectors made above.
         unsafe {
@@ -190,18 +195,21 @@ fn gemm(threads: usize, m: usize, k: usize, n: usize, layout: Layout) -> Option<
 }
 
 #[cfg(not(feature = "gemm"))]
-fn gemm(_: usize, _: usize, _: usize, _: usize, _: Layout) -> Option<f64> {
+fn gemm(_: usize, _: usize, _: usize, _: usize, _: Layout) -> Option<Work<'static>> {
     None
 }
 
-/// GFLOP/s of f32 fused multiply-adds on registers, on one processor.
-fn peak() -> f64 {
+/// What one call of the register loop does.
+const PEAK_FLOPS: f64 = (2 * 16 * 16 * 1000) as f64;
+
+/// Fused multiply-adds of f32 on registers, on one processor.
+fn peak() -> Option<Work<'static>> {
     #[cfg(target_arch = "x86_64")]
     if Isa::Avx512.is_available() {
         // SAFETY: the instruction set is there.
-        return rate(1000 * 16 * 16 * 2, || unsafe { multiply_add_registers() });
+        return Some(Box::new(|| unsafe { multiply_add_registers() }));
     }
-    f64::NAN
+    None
 }
 
 #[cfg(target_arch = "x86_64")]

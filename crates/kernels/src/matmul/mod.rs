@@ -9,9 +9,9 @@
 //! the cut into chunks, the number of threads. So a row of C has the same bits whatever rows lie around it, and
 //! all instruction sets with fused multiply-add give the same bits.
 //!
-//! **Method.** After Goto and van de Geijn, *Anatomy of High-Performance Matrix Multiplication* (2008): a block of A that
-//! fits the second-level cache is multiplied by panels of B that fit the first, by a micro-kernel whose tile of C stays in
-//! registers. Where a copy would not pay, the micro-kernel reads A or B in place.
+//! **Method.** After Goto and van de Geijn, *Anatomy of High-Performance Matrix Multiplication* (2008): a micro-kernel keeps
+//! a tile of C in registers while it walks along a few rows of A, which stay in the first-level cache, and a panel of B;
+//! panels are packed in groups that stay in the second. Where a copy would not pay, A or B is read in place.
 //!
 //! | file | what it holds |
 //! | --- | --- |
@@ -106,7 +106,11 @@ impl Problem {
     fn extents(&self) -> [usize; 3] {
         let extent = |rows: usize, columns: usize, strides: Strides| match (rows, columns) {
             (0, _) | (_, 0) => 0,
-            _ => (rows - 1) * strides.row + (columns - 1) * strides.column + 1,
+            _ => {
+                let down = (rows - 1).saturating_mul(strides.row);
+                let across = (columns - 1).saturating_mul(strides.column);
+                down.saturating_add(across).saturating_add(1)
+            }
         };
         let c = Strides { row: self.c_row_stride, column: 1 };
         [extent(self.m, self.k, self.a), extent(self.k, self.n, self.b), extent(self.m, self.n, c)]
@@ -123,9 +127,9 @@ pub const fn output_dtype(dtype: DType) -> DType {
 }
 
 /// The longest panel.
-const MAX_PANEL: usize = 256;
+const MAX_PANEL: usize = 512;
 
-/// The number of products of an element that are added up in one go: k in as few equal parts as have at most 256; the
+/// The number of products of an element that are added up in one go: k in as few equal parts as have at most 512; the
 /// last part may be shorter.
 pub const fn panel_length(k: usize) -> usize {
     match k.div_ceil(MAX_PANEL) {
@@ -183,11 +187,16 @@ impl Matmul {
     /// A plan for `problem` on `isa`.
     ///
     /// # Panics
-    /// If `isa` is not available here, or for bool, which has no product.
+    /// If `isa` is not available here, if the rows of C overlap, or for bool, which has no product.
     #[track_caller]
     pub fn new(problem: Problem, isa: Isa) -> Matmul {
         assert!(isa.is_available(), "this processor has no {isa}");
         assert!(problem.dtype != DType::Bool, "a matrix multiply of bool; cast to an integer first");
+        let Problem { m, n, c_row_stride, .. } = problem;
+        assert!(
+            m <= 1 || c_row_stride >= n,
+            "rows of C of {n} elements overlap, with {c_row_stride} from one to the next"
+        );
         Matmul { problem, isa, packed_b: false, partition: Partition::new(&problem, isa, false) }
     }
 

@@ -4,28 +4,35 @@ use std::ops::Range;
 
 use thalweg_array::DType;
 
-use super::tile::{Accumulator, TileSizes};
+use super::tile::{Accumulator, ROW_COLUMNS, TileSizes};
 use super::{Problem, Strides, output_dtype, panel_length};
 use crate::cpu::Isa;
 
-/// The most rows of a block: its part of A, one panel deep, takes a quarter MiB as f32.
-const MAX_ROWS: usize = 256;
-/// The most columns of a block.
-const MAX_COLUMNS: usize = 512;
-/// The least work that is worth a chunk of its own: a few microseconds.
+/// Panels of B that are packed at once: their part of a row of B is long enough to be worth the visit to its page, and
+/// together they stay in the second-level cache.
+const GROUP_PANELS: usize = 8;
+/// The least work that is worth a chunk of its own: some microseconds.
 const CHUNK_FLOPS: u64 = 400_000;
-/// No more chunks than this are made only to have more chunks.
-const ENOUGH_CHUNKS: usize = 16;
-/// A part of B up to this size is read in place: it stays in the first-level cache whatever its stride.
-const SMALL_B_BYTES: usize = 32 << 10;
+/// The most chunks, unless they would exceed [`MAX_PACKED_ROWS`].
+const MAX_CHUNKS: usize = 16;
+/// The most rows of a chunk that packs its part of A: as f32, that takes up to 2 MiB.
+const MAX_PACKED_ROWS: usize = 1024;
+/// Rows that a panel of B should at least be used for once it is packed.
+const ENOUGH_ROWS: usize = 512;
+/// Bytes from a row of B to the next up to which it is read in place: lines so near do not displace each other in the
+/// first-level cache, and are fetched ahead.
+const NEAR_ROWS: usize = 1024;
+/// Bytes over which the part of a transposed A that makes a tile may be spread before it is packed: beyond this, its pages
+/// are too many for the processor to keep their addresses.
+const NEAR_COLUMNS: usize = 512 << 10;
 
 /// Where the micro-kernel finds B.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Packing {
     /// Where it lies.
     InPlace,
-    /// In scratch memory, panel by panel.
-    PerPanel,
+    /// In scratch memory, group of panels by group.
+    PerGroup,
     /// In the packed copy that the caller hands over.
     Before,
 }
@@ -42,12 +49,14 @@ pub(super) struct Partition {
     pub(super) b: Strides,
     pub(super) c_row_stride: usize,
     pub(super) accumulate: bool,
-    /// Whether A is packed, block by block.
+    /// Whether A is packed, as much of it as a chunk needs for a panel of k.
     pub(super) pack_a: bool,
     pub(super) packing_of_b: Packing,
     pub(super) tile: TileSizes,
     /// Columns that the micro-kernel does at once.
     pub(super) panel_columns: usize,
+    /// Columns of B that are packed at once: a multiple of the former.
+    pub(super) group_columns: usize,
     row_blocks: usize,
     column_blocks: usize,
 }
@@ -68,36 +77,46 @@ impl Partition {
             }
         };
 
-        let mut row_blocks = m.div_ceil(MAX_ROWS);
-        let mut column_blocks = n.div_ceil(MAX_COLUMNS);
-        let wanted = usize::try_from(problem.flops() / CHUNK_FLOPS).unwrap_or(usize::MAX).min(ENOUGH_CHUNKS);
+        let must_pack = dtype != sum;
+        let far_columns = a.row == 1 && panel_length(k) * a.column * sum.size() > NEAR_COLUMNS;
+        let pack_a = must_pack || (far_columns && n >= 4 * 2 * tile.lanes);
+        let packing_of_b = if b_is_packed {
+            Packing::Before
+        } else if must_pack || b.column != 1 || (m > 2 * tile.rows && b.row * sum.size() > NEAR_ROWS) {
+            Packing::PerGroup
+        } else {
+            Packing::InPlace
+        };
+        let in_place = packing_of_b == Packing::InPlace;
+        let panel_columns = match m {
+            1 if in_place => ROW_COLUMNS,
+            _ if in_place && m <= tile.flat_rows => 4 * tile.lanes,
+            _ => 2 * tile.lanes,
+        };
+        // Few rows use up a packed panel while it is still in the first-level cache.
+        let group_panels = if m > 2 * tile.rows { GROUP_PANELS } else { 1 };
+
+        let (mut row_blocks, mut column_blocks) = (m.min(1), n.min(1));
+        if pack_a {
+            row_blocks = m.div_ceil(MAX_PACKED_ROWS);
+        }
+        let wanted = usize::try_from(problem.flops() / CHUNK_FLOPS).unwrap_or(usize::MAX).min(MAX_CHUNKS);
+        let least_panels = match (pack_a, in_place) {
+            (true, _) => 2 * GROUP_PANELS,
+            (false, false) => GROUP_PANELS * 3 / 4,
+            (false, true) => 1,
+        };
         while (1..=wanted / 2).contains(&(row_blocks * column_blocks)) {
-            // Halve the longer side, as long as what is left is at least a few tiles.
+            // To cut columns costs least while there are enough: each part of B is still packed once.
             let (rows, columns) = (m / row_blocks, n / column_blocks);
-            if columns >= rows && columns >= 2 * 2 * tile.lanes {
+            if columns >= 2 * least_panels * 2 * tile.lanes {
                 column_blocks *= 2;
-            } else if rows >= 2 * 2 * tile.rows {
+            } else if rows >= 2 * ENOUGH_ROWS || (rows >= 4 * tile.rows && row_blocks * column_blocks < 4) {
                 row_blocks *= 2;
-            } else if columns >= 2 * 2 * tile.lanes {
-                column_blocks *= 2;
             } else {
                 break;
             }
         }
-
-        let rows = m.div_ceil(row_blocks.max(1));
-        let columns = n.div_ceil(column_blocks.max(1));
-        let depth = panel_length(k).min(k);
-        let must_pack = dtype != sum;
-        let small_b = (depth * b.row + n) * sum.size() <= SMALL_B_BYTES;
-        let packing_of_b = if b_is_packed {
-            Packing::Before
-        } else if must_pack || b.column != 1 || (rows > 2 * tile.rows && !small_b) {
-            Packing::PerPanel
-        } else {
-            Packing::InPlace
-        };
-        let flat = packing_of_b == Packing::InPlace && rows <= tile.flat_rows;
         Partition {
             swapped,
             m,
@@ -107,10 +126,11 @@ impl Partition {
             b,
             c_row_stride,
             accumulate,
-            pack_a: must_pack || (columns >= 8 * 2 * tile.lanes && rows > tile.flat_rows),
+            pack_a,
             packing_of_b,
             tile,
-            panel_columns: if flat { 4 * tile.lanes } else { 2 * tile.lanes },
+            panel_columns,
+            group_columns: group_panels * panel_columns,
             row_blocks,
             column_blocks,
         }
@@ -129,20 +149,25 @@ impl Partition {
         })
     }
 
-    /// The tiles of a block of `rows`, as rows within the block: as few as can be, of nearly equal height.
+    /// The tiles of a block of `rows`, as rows within the block.
     pub(super) fn tiles(&self, rows: usize) -> impl Iterator<Item = Range<usize>> {
-        let most = if self.panel_columns > 2 * self.tile.lanes { self.tile.flat_rows } else { self.tile.rows };
-        let count = rows.div_ceil(most);
-        (0..count).map(move |tile| part(rows, count, tile, 1))
+        let height = self.tile_rows(rows);
+        (0..rows).step_by(height).map(move |first| first..rows.min(first + height))
     }
 
-    /// Scratch memory of a worker, in elements that sums are made of: a block of A, then a panel of B.
+    /// Rows of all tiles of a block but the last: as few as the number of tiles allows.
+    pub(super) fn tile_rows(&self, rows: usize) -> usize {
+        let most = if self.panel_columns > 2 * self.tile.lanes { self.tile.flat_rows } else { self.tile.rows };
+        rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
+    }
+
+    /// Scratch memory of a worker, in elements that sums are made of: a block of A, then a group of panels of B.
     pub(super) fn scratch_elements(&self) -> usize {
-        let panel = match self.packing_of_b {
-            Packing::PerPanel => panel_length(self.k) * self.panel_columns,
+        let group = match self.packing_of_b {
+            Packing::PerGroup => panel_length(self.k) * self.group_columns,
             Packing::InPlace | Packing::Before => 0,
         };
-        self.block_of_a_elements() + panel
+        self.block_of_a_elements() + group
     }
 
     /// The part of the scratch memory that holds a block of A.
@@ -150,8 +175,9 @@ impl Partition {
         if !self.pack_a {
             return 0;
         }
-        // Whole cache lines, so that what follows starts on one.
-        (panel_length(self.k) * self.m.div_ceil(self.row_blocks.max(1))).next_multiple_of(64)
+        // The last tile takes as much room as the others. Whole cache lines, so that what follows starts on one.
+        let rows = self.m.div_ceil(self.row_blocks.max(1)) + self.tile.rows;
+        (panel_length(self.k) * rows).next_multiple_of(64)
     }
 
     /// Panels of B in the packed copy: of columns, times of k.

@@ -23,7 +23,8 @@ pub(super) struct Tile<T> {
     pub(super) add: bool,
 }
 
-/// A strip to be copied: `to[p * to_step + i] = from[i * from_row + p * from_step]`, i below `rows`, p below `k`.
+/// What is to be copied into panels, `panel` rows wide: row i, step p of the source, at `from + i * from_row + p *
+/// from_step`, goes to `to + i / panel * to_panel + p * to_step + i % panel`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Strip<S, T> {
     pub(super) k: usize,
@@ -33,6 +34,8 @@ pub(super) struct Strip<S, T> {
     pub(super) from_step: usize,
     pub(super) to: *mut T,
     pub(super) to_step: usize,
+    pub(super) panel: usize,
+    pub(super) to_panel: usize,
 }
 
 /// A function on a tile. The processor must have its instruction set, and the elements that the tile names must be there.
@@ -48,6 +51,8 @@ pub(super) struct Kernels<T: 'static> {
     pub(super) lanes: usize,
     /// Micro-kernels of 1, 2, 3 and 4 vectors of columns; each list is for 1 row, 2 rows, ….
     pub(super) tiles: [&'static [TileKernel<T>]; 4],
+    /// The kernel of a single row, for up to [`ROW_COLUMNS`] columns.
+    pub(super) row: TileKernel<T>,
     /// Copies a strip.
     pub(super) pack: StripKernel<T>,
 }
@@ -60,7 +65,10 @@ impl<T> Kernels<T> {
 
     /// The micro-kernel for `rows` and the least vectors that hold `columns`.
     pub(super) fn tile(&self, rows: usize, columns: usize) -> TileKernel<T> {
-        self.tiles[columns.div_ceil(self.lanes) - 1][rows - 1]
+        match self.tiles.get(columns.div_ceil(self.lanes) - 1) {
+            Some(tiles) => tiles[rows - 1],
+            None => self.row,
+        }
     }
 }
 
@@ -76,9 +84,24 @@ pub(super) struct TileSizes {
 }
 
 /// The micro-kernel. The accumulators stay in registers: all loops over rows and vectors are unrolled.
-#[allow(clippy::needless_range_loop)] // indices, as in the formula
 #[inline(always)]
 unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(t: &Tile<V::Scalar>) {
+    // SAFETY: the caller's promise on the tile.
+    unsafe {
+        // The compiler must see the step between packed rows, or it adds it up row by row, and the chain of additions
+        // takes longer than the multiplications.
+        if t.a_row == 1 {
+            tile_in_steps::<V, ROWS, VECTORS>(&Tile { a_row: 1, ..*t });
+        } else {
+            tile_in_steps::<V, ROWS, VECTORS>(t);
+        }
+    }
+}
+
+/// [`tile`] once its step between rows of A is settled.
+#[allow(clippy::needless_range_loop)] // indices, as in the formula
+#[inline(always)]
+unsafe fn tile_in_steps<V: Vector, const ROWS: usize, const VECTORS: usize>(t: &Tile<V::Scalar>) {
     // SAFETY: the caller's promise on the tile.
     unsafe {
         let last = V::first(t.columns - (VECTORS - 1) * V::LANES);
@@ -118,30 +141,81 @@ unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(t: &Tile<V::S
     }
 }
 
-/// Copies a strip: by rows where they are contiguous, by transposition where the steps are, one by one elsewhere.
+/// The most columns that the kernel of a single row does at once.
+pub(super) const ROW_COLUMNS: usize = 512;
+
+/// The kernel of a single row: it reads long stretches of the rows of B, four rows at a time, and adds in the same order
+/// as [`tile`].
+#[inline(always)]
+unsafe fn row<V: Vector>(t: &Tile<V::Scalar>)
+where
+    V::Scalar: Default,
+{
+    let mut sums = [V::Scalar::default(); ROW_COLUMNS];
+    // SAFETY: the caller's promise on the tile, which has at most `ROW_COLUMNS` columns.
+    unsafe {
+        let mut p = 0;
+        while p < t.k {
+            let rows = if p + 4 <= t.k { 4 } else { 1 };
+            let (a, b) = (t.a.add(p * t.a_step), t.b.add(p * t.b_step));
+            for j in (0..t.columns).step_by(V::LANES) {
+                let mask = V::first(V::LANES.min(t.columns - j));
+                let mut sum = V::load(sums.as_ptr().add(j));
+                for i in 0..rows {
+                    let b = V::load_masked(b.add(i * t.b_step + j), mask);
+                    sum = V::splat(*a.add(i * t.a_step)).mul_add(b, sum);
+                }
+                sum.store(sums.as_mut_ptr().add(j));
+            }
+            p += rows;
+        }
+        for j in (0..t.columns).step_by(V::LANES) {
+            let mask = V::first(V::LANES.min(t.columns - j));
+            let sum = V::load(sums.as_ptr().add(j));
+            let sum = if t.add { V::load_masked(t.c.add(j), mask).add(sum) } else { sum };
+            sum.store_masked(t.c.add(j), mask);
+        }
+    }
+}
+
+/// Copies a strip: step by step where a step's rows are neighbors, by transposition where a row's steps are, one by one
+/// elsewhere.
 #[inline(always)]
 unsafe fn pack<V: Vector>(s: &Strip<V::Scalar, V::Scalar>) {
     // SAFETY: the caller's promise on the strip.
     unsafe {
-        for first in (0..s.rows).step_by(V::LANES) {
-            let rows = V::LANES.min(s.rows - first);
-            let (from, to) = (s.from.add(first * s.from_row), s.to.add(first));
-            let mut done = 0;
-            if s.from_row == 1 {
-                let mask = V::first(rows);
-                for p in 0..s.k {
-                    V::load_masked(from.add(p * s.from_step), mask).store_masked(to.add(p * s.to_step), mask);
-                }
-                done = s.k;
-            } else if s.from_step == 1 {
-                while done + V::TRANSPOSED <= s.k {
-                    V::transpose(from.add(done), s.from_row, rows, to.add(done * s.to_step), s.to_step);
-                    done += V::TRANSPOSED;
+        let panels = || (0..s.rows).step_by(s.panel).enumerate();
+        if s.from_row == 1 {
+            // Each step may lie in a page of its own, so all its rows are read in one go.
+            for p in 0..s.k {
+                for (number, first) in panels() {
+                    let rows = s.panel.min(s.rows - first);
+                    let (from, to) =
+                        (s.from.add(p * s.from_step + first), s.to.add(number * s.to_panel + p * s.to_step));
+                    for i in (0..rows).step_by(V::LANES) {
+                        let mask = V::first(V::LANES.min(rows - i));
+                        V::load_masked(from.add(i), mask).store_masked(to.add(i), mask);
+                    }
                 }
             }
-            for p in done..s.k {
-                for i in 0..rows {
-                    *to.add(p * s.to_step + i) = *from.add(i * s.from_row + p * s.from_step);
+            return;
+        }
+        for (number, first) in panels() {
+            let rows = s.panel.min(s.rows - first);
+            for i in (0..rows).step_by(V::LANES) {
+                let lanes = V::LANES.min(rows - i);
+                let (from, to) = (s.from.add((first + i) * s.from_row), s.to.add(number * s.to_panel + i));
+                let mut done = 0;
+                if s.from_step == 1 {
+                    while done + V::TRANSPOSED <= s.k {
+                        V::transpose(from.add(done), s.from_row, lanes, to.add(done * s.to_step), s.to_step);
+                        done += V::TRANSPOSED;
+                    }
+                }
+                for p in done..s.k {
+                    for lane in 0..lanes {
+                        *to.add(p * s.to_step + lane) = *from.add(lane * s.from_row + p * s.from_step);
+                    }
                 }
             }
         }
@@ -157,6 +231,11 @@ macro_rules! kernels {
             unsafe { tile::<$vector, ROWS, VECTORS>(t) }
         }
         $(#[$feature])?
+        unsafe fn row_kernel(t: &Tile<$scalar>) {
+            // SAFETY: the caller's promise.
+            unsafe { row::<$vector>(t) }
+        }
+        $(#[$feature])?
         unsafe fn pack_kernel(s: &Strip<$scalar, $scalar>) {
             // SAFETY: the caller's promise.
             unsafe { pack::<$vector>(s) }
@@ -169,6 +248,7 @@ macro_rules! kernels {
                 &[$(tile_kernel::<$flat, 3>),*],
                 &[$(tile_kernel::<$flat, 4>),*],
             ],
+            row: row_kernel,
             pack: pack_kernel,
         }
     }};
