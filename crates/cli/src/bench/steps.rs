@@ -1,5 +1,7 @@
 //! The training steps W1, W2, W10 and W11.
 
+use thalweg::array::random::Philox;
+use thalweg::nn::{Step, binary_cross_entropy_with_logits};
 use thalweg::prelude::*;
 
 use super::{Make, Workload};
@@ -47,7 +49,14 @@ fn pool(batch: usize, width: usize, classes: Option<usize>) -> Vec<Batch> {
 }
 
 /// A call that takes the next batch, runs the step and reads the loss.
-fn cycle(threads: usize, loss: Tensor, step: Step, inputs: Tensor, labels: Option<Tensor>, pool: Vec<Batch>) -> anyhow::Result<Call> {
+fn cycle(
+    threads: usize,
+    loss: Tensor,
+    step: Step,
+    inputs: Tensor,
+    labels: Option<Tensor>,
+    pool: Vec<Batch>,
+) -> anyhow::Result<Call> {
     let session = Session::builder().threads(threads).seed(SEED).build()?;
     let mut outputs = [Array::scalar(0.0f32)];
     let mut next = 0;
@@ -64,7 +73,12 @@ fn cycle(threads: usize, loss: Tensor, step: Step, inputs: Tensor, labels: Optio
     }))
 }
 
-fn classifier(threads: usize, widths: &[usize], batch: usize, minimize: impl Fn(&Tensor) -> Step) -> anyhow::Result<Call> {
+fn classifier(
+    threads: usize,
+    widths: &[usize],
+    batch: usize,
+    minimize: impl Fn(&Tensor) -> Step,
+) -> anyhow::Result<Call> {
     let (width, classes) = (widths[0], widths[widths.len() - 1]);
     let x = placeholder("x", f32, ("batch", width));
     let y = placeholder("y", i64, ["batch"]);
