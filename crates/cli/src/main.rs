@@ -1,2 +1,68 @@
-//! The binary `thalweg`.
-fn main() {}
+//! The command line of Thalweg.
+//!
+//! Results go to standard output, progress and errors to standard error. The exit code is 0 for success, 1 for a
+//! failure, 2 for a command that cannot be followed, 130 for a training that was interrupted.
+
+mod choices;
+mod evaluate;
+mod graph;
+mod message;
+mod output;
+mod predict;
+mod recipes;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Deep learning in Rust: train, evaluate and use networks; look at their graphs
+#[derive(Debug, Parser)]
+#[command(name = "thalweg", version, after_help = FIRST_STEPS)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const FIRST_STEPS: &str = "\
+First steps:
+  thalweg train digits --run runs/digits     learn to read handwriting, in seconds
+  thalweg evaluate runs/digits               how well, and what is mistaken for what
+  thalweg predict runs/digits three.png      read a drawing of one's own
+  thalweg graph digits --explain             what is computed, and how";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the recipes: data, model and settings that go together
+    Recipes,
+    /// Follow a recipe: train its model on its data
+    Train(train::TrainArgs),
+    /// Measure a trained model on the test set of its recipe
+    Evaluate(evaluate::EvaluateArgs),
+    /// Say what a trained model sees in pictures
+    Predict(predict::PredictArgs),
+    /// Show the graph of a recipe: as text, as a picture, or what the compiler makes of it
+    Graph(graph::GraphArgs),
+}
+
+fn main() -> ExitCode {
+    let CommandLine { command } = message::parse();
+    let (name, result) = match &command {
+        Command::Recipes => ("recipes", recipes::run()),
+        Command::Train(args) => ("train", train::run(args)),
+        Command::Evaluate(args) => ("evaluate", evaluate::run(args)),
+        Command::Predict(args) => ("predict", predict::run(args)),
+        Command::Graph(args) => ("graph", graph::run(args)),
+    };
+    result.unwrap_or_else(|error| message::report::<CommandLine>(name, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::CommandLine::command().debug_assert();
+    }
+}

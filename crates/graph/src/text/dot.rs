@@ -2,9 +2,7 @@
 
 use std::fmt::Write;
 
-use super::print::{literal, names};
-use super::split_op;
-use crate::graph::{Graph, Node};
+use crate::graph::Graph;
 use crate::op::Op;
 
 impl Graph {
@@ -18,13 +16,13 @@ impl Graph {
     /// assert!(dot.starts_with("digraph") && dot.contains("n0 -> n1"));
     /// ```
     pub fn to_dot(&self) -> String {
-        let names = names(self);
+        let captions = self.captions();
         let mut dot = String::from(
             "digraph graph_ {\n  rankdir=BT;\n  node [shape=box, fontname=\"sans-serif\", fontsize=10];\n",
         );
         let mut scopes: Vec<(&str, Vec<usize>)> = Vec::new();
         let mut positions = std::collections::HashMap::new();
-        for (index, node) in self.nodes().enumerate().filter(|(_, node)| number(node).is_none()) {
+        for (index, node) in self.nodes().enumerate().filter(|(index, _)| captions[*index].is_some()) {
             let position = *positions.entry(&*node.scope).or_insert_with(|| {
                 scopes.push((&node.scope, Vec::new()));
                 scopes.len() - 1
@@ -38,16 +36,15 @@ impl Graph {
                 line(&mut dot, format_args!("  subgraph cluster_{position} {{ label={}; color=gray;", quoted(scope)));
             }
             for &index in members {
-                let node = &self[ids[index]];
-                let label = label(self, node, &names[index]);
-                line(&mut dot, format_args!("  n{index} [label={}{}];", quoted(&label), style(&node.op)));
+                let label = quoted(captions[index].as_deref().unwrap_or_default());
+                line(&mut dot, format_args!("  n{index} [label={label}{}];", style(&self[ids[index]].op)));
             }
             if framed {
                 dot.push_str("  }\n");
             }
         }
         for (index, node) in self.nodes().enumerate() {
-            for input in node.inputs.iter().filter(|input| number(&self[**input]).is_none()) {
+            for input in node.inputs.iter().filter(|input| captions[input.index()].is_some()) {
                 let meta = quoted(&self[*input].meta.to_string());
                 line(&mut dot, format_args!("  n{} -> n{index} [label={meta}, fontsize=8];", input.index()));
             }
@@ -68,30 +65,6 @@ impl Graph {
 
 fn line(dot: &mut String, text: std::fmt::Arguments<'_>) {
     writeln!(dot, "{text}").expect("a String takes all");
-}
-
-/// A single number is written where it is used, unless it is a root.
-fn number(node: &Node) -> Option<String> {
-    match &node.op {
-        Op::Constant(constant) if constant.array().rank() == 0 => literal(constant.array()),
-        _ => None,
-    }
-}
-
-/// Name, op with attributes and numbers, dtype and shape.
-fn label(graph: &Graph, node: &Node, name: &str) -> String {
-    let (op, attributes) = split_op(&node.op);
-    let mut text = if node.name.is_some() { format!("{name}\n{op}") } else { op };
-    for input in &node.inputs {
-        if let Some(number) = number(&graph[*input]) {
-            text += &format!(" {number}");
-        }
-    }
-    for (key, value) in attributes.iter().filter(|(key, _)| !["hex", "dtype", "shape", "name"].contains(&key.as_str()))
-    {
-        text += &format!(" {key}={value}");
-    }
-    text + &format!("\n{}", node.meta)
 }
 
 fn style(op: &Op) -> &'static str {

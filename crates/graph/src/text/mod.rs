@@ -17,6 +17,7 @@
 //! | --- | --- |
 //! | `print` | writing |
 //! | `parse` | reading text from anywhere: no text panics or hangs |
+//! | `caption` | [`Graph::captions`](crate::Graph::captions): what stands in the boxes of pictures |
 //! | `dot` | [`Graph::to_dot`](crate::Graph::to_dot): pictures |
 
 use serde::Deserialize;
@@ -26,6 +27,7 @@ use thalweg_array::scalar::{Binary, Fold, Unary};
 
 use crate::op::Op;
 
+mod caption;
 mod dot;
 mod parse;
 mod print;

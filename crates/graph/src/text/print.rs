@@ -109,7 +109,7 @@ pub(super) fn source_name(op: &Op) -> Option<String> {
 }
 
 /// What each node is called: its name made of word characters and unique, else its position.
-pub(super) fn names(graph: &Graph) -> Vec<String> {
+fn names(graph: &Graph) -> Vec<String> {
     let mut taken: HashSet<String> = HashSet::with_capacity(graph.len());
     let mut repeated: HashMap<String, usize> = HashMap::new();
     let mut unnamed = 0..;

@@ -1,0 +1,60 @@
+//! Arguments that several commands take.
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
+use thalweg::nn::optim::names;
+use thalweg::train::checkpoint::Which;
+use thalweg_zoo::Options;
+
+/// What changes the defaults of a recipe.
+#[derive(Debug, Args)]
+pub(crate) struct Choices {
+    /// Rows in a batch
+    #[arg(long, value_name = "N", value_parser = count::<usize>())]
+    batch: Option<usize>,
+    /// Learning rate; of a schedule the highest
+    #[arg(long, value_name = "X", value_parser = learning_rate, allow_negative_numbers = true)]
+    lr: Option<f64>,
+    /// Optimizer
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(names::NAMES))]
+    optimizer: Option<String>,
+    /// A setting of the recipe (see `thalweg recipes`) or of the optimizer (weight_decay, beta1, clip_norm, …); repeatable
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
+    set: Vec<(String, f64)>,
+}
+
+impl Choices {
+    /// `options` with these.
+    pub(crate) fn over(&self, options: Options) -> Options {
+        let Choices { batch, lr, optimizer, set } = self;
+        Options { batch: *batch, lr: *lr, optimizer: optimizer.clone(), set: set.clone(), ..options }
+    }
+}
+
+/// The name of a recipe.
+pub(crate) fn recipe_name() -> PossibleValuesParser {
+    PossibleValuesParser::new(thalweg_zoo::recipes().iter().map(|recipe| recipe.name()))
+}
+
+/// A whole number from 1 on; far more than makes sense is taken for a slip.
+pub(crate) fn count<T: TryFrom<u64> + Clone + Send + Sync + 'static>() -> RangedU64ValueParser<T> {
+    RangedU64ValueParser::new().range(1..=1 << 24)
+}
+
+fn learning_rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(lr) if lr.is_finite() && lr > 0.0 => Ok(lr),
+        _ => Err("a learning rate is a number above 0".into()),
+    }
+}
+
+fn setting(text: &str) -> Result<(String, f64), String> {
+    let (key, value) = text.split_once('=').ok_or("a setting is written KEY=VALUE")?;
+    let value = value.parse().map_err(|_| format!("`{value}` is not a number"))?;
+    Ok((key.to_string(), value))
+}
+
+/// Which checkpoint of a run.
+pub(crate) fn checkpoint(text: &str) -> Result<Which, String> {
+    text.parse()
+}

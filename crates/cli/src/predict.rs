@@ -1,0 +1,219 @@
+//! `thalweg predict`: what a trained model sees in pictures, or in rows of its test set.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::{Value, json};
+use thalweg::array::Array;
+use thalweg::train::checkpoint::Which;
+use thalweg::train::{Prediction, Trained};
+use thalweg_zoo::{ZooError, picture, test_row};
+
+use crate::choices::checkpoint;
+use crate::message::{FAILED, one_line};
+use crate::output::{self, note, percent};
+
+/// What `thalweg predict` takes.
+#[derive(Debug, Args)]
+pub(crate) struct PredictArgs {
+    /// Folder of the run, as `thalweg train --run` made it
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// PNG pictures of any size, dark on light or light on dark
+    #[arg(value_name = "FILE", required_unless_present = "row", conflicts_with = "row")]
+    files: Vec<PathBuf>,
+    /// A row of the test set in place of pictures, counted from 0
+    #[arg(long, value_name = "N")]
+    row: Option<usize>,
+    /// Folder of the data for --row, where the recipe needs one
+    #[arg(long, value_name = "DIR", requires = "row")]
+    data: Option<PathBuf>,
+    /// Which checkpoint: the number of its step, `best` or `last`
+    #[arg(long, value_name = "STEP|best|last", default_value = "last", value_parser = checkpoint)]
+    checkpoint: Which,
+    /// Draw what the model saw into this PNG file; several pictures side by side
+    #[arg(long, value_name = "FILE")]
+    show: Option<PathBuf>,
+    /// Print the result as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the model saw in one picture, and took it for.
+struct Sighting {
+    /// What it was given.
+    input: String,
+    /// What it is, where that is known.
+    label: Option<String>,
+    /// What it was taken for.
+    prediction: Prediction,
+    /// What the model saw, as a row of the data set.
+    seen: Array,
+}
+
+/// Predicts, and prints the classes. A picture that cannot be read does not keep the others from being read.
+pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
+    let trained = Trained::open_checkpoint(&args.run, args.checkpoint).map_err(ZooError::from)?;
+    trained.checkpoint().notes.iter().for_each(note);
+    let results: Vec<anyhow::Result<Sighting>> = match args.row {
+        Some(row) => vec![Ok(see_row(&trained, args, row)?)],
+        None => args.files.iter().map(|file| see_picture(&trained, file)).collect(),
+    };
+    let mut sightings = Vec::new();
+    for result in results {
+        match result {
+            Ok(sighting) => sightings.push(sighting),
+            Err(error) => note(format_args!("error: {}", one_line(&error))),
+        }
+    }
+    let wanted = if args.row.is_some() { 1 } else { args.files.len() };
+    if let (Some(file), false) = (&args.show, sightings.is_empty()) {
+        show(&trained, file, &sightings)?;
+    }
+    if args.json {
+        output::line(as_json(&trained, &sightings))?;
+    } else if !sightings.is_empty() {
+        let texts: Vec<String> = sightings.iter().map(|sighting| as_text(sighting, trained.classes())).collect();
+        output::line(texts.join("\n").trim_end())?;
+    }
+    Ok(if sightings.len() == wanted { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+fn see_row(trained: &Trained, args: &PredictArgs, row: usize) -> Result<Sighting, ZooError> {
+    let (seen, label) = test_row(trained, args.data.as_deref(), row)?;
+    let prediction = trained.predict(&seen)?;
+    Ok(Sighting { input: format!("test row {row}"), label: Some(label), prediction, seen })
+}
+
+fn see_picture(trained: &Trained, file: &Path) -> anyhow::Result<Sighting> {
+    let picture = picture::read(file)?;
+    let (prediction, seen) =
+        trained.predict_picture(&picture.pixels, picture.size).with_context(|| file.display().to_string())?;
+    Ok(Sighting { input: file.display().to_string(), label: None, prediction, seen })
+}
+
+/// Draws what the model saw, side by side.
+fn show(trained: &Trained, file: &Path, sightings: &[Sighting]) -> Result<(), ZooError> {
+    /// The side of a drawn picture, about, in pixels.
+    const SIDE: usize = 280;
+    let seen: Vec<&Array> = sightings.iter().map(|sighting| &sighting.seen).collect();
+    let sheet = side_by_side(&seen)?;
+    let largest = |array: &Array| array.to_vec::<f32>().into_iter().fold(f32::MIN_POSITIVE, f32::max);
+    let most = trained.card().prepare.drawing.map_or_else(|| largest(&sheet), |drawing| drawing.ink());
+    let zoom = SIDE.div_ceil(sheet.shape()[0].max(1));
+    picture::write(file, &sheet, most, zoom)
+}
+
+/// One picture of `[height, width]` of several, which may have an axis of one row before; with an empty column between.
+fn side_by_side(pictures: &[&Array]) -> Result<Array, ZooError> {
+    let (height, width) = match pictures[0].shape() {
+        [height, width] | [1, height, width] => (*height, *width),
+        shape => {
+            let reason = format!("a row of shape {shape:?} is no gray picture");
+            return Err(ZooError::Setting { setting: "--show".into(), reason });
+        }
+    };
+    let pixels: Vec<Vec<f32>> = pictures.iter().map(|picture| picture.to_vec()).collect();
+    let line = |y: usize| {
+        let rows: Vec<&[f32]> = pixels.iter().map(|pixels| &pixels[y * width..][..width]).collect();
+        rows.join(&[0.0][..])
+    };
+    let sheet: Vec<f32> = (0..height).flat_map(line).collect();
+    Ok(Array::new(&[height, pictures.len() * (width + 1) - 1], sheet)?)
+}
+
+fn as_json(trained: &Trained, sightings: &[Sighting]) -> Value {
+    let one = |Sighting { input, label, prediction, .. }: &Sighting| {
+        let mut object = json!({
+            "input": input,
+            "class": prediction.name,
+            "probability": prediction.probability(),
+            "probabilities": prediction.probabilities,
+        });
+        if let Some(label) = label {
+            object["label"] = json!(label);
+        }
+        object
+    };
+    json!({
+        "step": trained.checkpoint().step,
+        "classes": trained.classes(),
+        "predictions": sightings.iter().map(one).collect::<Vec<Value>>(),
+    })
+}
+
+/// The class, and the probabilities as a bar chart: of all classes, or of the likeliest where there are many.
+fn as_text(Sighting { input, label, prediction, .. }: &Sighting, classes: &[String]) -> String {
+    const MOST_BARS: usize = 10;
+    let probabilities = &prediction.probabilities;
+    let mut shown: Vec<usize> = (0..classes.len()).collect();
+    if shown.len() > MOST_BARS {
+        shown.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
+        shown.truncate(MOST_BARS);
+    }
+    let width = shown.iter().map(|&class| classes[class].chars().count()).max().unwrap_or(0);
+    let label = label.as_ref().map_or(String::new(), |label| format!(", labelled {label}"));
+    let mut text = format!("{input}: {} ({}){label}\n", prediction.name, percent(prediction.probability().into()));
+    let plain = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    for class in shown {
+        let probability = f64::from(probabilities[class]);
+        let bar = bar(probability, plain);
+        let _ = writeln!(text, "  {:>width$}  {bar}  {:>7}", classes[class], percent(probability));
+    }
+    text
+}
+
+/// A bar on a ground of its full length: drawn by eighths of a character, or with `#` where that is all there is.
+fn bar(share: f64, plain: bool) -> String {
+    const LENGTH: usize = 30;
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let share = if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
+    let bar = if plain {
+        "#".repeat((share * LENGTH as f64).round() as usize)
+    } else {
+        let eighths = (share * 8.0 * LENGTH as f64).round() as usize;
+        "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
+    };
+    format!("{bar:LENGTH$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_as_long_as_their_share() {
+        assert_eq!(bar(0.0, false), " ".repeat(30));
+        assert_eq!(bar(1.0, false), "█".repeat(30));
+        assert_eq!(bar(0.05, false).trim_end(), "█▌");
+        assert_eq!(bar(0.5, true).trim_end(), "#".repeat(15));
+        assert_eq!(bar(f64::NAN, true).trim_end(), "");
+    }
+
+    #[test]
+    fn many_classes_are_cut_to_the_likeliest() {
+        let classes: Vec<String> = (0..30).map(|class| format!("c{class}")).collect();
+        let mut probabilities = vec![0.01; 30];
+        (probabilities[20], probabilities[7]) = (0.4, 0.32);
+        let prediction = Prediction { class: 20, name: "c20".into(), probabilities };
+        let text =
+            as_text(&Sighting { input: "x".into(), label: None, prediction, seen: Array::scalar(0f32) }, &classes);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 11, "{text}");
+        assert_eq!(lines[0], "x: c20 (40.0 %)");
+        assert!(lines[1].starts_with("  c20") && lines[2].starts_with("   c7"), "{text}");
+    }
+
+    #[test]
+    fn pictures_stand_side_by_side() {
+        let a = Array::from([[1.0f32, 2.0], [3.0, 4.0]]);
+        let b = Array::from([5.0f32, 6.0, 7.0, 8.0]).reshape(&[1, 2, 2]).unwrap();
+        let sheet = side_by_side(&[&a, &b]).unwrap();
+        assert_eq!(sheet, Array::from([[1.0f32, 2.0, 0.0, 5.0, 6.0], [3.0, 4.0, 0.0, 7.0, 8.0]]));
+        let message = side_by_side(&[&Array::from([1.0f32])]).unwrap_err().to_string();
+        assert!(message.contains("[1] is no gray picture"), "{message}");
+    }
+}

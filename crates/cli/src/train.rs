@@ -1,0 +1,116 @@
+//! `thalweg train`: follows a recipe.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value, json};
+use thalweg::train::Length;
+use thalweg::train::interrupt::{EXIT_CODE, Interrupt};
+use thalweg::train::progress::Style;
+use thalweg_zoo::{Options, Outcome, recipe, train};
+
+use crate::choices::{Choices, count, recipe_name};
+use crate::output::{self, note, percent};
+
+/// What `thalweg train` takes.
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// The recipe
+    #[arg(value_parser = recipe_name())]
+    recipe: String,
+    /// Folder of the data, where the recipe needs one
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Folder for checkpoints and event files; without it nothing is saved
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
+    /// How often over all the data
+    #[arg(long, value_name = "N", value_parser = count::<u64>(), conflicts_with = "steps")]
+    epochs: Option<u64>,
+    /// How many steps
+    #[arg(long, value_name = "N", value_parser = count::<u64>())]
+    steps: Option<u64>,
+    #[command(flatten)]
+    choices: Choices,
+    /// What all that is random follows from
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Threads; as many as processors if not said. The result is the same
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Go on with what is saved in the folder of the run
+    #[arg(long, requires = "run")]
+    resume: bool,
+    /// Save every so many steps; after each epoch if not said
+    #[arg(long, value_name = "STEPS", value_parser = count::<u64>(), requires = "run")]
+    save_every: Option<u64>,
+    /// Put the gradients of so many batches together to one step
+    #[arg(long, value_name = "N", value_parser = count::<usize>(), default_value_t = 1)]
+    accumulate: usize,
+    /// Print the result as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Trains, and prints what came of it.
+pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
+    let length = args.epochs.map(Length::Epochs).or(args.steps.map(Length::Steps));
+    let options = args.choices.over(Options {
+        data: args.data.clone(),
+        run: args.run.clone(),
+        length,
+        seed: args.seed,
+        threads: args.threads.map(usize::from),
+        resume: args.resume,
+        save_every: args.save_every,
+        accumulate: args.accumulate,
+        progress: Style::detect(),
+        interrupt: Interrupt::listen()?,
+        ..Options::default()
+    });
+    let outcome = train(recipe(&args.recipe)?, &options)?;
+    output::line(if args.json { as_json(&outcome).to_string() } else { as_text(&outcome) })?;
+    if outcome.interrupted {
+        note(match &args.run {
+            Some(run) => format!("interrupted; --run {} --resume goes on", run.display()),
+            None => "interrupted; nothing is saved without --run".into(),
+        });
+        return Ok(ExitCode::from(EXIT_CODE as u8));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// NaN and infinities are `null`.
+fn as_json(outcome: &Outcome) -> Value {
+    json!({
+        "recipe": outcome.recipe,
+        "steps": outcome.steps,
+        "epochs": outcome.epochs,
+        "seconds": outcome.seconds,
+        "train_loss": outcome.train_loss,
+        "valid_loss": outcome.valid_loss,
+        "valid_accuracy": outcome.valid_accuracy,
+        "test_accuracy": outcome.test_accuracy,
+        "checkpoint": outcome.checkpoint.as_ref().map(|path| path.to_string_lossy()),
+        "interrupted": outcome.interrupted,
+    })
+}
+
+fn as_text(outcome: &Outcome) -> String {
+    let Outcome { recipe, steps, epochs, seconds, train_loss, .. } = outcome;
+    let mut text = format!("{recipe}: {steps} steps, {epochs} epochs, {seconds:.1} s, training loss {train_loss:.4}");
+    if let Some(loss) = outcome.valid_loss {
+        text += &format!("\n  validation  loss {loss:.4}");
+    }
+    if let Some(accuracy) = outcome.valid_accuracy {
+        text += &format!(", {} right", percent(accuracy));
+    }
+    if let Some(accuracy) = outcome.test_accuracy {
+        text += &format!("\n  test        {} right", percent(accuracy));
+    }
+    if let Some(checkpoint) = &outcome.checkpoint {
+        text += &format!("\n  saved       {}", Path::display(checkpoint));
+    }
+    text
+}

@@ -1,0 +1,124 @@
+//! What cannot be done: what is said, and the exit code.
+
+use std::process::Stdio;
+
+use crate::support::{folder, refuse, run, succeed, thalweg};
+
+#[test]
+fn a_command_line_that_cannot_be_read_gets_a_usage_line() {
+    let cases: [(&[&str], &str); 22] = [
+        (&["trian"], "'trian'"),
+        (&["train"], "<RECIPE>"),
+        (&["train", "digits", "--epocks", "3"], "'--epocks'"),
+        (&["train", "digits", "--epochs"], "'--epochs <N>'"),
+        (&["train", "digits", "--epochs", "0"], "'0'"),
+        (&["train", "digits", "--epochs", "1e3"], "'1e3'"),
+        (&["train", "digits", "--epochs", "99999999999"], "'99999999999'"),
+        (&["train", "digits", "--epochs", "3", "--steps", "3"], "'--steps <N>'"),
+        (&["train", "digits", "--batch", "0"], "'--batch <N>'"),
+        (&["train", "digits", "--lr", "-1"], "'-1'"),
+        (&["train", "digits", "--lr", "0"], "'--lr <X>'"),
+        (&["train", "digits", "--lr", "nan"], "'nan'"),
+        (&["train", "digits", "--threads", "0"], "'--threads <N>'"),
+        (&["train", "digits", "--seed", "-1"], "'-1'"),
+        (&["train", "digits", "--accumulate", "0"], "'--accumulate <N>'"),
+        (&["train", "digits", "--save-every", "10"], "--run <DIR>"),
+        (&["train", "digits", "--resume"], "--run <DIR>"),
+        (&["train", "digits", "--set", "width"], "KEY=VALUE"),
+        (&["train", "digits", "--set", "width=wide"], "`wide`"),
+        (&["evaluate", "somewhere", "--checkpoint", "newest"], "`newest`"),
+        (&["predict", "somewhere"], "<FILE>..."),
+        (&["graph", "digits", "--format", "png"], "'png'"),
+    ];
+    for (args, part) in cases {
+        refuse(args, 2, &[part]);
+    }
+}
+
+#[test]
+fn a_name_that_is_not_known_gets_the_nearest() {
+    refuse(["train", "digts"], 2, &["'digts'", "'digits'"]);
+    refuse(["graph", "minst"], 2, &["'minst'", "'mnist'"]);
+    refuse(["train", "digits", "--optimizer", "adamm"], 2, &["'adamm'", "'adam'"]);
+    refuse(["train", "digits", "--set", "widht=3"], 2, &["`widht`", "did you mean `width`?", "thalweg train"]);
+    refuse(["train", "digits", "--set", "weight_deccay=0.1"], 2, &["did you mean `weight_decay`?"]);
+}
+
+#[test]
+fn a_setting_out_of_its_range_is_named() {
+    refuse(["train", "digits", "--set", "dropout=1.5"], 2, &["dropout = 1.5", "0.95"]);
+    refuse(["train", "digits", "--set", "shift=nan"], 2, &["shift = NaN"]);
+    refuse(["train", "digits", "--set", "beta1=1"], 2, &["beta1 is 1"]);
+    refuse(["graph", "digits", "--set", "weight_decay=-1"], 2, &["weight_decay is -1"]);
+    refuse(["train", "digits", "--set", "width=8", "--set", "width=9"], 2, &["`width`", "twice"]);
+}
+
+#[test]
+fn data_that_are_not_there_are_named() {
+    refuse(["train", "mnist"], 2, &["mnist", "--data"]);
+    refuse(["train", "digits", "--data", "somewhere"], 2, &["data somewhere", "in the program"]);
+    let folder = folder();
+    let path = folder.path().to_str().unwrap();
+    refuse(["train", "mnist", "--data", path], 1, &[path, "`train-images-idx3-ubyte`"]);
+    refuse(["train", "mnist", "--data", "/no/such/folder"], 1, &["/no/such/folder"]);
+}
+
+#[test]
+fn a_folder_that_cannot_hold_a_run_is_refused_before_training() {
+    let folder = folder();
+    let file = folder.path().join("a file");
+    std::fs::write(&file, "mine").unwrap();
+    let of = |path: &std::path::Path| path.to_str().unwrap().to_string();
+    refuse(["train", "digits", "--run", &of(folder.path())], 1, &["not empty", "a file"]);
+    refuse(["train", "digits", "--run", &of(&file)], 1, &["a file"]);
+    refuse(["train", "digits", "--run", &of(&file.join("run"))], 1, &["a file"]);
+    refuse(["train", "digits", "--run", "/proc/run"], 1, &["/proc/run"]);
+    assert_eq!(std::fs::read(&file).unwrap(), b"mine");
+}
+
+#[test]
+fn a_run_that_is_not_there_is_named() {
+    refuse(["evaluate", "/no/such/run"], 1, &["/no/such/run"]);
+    refuse(["predict", "/no/such/run", "--row", "0"], 1, &["/no/such/run"]);
+}
+
+#[test]
+fn a_reader_that_went_away_ends_the_program_without_a_word() {
+    let commands: [&[&str]; 3] = [&["recipes"], &["graph", "digits"], &["graph", "digits", "--explain"]];
+    for args in commands {
+        let mut child = thalweg().args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{args:?}: {ended:?}");
+        assert!(ended.stderr.is_empty(), "{args:?}: {ended:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_is_full_is_an_error() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let ended = thalweg().arg("recipes").stdout(full).output().unwrap();
+    let message = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{message}");
+    assert!(message.starts_with("error: standard output: cannot write"), "{message}");
+}
+
+#[test]
+fn help_shows_the_way() {
+    let help = succeed(["--help"]).stdout;
+    for command in ["recipes", "train", "evaluate", "predict", "graph"] {
+        assert!(help.contains(&format!("\n  {command}")), "{help}");
+        assert!(succeed([command, "--help"]).stdout.contains(&format!("Usage: thalweg {command}")));
+    }
+    assert!(succeed(["--version"]).stdout.starts_with("thalweg "));
+    assert_eq!(run::<&str>([]).code, Some(2));
+}
+
+#[test]
+fn recipes_are_listed_with_what_can_be_set() {
+    let listed = succeed(["recipes"]).stdout;
+    for part in ["digits: ", "mnist: ", "--set dropout=0.3", "--data DIR"] {
+        assert!(listed.contains(part), "{part}\n{listed}");
+    }
+}
