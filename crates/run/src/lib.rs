@@ -32,6 +32,7 @@
 //! | `variables` | the numbers of the variables |
 //! | [`state`] | [`State`]: everything that a checkpoint must hold |
 //! | [`mod@eval`] | [`Eval`]: a tensor's numbers at once, for exploring |
+//! | [`profile`] | [`Profile`]: where the time of a run goes |
 //! | [`error`] | messages |
 
 mod bind;
@@ -41,6 +42,7 @@ pub mod error;
 pub mod eval;
 mod executable;
 pub mod feed;
+pub mod profile;
 pub mod session;
 pub mod state;
 mod variables;
@@ -48,6 +50,7 @@ mod variables;
 pub use error::RunError;
 pub use eval::Eval;
 pub use feed::{Feed, FeedKey, FeedValue, Feeds, IntoFeed, RawBytes};
+pub use profile::Profile;
 pub use session::{Session, SessionBuilder};
 pub use state::State;
 pub use thalweg_kernels as kernels;

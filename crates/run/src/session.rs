@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use thalweg_kernels::pool::{Pool, PoolError};
 use thalweg_kernels::tile::Draw;
@@ -15,6 +16,7 @@ use crate::cpu::{Access, Inputs, Workspace};
 use crate::error::RunError;
 use crate::executable::{Executable, Machine};
 use crate::feed::Feeds;
+use crate::profile::Profile;
 use crate::state::State;
 use crate::variables::{Variables, read_variables};
 
@@ -167,6 +169,33 @@ impl Session {
         Ok(self.executable(&question)?.prepared.plan.clone())
     }
 
+    /// As [`run`](Session::run), with the time that each call of the plan took.
+    ///
+    /// ```
+    /// use thalweg_run::graph::random_normal;
+    /// use thalweg_run::graph::DType;
+    /// use thalweg_run::{Session, feeds};
+    /// let x = random_normal([64, 64], DType::F32);
+    /// let (_, profile) = Session::cpu().profile(x.matmul(&x).sum(), feeds! {})?;
+    /// println!("{profile}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`run`](Session::run).
+    pub fn profile<F: Fetch>(&self, fetches: F, feeds: Feeds<'_>) -> Result<(F::Output, Profile), RunError> {
+        let executable = self.executable(&Question { mode: Mode::Run, fetches: &fetches, feeds: &feeds })?;
+        let plan = executable.prepared.plan.clone();
+        let mut arrays = results(&plan);
+        let mut workspace = self.workspace();
+        workspace.times = Some(vec![Duration::ZERO; plan.calls.len()]);
+        let done = self.perform(&mut workspace, &executable, &feeds, &mut arrays);
+        let times = workspace.times.take().unwrap_or_default();
+        self.workspaces().push(workspace);
+        done?;
+        Ok((fetches.output(&mut arrays.into_iter()), Profile { plan, times }))
+    }
+
     /// The value of a variable; its initial value if nothing has changed it.
     ///
     /// # Errors
@@ -249,10 +278,8 @@ impl Session {
 
     fn answer<F: Fetch>(&self, question: &Question<'_, '_, F>) -> Result<F::Output, RunError> {
         let executable = self.executable(question)?;
-        let plan = &*executable.prepared.plan;
-        let arrays = plan.fetches.iter().map(|&fetch| Array::zeros(&plan[fetch].shape, plan[fetch].dtype));
-        let mut arrays: Vec<Array> = arrays.collect();
-        self.perform(&executable, question.feeds, &mut arrays)?;
+        let mut arrays = results(&executable.prepared.plan);
+        self.perform_once(&executable, question.feeds, &mut arrays)?;
         Ok(question.fetches.output(&mut arrays.into_iter()))
     }
 
@@ -268,26 +295,35 @@ impl Session {
                 *output = Array::zeros(&buffer.shape, buffer.dtype);
             }
         }
-        self.perform(&executable, question.feeds, outputs)
+        self.perform_once(&executable, question.feeds, outputs)
+    }
+
+    fn perform_once(&self, executable: &Executable, feeds: &Feeds<'_>, outputs: &mut [Array]) -> Result<(), RunError> {
+        let mut workspace = self.workspace();
+        let done = self.perform(&mut workspace, executable, feeds, outputs);
+        self.workspaces().push(workspace);
+        done
     }
 
     /// Runs what was compiled.
-    fn perform(&self, executable: &Executable, feeds: &Feeds<'_>, outputs: &mut [Array]) -> Result<(), RunError> {
-        let mut workspace = self.workspaces().pop().unwrap_or_else(Workspace::new);
-        let result = if executable.has_updates {
-            let mut variables = self.exclusive();
-            let draw = Draw { seed: variables.seed, step: variables.step, first: 0 };
-            let mut access = Access::Exclusive(&mut variables);
-            let result = self.perform_in(&mut workspace, executable, feeds, draw, &mut access, outputs);
-            variables.step += u64::from(result.is_ok());
-            result
-        } else {
+    fn perform(
+        &self,
+        workspace: &mut Workspace,
+        executable: &Executable,
+        feeds: &Feeds<'_>,
+        outputs: &mut [Array],
+    ) -> Result<(), RunError> {
+        if !executable.has_updates {
             let variables = self.shared();
             let draw = Draw { seed: variables.seed, step: variables.step, first: 0 };
-            self.perform_in(&mut workspace, executable, feeds, draw, &mut Access::Shared(&variables), outputs)
-        };
-        self.workspaces().push(workspace);
-        result
+            return self.perform_in(workspace, executable, feeds, draw, &mut Access::Shared(&variables), outputs);
+        }
+        let mut variables = self.exclusive();
+        let draw = Draw { seed: variables.seed, step: variables.step, first: 0 };
+        let mut access = Access::Exclusive(&mut variables);
+        self.perform_in(workspace, executable, feeds, draw, &mut access, outputs)?;
+        variables.step += 1;
+        Ok(())
     }
 
     fn perform_in(
@@ -352,20 +388,23 @@ impl Session {
         let bindings = bind(&graph, &feeds)?;
         let mut executable = Executable::new(graph, &bindings, &feeds, self.machine())?;
         executable.connect(variables);
-        let plan = &*executable.prepared.plan;
-        let mut value = [Array::zeros(&plan[plan.fetches[0]].shape, plan[plan.fetches[0]].dtype)];
+        let mut value = results(&executable.prepared.plan);
         let draw = Draw { seed: variables.seed, step: 0, first: 0 };
-        let mut workspace = self.workspaces().pop().unwrap_or_else(Workspace::new);
+        let mut workspace = self.workspace();
         let mut access = Access::Shared(variables);
-        let result = self.perform_in(&mut workspace, &executable, &feeds, draw, &mut access, &mut value);
+        let done = self.perform_in(&mut workspace, &executable, &feeds, draw, &mut access, &mut value);
         self.workspaces().push(workspace);
-        result?;
-        let [value] = value;
-        Ok(value)
+        done?;
+        Ok(value.swap_remove(0))
     }
 
     fn machine(&self) -> Machine {
         Machine { threads: self.pool.threads(), memory_limit: self.memory_limit }
+    }
+
+    /// Memory for a run: of one that is over, or new.
+    fn workspace(&self) -> Workspace {
+        self.workspaces().pop().unwrap_or_else(Workspace::new)
     }
 
     fn workspaces(&self) -> MutexGuard<'_, Vec<Workspace>> {
@@ -383,6 +422,11 @@ impl Session {
     fn exclusive(&self) -> RwLockWriteGuard<'_, Variables> {
         self.variables.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Room for what a plan gives.
+fn results(plan: &Plan) -> Vec<Array> {
+    plan.fetches.iter().map(|&fetch| Array::zeros(&plan[fetch].shape, plan[fetch].dtype)).collect()
 }
 
 /// The graph of what is fetched.

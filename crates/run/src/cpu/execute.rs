@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 use thalweg_kernels::cpu::FlushDenormals;
@@ -15,7 +16,7 @@ use thalweg_plan::{ALIGNMENT, BufferId, Place, Plan};
 
 use super::loops::{self, Views};
 use super::memory::{Block, OutOfMemory};
-use super::prepare::{Look, Prepared, Product, Work};
+use super::prepare::{Look, Prepared, Product, Step, Work};
 use crate::error::RunError;
 use crate::feed::{Feeds, Value};
 use crate::variables::Variables;
@@ -36,6 +37,8 @@ pub(crate) struct Workspace {
     copies: Vec<Block>,
     /// The call that runs.
     call: usize,
+    /// How long each call took, where that is asked for.
+    pub(crate) times: Option<Vec<Duration>>,
 }
 
 // SAFETY: the addresses are only used by the run that writes them, which has the workspace to itself.
@@ -106,6 +109,7 @@ impl Workspace {
             numbers: Vec::new(),
             copies: Vec::new(),
             call: 0,
+            times: None,
         }
     }
 
@@ -231,42 +235,60 @@ impl Workspace {
         let scratch = Scratch { start: partials.wrapping_add(prepared.partial_bytes), bytes: prepared.scratch_bytes };
         for step in &prepared.steps {
             self.call = step.call;
-            match &step.work {
-                Work::Map { tile, inputs, outputs } => {
-                    self.gather_operands(inputs, outputs);
-                    let operands = Operands { inputs: &self.reads, outputs: &self.writes, draw };
-                    map(tile, pool, &operands, scratch, Partials(partials));
+            let begin = self.times.is_some().then(Instant::now);
+            self.step(prepared, step, pool, draw, scratch, Partials(partials))?;
+            if let (Some(times), Some(begin)) = (&mut self.times, begin) {
+                times[step.call] += begin.elapsed();
+            }
+        }
+        Ok(())
+    }
+
+    fn step(
+        &mut self,
+        prepared: &Prepared,
+        step: &Step,
+        pool: &Pool,
+        draw: Draw,
+        scratch: Scratch,
+        partials: Partials,
+    ) -> Result<(), RunError> {
+        let plan = &*prepared.plan;
+        match &step.work {
+            Work::Map { tile, inputs, outputs } => {
+                self.gather_operands(inputs, outputs);
+                let operands = Operands { inputs: &self.reads, outputs: &self.writes, draw };
+                map(tile, pool, &operands, scratch, partials);
+            }
+            Work::Product(product) => self.product(product, pool, draw, scratch),
+            Work::Copy { copy, from, to } => {
+                let both = Ends { from: self.address(from), to: self.address(to) };
+                let chunk = |chunk, _| {
+                    let Ends { from, to } = &both;
+                    // SAFETY: as in `map`; a copy has different buffers at its ends.
+                    unsafe { copy.run_chunk(chunk, *from, *to) }
+                };
+                match copy.chunks() {
+                    1 => chunk(0, 0),
+                    chunks => pool.run(chunks, &chunk),
                 }
-                Work::Product(product) => self.product(product, pool, draw, scratch),
-                Work::Copy { copy, from, to } => {
-                    let both = Ends { from: self.address(from), to: self.address(to) };
-                    let chunk = |chunk, _| {
-                        let Ends { from, to } = &both;
-                        // SAFETY: as in `map`; a copy has different buffers at its ends.
-                        unsafe { copy.run_chunk(chunk, *from, *to) }
-                    };
-                    match copy.chunks() {
-                        1 => chunk(0, 0),
-                        chunks => pool.run(chunks, &chunk),
-                    }
-                }
-                Work::Fill { value, to } => {
-                    let buffer = &plan[*to];
-                    with_dtype!(buffer.dtype, T => {
-                        // SAFETY: the call writes this buffer, so that nobody else uses it now; `resolve` gave it
-                        // room for its elements.
-                        let to = unsafe { slice_mut::<T>(self.base(*to), buffer.count()) };
-                        to.fill(value.to());
-                    });
-                }
-                Work::Whole => {
-                    let call = &plan.calls[step.call];
-                    let views = BufferViews { plan, bases: &self.bases };
-                    let length = prepared.scratch_bytes / size_of::<i64>();
-                    // SAFETY: the scratch memory of worker 0, written before it is read.
-                    let scratch = unsafe { slice_mut::<i64>(scratch.of(0), length) };
-                    loops::run(&call.kernel, &views, scratch).map_err(|refusal| refusal.into_error(&call.label))?;
-                }
+            }
+            Work::Fill { value, to } => {
+                let buffer = &plan[*to];
+                with_dtype!(buffer.dtype, T => {
+                    // SAFETY: the call writes this buffer, so that nobody else uses it now; `resolve` gave it
+                    // room for its elements.
+                    let to = unsafe { slice_mut::<T>(self.base(*to), buffer.count()) };
+                    to.fill(value.to());
+                });
+            }
+            Work::Whole => {
+                let call = &plan.calls[step.call];
+                let views = BufferViews { plan, bases: &self.bases };
+                let length = prepared.scratch_bytes / size_of::<i64>();
+                // SAFETY: the scratch memory of worker 0, written before it is read.
+                let scratch = unsafe { slice_mut::<i64>(scratch.of(0), length) };
+                loops::run(&call.kernel, &views, scratch).map_err(|refusal| refusal.into_error(&call.label))?;
             }
         }
         Ok(())

@@ -203,3 +203,17 @@ fn threads_share_a_session() {
     assert_eq!(session.read(&w).unwrap().item().unwrap(), 80.0);
     assert_eq!(session.step(), 80);
 }
+
+#[test]
+fn a_profile_has_a_time_for_each_call() {
+    let x = placeholder("x", DType::F32, ("n", 8));
+    let y = x.matmul(&x.t()).softmax(-1);
+    let session = Session::cpu();
+    let fed = Array::full(&[16, 8], DType::F32, 0.5);
+    let (found, profile) = session.profile(&y, feeds! { x => &fed }).unwrap();
+    assert_eq!(found, session.run(&y, feeds! { x => &fed }).unwrap());
+    assert_eq!(profile.times.len(), profile.plan.calls.len());
+    assert!(profile.total() > std::time::Duration::ZERO);
+    let table = profile.to_string();
+    assert!(table.contains("matmul") && table.contains("GFLOP/s") && table.contains("together"), "{table}");
+}
