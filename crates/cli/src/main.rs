@@ -3,6 +3,7 @@
 //! Results go to standard output, progress and errors to standard error. The exit code is 0 for success, 1 for a
 //! failure, 2 for a command that cannot be followed, 130 for a training that was interrupted.
 
+mod bench;
 mod choices;
 mod evaluate;
 mod graph;
@@ -41,6 +42,8 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Say what a trained model sees in pictures
     Predict(predict::PredictArgs),
+    /// Time fixed workloads, beside other frameworks if there are figures of them
+    Bench(bench::BenchArgs),
     /// Show the graph of a recipe: as text, as a picture, or what the compiler makes of it
     Graph(graph::GraphArgs),
 }
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Train(args) => ("train", train::run(args)),
         Command::Evaluate(args) => ("evaluate", evaluate::run(args)),
         Command::Predict(args) => ("predict", predict::run(args)),
+        Command::Bench(args) => ("bench", bench::run(args)),
         Command::Graph(args) => ("graph", graph::run(args)),
     };
     result.unwrap_or_else(|error| message::report::<CommandLine>(name, &error))

@@ -125,10 +125,10 @@ fn overlaps(plan: &Plan) -> Result<(), VerifyError> {
     // (offset, end, first, last, buffer), by offset
     let mut stretches: Vec<(usize, usize, usize, usize, usize)> = Vec::new();
     for (position, buffer) in plan.buffers.iter().enumerate() {
-        if let (Place::Arena { offset }, Some((first, last))) = (&buffer.place, lifetimes[position]) {
-            if buffer.bytes() > 0 {
-                stretches.push((*offset, offset + buffer.bytes(), first, last, position));
-            }
+        if let (Place::Arena { offset }, Some((first, last))) = (&buffer.place, lifetimes[position])
+            && buffer.bytes() > 0
+        {
+            stretches.push((*offset, offset + buffer.bytes(), first, last, position));
         }
     }
     stretches.sort();

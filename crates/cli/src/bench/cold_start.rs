@@ -16,8 +16,7 @@ const REPEATS: usize = 5;
 pub(super) fn child(threads: usize) -> anyhow::Result<()> {
     let mut step = super::steps::mlp_mnist(threads)?;
     step()?;
-    println!("{}", peak_rss_mib().unwrap_or(f64::NAN));
-    Ok(())
+    crate::output::line(peak_rss_mib().unwrap_or(f64::NAN))
 }
 
 /// Seconds to the first step and peak memory of fresh processes; the first one warms the page cache.

@@ -11,11 +11,13 @@ mod peers;
 mod steps;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use self::measure::Figures;
+use crate::output;
 
 /// What `thalweg bench` takes.
 #[derive(Debug, Args)]
@@ -48,7 +50,10 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 /// Something to time: makes the call, which is then timed again and again.
-type Make = fn(threads: usize) -> anyhow::Result<Box<dyn FnMut() -> anyhow::Result<()>>>;
+type Make = fn(threads: usize) -> anyhow::Result<Call>;
+
+/// A call to be timed.
+type Call = Box<dyn FnMut() -> anyhow::Result<()>>;
 
 /// A workload: its name, the work of a call where a rate is given, and how its call is made.
 struct Workload {
@@ -65,10 +70,11 @@ enum Work {
 }
 
 /// Runs the workloads that are asked for.
-pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let threads = usize::from(args.threads);
     if args.cold_child {
-        return cold_start::child(threads);
+        cold_start::child(threads)?;
+        return Ok(ExitCode::SUCCESS);
     }
     let workloads: Vec<Workload> = steps::workloads().into_iter().chain(operations::workloads()).collect();
     let names: Vec<&str> = workloads.iter().map(|workload| workload.name).chain([cold_start::NAME]).collect();
@@ -80,18 +86,18 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|wanted| matches(name, wanted));
     let peers = args.peers.as_deref().map(peers::Peers::read).transpose()?;
     let mut report = Report { json: args.json, peers, threads };
-    report.begin();
+    report.begin()?;
     for workload in workloads.iter().filter(|workload| wanted(workload.name)) {
         let mut call = (workload.make)(threads)?;
         let figures = measure::measure(&mut call, args.seconds)?;
-        report.call(workload, &figures);
+        report.call(workload, &figures)?;
     }
     if wanted(cold_start::NAME) {
         for (metric, unit, figures) in cold_start::measure(threads)? {
-            report.line(cold_start::NAME, metric, unit, &figures, None);
+            report.line(cold_start::NAME, metric, unit, &figures, None)?;
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Whether `wanted` names the workload or a prefix of it that ends at an underscore.
@@ -107,24 +113,32 @@ struct Report {
 }
 
 impl Report {
-    fn begin(&self) {
+    fn begin(&self) -> anyhow::Result<()> {
         if self.json {
-            return;
+            return Ok(());
         }
-        println!("Thalweg {} on {} threads", env!("CARGO_PKG_VERSION"), self.threads);
+        output::line(format_args!("Thalweg {} on {} threads", env!("CARGO_PKG_VERSION"), self.threads))?;
         let ratio = if self.peers.is_some() { "   ours/best  best peer" } else { "" };
-        println!("{:<18} {:>12} {:>12} {:>12}  {:>14}{ratio}", "workload", "median", "min", "p90", "rate");
+        let columns = ["median", "min", "p90"].map(|name| format!("{name:>12}")).join(" ");
+        output::line(format_args!("{:<25} {columns}  {:>14}{ratio}", "workload", "rate"))
     }
 
-    fn call(&mut self, workload: &Workload, figures: &Figures) {
+    fn call(&mut self, workload: &Workload, figures: &Figures) -> anyhow::Result<()> {
         let rate = workload.work.map(|work| match work {
             Work::Flop(flop) => (flop / (figures.median * 1e3), "GFLOP/s"),
             Work::Bytes(bytes) => (bytes / (figures.median * 1e3), "GB/s"),
         });
-        self.line(workload.name, "call_time", "us", figures, rate);
+        self.line(workload.name, "call_time", "us", figures, rate)
     }
 
-    fn line(&mut self, name: &str, metric: &str, unit: &str, figures: &Figures, rate: Option<(f64, &str)>) {
+    fn line(
+        &mut self,
+        name: &str,
+        metric: &str,
+        unit: &str,
+        figures: &Figures,
+        rate: Option<(f64, &str)>,
+    ) -> anyhow::Result<()> {
         let best = self.peers.as_ref().and_then(|peers| peers.best(name, metric));
         if self.json {
             let mut record = json!({
@@ -145,8 +159,7 @@ impl Report {
                 record["ratio_to_best_peer"] = json!(round(figures.median / best.median));
                 record["best_peer"] = Value::from(best.who.clone());
             }
-            println!("{record}");
-            return;
+            return output::line(record);
         }
         let number = |x: f64| if x >= 1000.0 { format!("{x:.0} {unit}") } else { format!("{x:.3} {unit}") };
         let rate = rate.map_or(String::new(), |(rate, unit)| format!("{rate:.1} {unit}"));
@@ -155,7 +168,7 @@ impl Report {
             format!("   {:>9.2}  {} {}", figures.median / best.median, best.who, number(best.median))
         });
         let (median, min, p90) = (number(figures.median), number(figures.min), number(figures.p90));
-        println!("{label:<18} {median:>12} {min:>12} {p90:>12}  {rate:>14}{ratio}");
+        output::line(format_args!("{label:<25} {median:>12} {min:>12} {p90:>12}  {rate:>14}{ratio}"))
     }
 }
 

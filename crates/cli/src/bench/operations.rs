@@ -2,12 +2,10 @@
 
 use thalweg::prelude::*;
 
-use super::{Work, Workload};
+use super::{Call, Work, Workload};
 
 const SEED: u64 = 1234;
 const ELEMENTS: usize = 16 * 1024 * 1024;
-
-type Call = Box<dyn FnMut() -> anyhow::Result<()>>;
 
 pub(super) fn workloads() -> Vec<Workload> {
     fn multiply(n: usize) -> Option<Work> {

@@ -4,14 +4,11 @@ use thalweg::array::random::Philox;
 use thalweg::nn::{Step, binary_cross_entropy_with_logits};
 use thalweg::prelude::*;
 
-use super::{Make, Workload};
+use super::{Call, Make, Workload};
 
 /// Batches that a workload goes through in turn.
 const BATCH_POOL: u64 = 8;
 const SEED: u64 = 1234;
-
-/// A call to be timed.
-type Call = Box<dyn FnMut() -> anyhow::Result<()>>;
 
 pub(super) fn workloads() -> Vec<Workload> {
     let step = |name, make: Make| Workload { name, work: None, make };

@@ -258,10 +258,11 @@ impl Grouping {
         let level = inputs.iter().map(|view| self.base_level(view.base)).max()?;
         let mut joined: SmallVec<[GroupId; 3]> = SmallVec::new();
         for view in &inputs {
-            if let Home::Group { group, .. } = self.homes[view.base.index()] {
-                if self.groups[group].level == level && !joined.contains(&group) {
-                    joined.push(group);
-                }
+            if let Home::Group { group, .. } = self.homes[view.base.index()]
+                && self.groups[group].level == level
+                && !joined.contains(&group)
+            {
+                joined.push(group);
             }
         }
         let &first = joined.first()?;
