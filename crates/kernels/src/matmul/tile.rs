@@ -1,5 +1,7 @@
 //! The micro-kernel and the packing, written over any vector type, and the table of their instances.
 
+use std::hint::black_box;
+
 use super::simd::{Plain, Vector};
 use crate::cpu::Isa;
 
@@ -88,22 +90,26 @@ pub(super) struct TileSizes {
 unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(t: &Tile<V::Scalar>) {
     // SAFETY: the caller's promise on the tile.
     unsafe {
-        // The compiler must see the step between packed rows, or it adds it up row by row, and the chain of additions
-        // takes longer than the multiplications.
+        // The compiler must see that packed rows are neighbors, to put their distances into the instructions.
         if t.a_row == 1 {
-            tile_in_steps::<V, ROWS, VECTORS>(&Tile { a_row: 1, ..*t });
+            tile_in_rows::<V, ROWS, VECTORS>(t, std::array::from_fn(|i| i));
+        } else if ROWS <= 6 {
+            // It must not see through the distances of others, or it adds them up row by row in each step, and that chain
+            // of additions takes longer than the multiplications. More than 6 do not fit the registers.
+            tile_in_rows::<V, ROWS, VECTORS>(t, std::array::from_fn(|i| black_box(i * t.a_row)));
         } else {
-            tile_in_steps::<V, ROWS, VECTORS>(t);
+            tile_in_rows::<V, ROWS, VECTORS>(t, std::array::from_fn(|i| i * t.a_row));
         }
     }
 }
 
-/// [`tile`] once its step between rows of A is settled.
+/// [`tile`] for rows of A at the distances `row` from the first.
 #[allow(clippy::needless_range_loop)] // indices, as in the formula
 #[inline(always)]
-unsafe fn tile_in_steps<V: Vector, const ROWS: usize, const VECTORS: usize>(t: &Tile<V::Scalar>) {
+unsafe fn tile_in_rows<V: Vector, const ROWS: usize, const VECTORS: usize>(t: &Tile<V::Scalar>, row: [usize; ROWS]) {
     // SAFETY: the caller's promise on the tile.
     unsafe {
+        let full = t.columns == VECTORS * V::LANES;
         let last = V::first(t.columns - (VECTORS - 1) * V::LANES);
         let mut sums = [[V::zero(); VECTORS]; ROWS];
         for i in 0..ROWS {
@@ -116,9 +122,10 @@ unsafe fn tile_in_steps<V: Vector, const ROWS: usize, const VECTORS: usize>(t: &
             for v in 0..VECTORS - 1 {
                 row_of_b[v] = V::load(b.add(v * V::LANES));
             }
-            row_of_b[VECTORS - 1] = V::load_masked(b.add((VECTORS - 1) * V::LANES), last);
+            let b_last = b.add((VECTORS - 1) * V::LANES);
+            row_of_b[VECTORS - 1] = if full { V::load(b_last) } else { V::load_masked(b_last, last) };
             for i in 0..ROWS {
-                let x = V::splat(*a.add(i * t.a_row));
+                let x = V::splat(*a.add(row[i]));
                 for v in 0..VECTORS {
                     sums[i][v] = x.mul_add(row_of_b[v], sums[i][v]);
                 }
