@@ -42,10 +42,10 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Say what a trained model sees in pictures
     Predict(predict::PredictArgs),
-    /// Time fixed workloads, beside other frameworks if there are figures of them
-    Bench(bench::BenchArgs),
     /// Show the graph of a recipe: as text, as a picture, or what the compiler makes of it
     Graph(graph::GraphArgs),
+    /// Time fixed workloads, beside other frameworks if there are figures of them
+    Bench(bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
@@ -55,8 +55,8 @@ fn main() -> ExitCode {
         Command::Train(args) => ("train", train::run(args)),
         Command::Evaluate(args) => ("evaluate", evaluate::run(args)),
         Command::Predict(args) => ("predict", predict::run(args)),
-        Command::Bench(args) => ("bench", bench::run(args)),
         Command::Graph(args) => ("graph", graph::run(args)),
+        Command::Bench(args) => ("bench", bench::run(args)),
     };
     result.unwrap_or_else(|error| message::report::<CommandLine>(name, &error))
 }

@@ -19,8 +19,8 @@ pub(crate) fn parse<C: Parser>() -> C {
         if error.use_stderr() && error.get(ContextKind::Usage).is_none() {
             let mut command = C::command();
             command.build();
-            let name = std::env::args().nth(1).unwrap_or_default();
-            let usage = match command.find_subcommand_mut(&name) {
+            let name = std::env::args_os().nth(1).unwrap_or_default();
+            let usage = match command.find_subcommand_mut(name) {
                 Some(subcommand) => subcommand.render_usage(),
                 None => command.render_usage(),
             };

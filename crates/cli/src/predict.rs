@@ -18,6 +18,9 @@ use crate::output::{self, note, percent};
 
 /// What `thalweg predict` takes.
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "thalweg predict [OPTIONS] <RUN> <FILE>...\n       thalweg predict [OPTIONS] <RUN> --row <N>"
+)]
 pub(crate) struct PredictArgs {
     /// Folder of the run, as `thalweg train --run` made it
     #[arg(value_name = "RUN")]

@@ -73,8 +73,8 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     output::line(if args.json { as_json(&outcome).to_string() } else { as_text(&outcome) })?;
     if outcome.interrupted {
         note(match &args.run {
-            Some(run) => format!("interrupted; --run {} --resume goes on", run.display()),
-            None => "interrupted; nothing is saved without --run".into(),
+            Some(_) => "interrupted; the same command with --resume goes on",
+            None => "interrupted; nothing is saved without --run",
         });
         return Ok(ExitCode::from(EXIT_CODE as u8));
     }

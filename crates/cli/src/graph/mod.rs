@@ -26,7 +26,7 @@ pub(crate) struct GraphArgs {
     /// What each pass of the compiler changes, then the plan: calls with their costs, and buffers
     #[arg(long, conflicts_with = "format")]
     explain: bool,
-    /// The form of the graph
+    /// A line a node, which reads back; the language of Graphviz; or a picture for a browser
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     #[command(flatten)]
@@ -36,11 +36,8 @@ pub(crate) struct GraphArgs {
 /// The forms of a graph.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
-    /// One line a node; reads back
     Text,
-    /// The language of Graphviz
     Dot,
-    /// A picture for a browser
     Svg,
 }
 

@@ -6,7 +6,7 @@ use crate::support::{folder, refuse, run, succeed, thalweg};
 
 #[test]
 fn a_command_line_that_cannot_be_read_gets_a_usage_line() {
-    let cases: [(&[&str], &str); 22] = [
+    let cases: [(&[&str], &str); 24] = [
         (&["trian"], "'trian'"),
         (&["train"], "<RECIPE>"),
         (&["train", "digits", "--epocks", "3"], "'--epocks'"),
@@ -28,11 +28,24 @@ fn a_command_line_that_cannot_be_read_gets_a_usage_line() {
         (&["train", "digits", "--set", "width=wide"], "`wide`"),
         (&["evaluate", "somewhere", "--checkpoint", "newest"], "`newest`"),
         (&["predict", "somewhere"], "<FILE>..."),
+        (&["predict", "somewhere", "a.png", "--row", "3"], "'--row <N>'"),
         (&["graph", "digits", "--format", "png"], "'png'"),
+        (&["bench", "--threads", "0"], "'--threads <THREADS>'"),
     ];
     for (args, part) in cases {
         refuse(args, 2, &[part]);
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn arguments_that_are_no_text_are_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let odd = std::ffi::OsStr::from_bytes(b"\xff\xfe");
+    assert_eq!(thalweg().arg(odd).output().unwrap().status.code(), Some(2));
+    assert_eq!(thalweg().args(["train".as_ref(), odd]).output().unwrap().status.code(), Some(2));
+    let ran = thalweg().args(["evaluate".as_ref(), odd]).output().unwrap();
+    assert_eq!((ran.status.code(), &ran.stderr[..7]), (Some(1), &b"error: "[..]));
 }
 
 #[test]
@@ -77,6 +90,11 @@ fn a_folder_that_cannot_hold_a_run_is_refused_before_training() {
 }
 
 #[test]
+fn a_workload_that_is_not_known_gets_the_list() {
+    refuse(["bench", "--only", "W99"], 1, &["`W99`", "W1"]);
+}
+
+#[test]
 fn a_run_that_is_not_there_is_named() {
     refuse(["evaluate", "/no/such/run"], 1, &["/no/such/run"]);
     refuse(["predict", "/no/such/run", "--row", "0"], 1, &["/no/such/run"]);
@@ -107,7 +125,7 @@ fn an_output_that_is_full_is_an_error() {
 #[test]
 fn help_shows_the_way() {
     let help = succeed(["--help"]).stdout;
-    for command in ["recipes", "train", "evaluate", "predict", "graph"] {
+    for command in ["recipes", "train", "evaluate", "predict", "graph", "bench"] {
         assert!(help.contains(&format!("\n  {command}")), "{help}");
         assert!(succeed([command, "--help"]).stdout.contains(&format!("Usage: thalweg {command}")));
     }

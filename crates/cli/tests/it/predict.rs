@@ -1,8 +1,10 @@
 //! Reading drawings, good and bad ones.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgba, RgbaImage};
+use png::{BitDepth, ColorType, Decoder, Encoder};
 
 use crate::support::{Ran, digits, folder, refuse, run, succeed};
 
@@ -17,17 +19,52 @@ fn bar(x: f32, y: f32) -> bool {
     (0.5..0.62).contains(&x) && (0.15..0.85).contains(&y)
 }
 
-fn drawn(size: (u32, u32), ink: fn(f32, f32) -> bool, light_on_dark: bool) -> GrayImage {
-    GrayImage::from_fn(size.0, size.1, |x, y| {
-        let inked = ink(x as f32 / size.0 as f32, y as f32 / size.1 as f32);
-        Luma([if inked == light_on_dark { 240 } else { 12 }])
-    })
+/// A picture in memory: the samples of its pixels row by row.
+struct Picture {
+    size: (u32, u32),
+    color: ColorType,
+    depth: BitDepth,
+    samples: Vec<u8>,
 }
 
-fn save(folder: &Path, name: &str, image: impl Into<DynamicImage>) -> PathBuf {
+impl Picture {
+    /// `pixel` holds the samples of paper and of ink: one byte each, or two if they are gray.
+    fn new<const N: usize>(
+        size: (u32, u32),
+        color: ColorType,
+        ink: fn(f32, f32) -> bool,
+        pixel: [[u8; N]; 2],
+    ) -> Picture {
+        let places = (0..size.1).flat_map(|y| (0..size.0).map(move |x| (x, y)));
+        let inked = places.map(|(x, y)| ink(x as f32 / size.0 as f32, y as f32 / size.1 as f32));
+        let samples = inked.flat_map(|inked| pixel[usize::from(inked)]).collect();
+        let depth = if (color, N) == (ColorType::Grayscale, 2) { BitDepth::Sixteen } else { BitDepth::Eight };
+        Picture { size, color, depth, samples }
+    }
+
+    fn gray(size: (u32, u32), ink: fn(f32, f32) -> bool, paper_and_ink: [u8; 2]) -> Picture {
+        Picture::new(size, ColorType::Grayscale, ink, paper_and_ink.map(|sample| [sample]))
+    }
+}
+
+const DARK_ON_LIGHT: [u8; 2] = [240, 12];
+const LIGHT_ON_DARK: [u8; 2] = [12, 240];
+
+fn save(folder: &Path, name: &str, picture: &Picture) -> PathBuf {
     let path = folder.join(name);
-    image.into().save_with_format(&path, ImageFormat::Png).unwrap();
+    let mut encoder = Encoder::new(File::create(&path).unwrap(), picture.size.0, picture.size.1);
+    encoder.set_color(picture.color);
+    encoder.set_depth(picture.depth);
+    encoder.write_header().unwrap().write_image_data(&picture.samples).unwrap();
     path
+}
+
+/// Width, height and samples of a gray picture.
+fn open(path: &Path) -> ((u32, u32), Vec<u8>) {
+    let mut reader = Decoder::new(BufReader::new(File::open(path).unwrap())).read_info().unwrap();
+    let mut samples = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut samples).unwrap();
+    (reader.info().size(), samples)
 }
 
 /// The classes of the pictures, in order.
@@ -47,29 +84,27 @@ fn predict(file: &Path) -> Ran {
 fn drawings_of_any_kind_are_read() {
     let folder = folder();
     let path = folder.path();
-    let color = |ink: fn(f32, f32) -> bool, paper: Rgba<u8>| {
-        RgbaImage::from_fn(120, 120, |x, y| {
-            if ink(x as f32 / 120.0, y as f32 / 120.0) { Rgba([30, 20, 160, 255]) } else { paper }
-        })
-    };
-    let deep = DynamicImage::ImageLuma8(drawn((90, 90), ring, false)).to_luma16();
+    let zero = |size, color, pixel| Picture::new(size, color, ring, pixel);
     let zeros = [
-        save(path, "dark on light.png", drawn((64, 64), ring, false)),
-        save(path, "light on dark.png", drawn((301, 257), ring, true)),
-        save(path, "small ü.png", drawn((20, 20), ring, false)),
-        save(path, "color.png", color(ring, Rgba([250, 240, 200, 255]))),
-        save(path, "transparent.png", color(ring, Rgba([0, 0, 0, 0]))),
-        save(path, "deep.png", deep),
+        save(path, "dark on light.png", &Picture::gray((64, 64), ring, DARK_ON_LIGHT)),
+        save(path, "light on dark.png", &Picture::gray((301, 257), ring, LIGHT_ON_DARK)),
+        save(path, "small ü.png", &Picture::gray((20, 20), ring, DARK_ON_LIGHT)),
+        save(path, "deep.png", &Picture::new((90, 90), ColorType::Grayscale, ring, [[250, 7], [3, 1]])),
+        save(path, "color.png", &Picture::new((120, 120), ColorType::Rgb, ring, [[250, 240, 200], [30, 20, 160]])),
+        save(path, "transparent.png", &zero((64, 64), ColorType::Rgba, [[0; 4], [30, 20, 160, 255]])),
     ];
     assert_eq!(classes(&zeros.each_ref().map(|path| &**path)), ["0"; 6]);
-    let ones = [save(path, "1.png", drawn((500, 400), bar, false)), save(path, "2.png", drawn((40, 40), bar, true))];
+    let ones = [
+        save(path, "1.png", &Picture::gray((500, 400), bar, DARK_ON_LIGHT)),
+        save(path, "2.png", &Picture::gray((40, 40), bar, LIGHT_ON_DARK)),
+    ];
     assert_eq!(classes(&ones.each_ref().map(|path| &**path)), ["1"; 2]);
 }
 
 #[test]
 fn a_prediction_shows_class_and_probabilities() {
     let folder = folder();
-    let file = save(folder.path(), "zero.png", drawn((64, 64), ring, false));
+    let file = save(folder.path(), "zero.png", &Picture::gray((64, 64), ring, DARK_ON_LIGHT));
     let ran = predict(&file);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let lines: Vec<&str> = ran.stdout.lines().collect();
@@ -92,16 +127,17 @@ fn rows_of_the_test_set_are_read() {
 #[test]
 fn what_the_model_saw_is_drawn() {
     let folder = folder();
-    let file = save(folder.path(), "bar.png", drawn((64, 64), bar, false));
+    let file = save(folder.path(), "bar.png", &Picture::gray((64, 64), bar, DARK_ON_LIGHT));
     let seen = folder.path().join("seen.png");
     let args = ["predict".as_ref(), digits().as_os_str(), file.as_os_str(), "--show".as_ref(), seen.as_os_str()];
     succeed(args);
-    let picture = image::open(&seen).unwrap().to_luma8();
-    assert_eq!(picture.dimensions(), (280, 280));
-    assert!(picture.get_pixel(157, 140).0[0] > 150 && picture.get_pixel(5, 140).0[0] == 0);
+    let (size, samples) = open(&seen);
+    assert_eq!(size, (280, 280));
+    let sample = |x: usize, y: usize| samples[y * 280 + x];
+    assert!(sample(157, 140) > 150 && sample(5, 140) == 0, "{} {}", sample(157, 140), sample(5, 140));
     let two = ["predict".as_ref(), digits().as_os_str(), file.as_os_str(), file.as_os_str()];
     succeed(two.into_iter().chain(["--show".as_ref(), seen.as_os_str()]));
-    assert_eq!(image::open(&seen).unwrap().to_luma8().dimensions(), (17 * 35, 280));
+    assert_eq!(open(&seen).0, (17 * 35, 280));
     let ran = run(args[..4].iter().copied().chain(["/no/such/folder/seen.png".as_ref()]));
     assert!(ran.code == Some(1) && ran.stderr.contains("/no/such/folder/seen.png"), "{ran:?}");
 }
@@ -109,7 +145,7 @@ fn what_the_model_saw_is_drawn() {
 #[test]
 fn a_bad_file_does_not_keep_the_others_from_being_read() {
     let folder = folder();
-    let good = save(folder.path(), "good.png", drawn((64, 64), ring, false));
+    let good = save(folder.path(), "good.png", &Picture::gray((64, 64), ring, DARK_ON_LIGHT));
     let bad = folder.path().join("bad.png");
     std::fs::write(&bad, "not a picture").unwrap();
     let ran = run(["predict".as_ref(), digits().as_os_str(), bad.as_os_str(), good.as_os_str()]);
@@ -120,7 +156,7 @@ fn a_bad_file_does_not_keep_the_others_from_being_read() {
 #[test]
 fn files_that_are_no_pictures_are_refused_by_name() {
     let folder = folder();
-    let good = std::fs::read(save(folder.path(), "good.png", drawn((64, 64), ring, false))).unwrap();
+    let good = std::fs::read(save(folder.path(), "good.png", &Picture::gray((64, 64), ring, DARK_ON_LIGHT))).unwrap();
     let write = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
@@ -142,7 +178,7 @@ fn files_that_are_no_pictures_are_refused_by_name() {
         write("huge.png", &with_header(0x7fff_ffff, 0x7fff_ffff, 8, 6, 0)),
         write("large.png", &with_header(60_000, 60_000, 8, 0, 0)),
         write("no such color.png", &with_header(4, 4, 8, 5, 0)),
-        save(folder.path(), "blank.png", GrayImage::from_pixel(30, 30, Luma([255]))),
+        save(folder.path(), "blank.png", &Picture::gray((30, 30), ring, [255, 255])),
         folder.path().join("not there.png"),
         folder.path().to_path_buf(),
         PathBuf::from("/dev/zero"),
