@@ -7,6 +7,7 @@ use thalweg_array::{Array, Bindings, Element, with_dtype, with_elements};
 use crate::error::EvalError;
 use crate::graph::Graph;
 use crate::op::{Op, OpRules, Reference};
+use crate::passes::BindError;
 use crate::tensor::TensorId;
 use crate::variable::VariableCore;
 
@@ -45,6 +46,15 @@ pub struct Results {
 /// # Errors
 /// If a placeholder is not fed, sizes do not fit, or an index is out of bounds.
 pub fn interpret(graph: &Graph, feeds: &Feeds) -> Result<Results, EvalError> {
+    let bindings = bind(graph, feeds)?;
+    // With numbers for the names first: what an op refuses of these numbers is refused before anything is computed.
+    let bound;
+    let graph = if bindings.iter().next().is_some() {
+        bound = crate::passes::bind(graph.clone(), &bindings).map_err(refused)?;
+        &bound
+    } else {
+        graph
+    };
     let expanded;
     let graph = if graph.nodes().any(|node| node.op.is_composite()) {
         expanded = crate::passes::expand_composites(graph);
@@ -52,7 +62,6 @@ pub fn interpret(graph: &Graph, feeds: &Feeds) -> Result<Results, EvalError> {
     } else {
         graph
     };
-    let bindings = bind(graph, feeds)?;
     let mut last_use = vec![0; graph.len()];
     for (position, node) in graph.nodes().enumerate() {
         for input in &node.inputs {
@@ -135,6 +144,15 @@ fn feed(name: &str, feeds: &Feeds, dtype: thalweg_array::DType) -> Result<Array,
             reason: format!("expects {dtype}, was fed {}", array.dtype()),
         }),
         None => Err(EvalError::NotFed { name: name.to_string(), meta: dtype.to_string() }),
+    }
+}
+
+fn refused(error: BindError) -> EvalError {
+    match error {
+        BindError::Size { node, error } => EvalError::Size { op: node, reason: error.to_string() },
+        BindError::Refused { node, error, sizes } => {
+            EvalError::Size { op: node, reason: format!("{error}\n  with {sizes}") }
+        }
     }
 }
 

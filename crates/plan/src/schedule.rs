@@ -14,7 +14,7 @@ pub(crate) fn order(plan: &mut Plan, mut drafts: Vec<DraftCall>) {
     let order = loop {
         match try_order(plan, &drafts) {
             Ok(order) => break order,
-            Err(stuck) => write_beside(plan, &mut drafts, stuck),
+            Err(stuck) => stuck.into_iter().for_each(|stuck| write_beside(plan, &mut drafts, stuck)),
         }
     };
     let commits: Vec<bool> = drafts.iter().map(|draft| writes_variable(plan, &draft.call.kernel)).collect();
@@ -34,8 +34,8 @@ fn writes_variable(plan: &Plan, kernel: &Kernel) -> bool {
     kernel.writes().iter().any(|&buffer| variable_of(plan, buffer).is_some())
 }
 
-/// The order, or a call that waits for a call that waits for it.
-fn try_order(plan: &Plan, drafts: &[DraftCall]) -> Result<Vec<usize>, usize> {
+/// The order, or calls that wait for each other: without them the others find an order.
+fn try_order(plan: &Plan, drafts: &[DraftCall]) -> Result<Vec<usize>, Vec<usize>> {
     let mut writer: Vec<Option<usize>> = vec![None; plan.buffers.len()];
     let mut variable_writers: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (number, draft) in drafts.iter().enumerate() {
@@ -75,20 +75,30 @@ fn try_order(plan: &Plan, drafts: &[DraftCall]) -> Result<Vec<usize>, usize> {
     let key = |number: usize| Reverse((commits[number], drafts[number].rank, number));
     let mut ready: BinaryHeap<_> = (0..drafts.len()).filter(|&number| waiting[number] == 0).map(key).collect();
     let mut order = Vec::with_capacity(drafts.len());
-    while let Some(Reverse((_, _, number))) = ready.pop() {
+    let mut stuck: Vec<usize> = Vec::new();
+    let mut candidates = 0..drafts.len();
+    loop {
+        let Some(Reverse((_, _, number))) = ready.pop() else {
+            // The first that still waits for others to read its variables goes ahead; these could go on then.
+            let Some(next) = candidates.find(|&number| waiting[number] > 0 && commits[number]) else { break };
+            waiting[next] = 0;
+            stuck.push(next);
+            ready.push(key(next));
+            continue;
+        };
         order.push(number);
         for &follower in &followers[number] {
-            waiting[follower] -= 1;
-            if waiting[follower] == 0 {
-                ready.push(key(follower));
+            // What went ahead waits no more.
+            if waiting[follower] > 0 {
+                waiting[follower] -= 1;
+                if waiting[follower] == 0 {
+                    ready.push(key(follower));
+                }
             }
         }
     }
-    if order.len() == drafts.len() {
-        return Ok(order);
-    }
-    let stuck = (0..drafts.len()).find(|&number| waiting[number] > 0 && commits[number]);
-    Err(stuck.expect("only the writing of variables can wait in a circle: a bug in Thalweg"))
+    assert_eq!(order.len(), drafts.len(), "only the writing of variables can wait in a circle: a bug in Thalweg");
+    if stuck.is_empty() { Ok(order) } else { Err(stuck) }
 }
 
 /// Lets a call write next to its variables; copies at the end bring the values home.

@@ -1,6 +1,6 @@
 //! [`Session`]: holds the variables and runs what is fetched from graphs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -362,8 +362,9 @@ impl Session {
             Mode::Run => graph,
             Mode::Evaluate => for_evaluation(graph)?,
         };
-        for (position, (variable, _)) in graph.updates().iter().enumerate() {
-            if graph.updates()[..position].iter().any(|(earlier, _)| earlier == variable) {
+        let mut assigned = HashSet::with_capacity(graph.updates().len());
+        for (variable, _) in graph.updates() {
+            if !assigned.insert(variable.id()) {
                 return Err(RunError::AssignedTwice { name: variable.name().to_string() });
             }
         }

@@ -11,6 +11,7 @@ use super::{implied, split_op};
 use crate::graph::{Graph, Node, NodeId};
 use crate::op::Op;
 use crate::ops::source::Constant;
+use crate::tensor::TensorId;
 
 /// The text form; see [`crate::text`].
 impl fmt::Display for Graph {
@@ -19,10 +20,14 @@ impl fmt::Display for Graph {
         for (id, node) in self.ids().zip(self.nodes()) {
             writeln!(f, "{}", Line { node, id, names: &names })?;
         }
+        let mut reads: HashMap<TensorId, NodeId> = HashMap::new();
+        for (id, node) in self.ids().zip(self.nodes()) {
+            if let Op::Variable(read) = &node.op {
+                reads.entry(read.variable().id()).or_insert(id);
+            }
+        }
         for (variable, value) in self.updates() {
-            let reads =
-                |id: &NodeId| matches!(&self[*id].op, Op::Variable(read) if read.variable().id() == variable.id());
-            match self.ids().find(reads) {
+            match reads.get(&variable.id()) {
                 Some(id) => write!(f, "update %{}", names[id.index()])?,
                 // A variable that no node reads.
                 None => write!(f, "update {}: {}", Value::from(&*variable.name()), variable.tensor().meta())?,

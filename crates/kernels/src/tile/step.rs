@@ -43,16 +43,17 @@ impl Worker<'_> {
                     let first = ((tile.row + row) * geometry.columns + tile.column) as u64;
                     let first = first.wrapping_add(self.operands.draw.first);
                     let step = self.operands.draw.step;
-                    if dtype == DType::F32 {
-                        let out = unsafe { slice_mut::<f32>(out, n) };
-                        let out = &mut out[row * tile.columns..][..tile.columns];
-                        vector::draw(isa, generator, distribution, first, step, out);
-                    } else {
+                    if dtype == DType::F64 {
                         let out = unsafe { slice_mut::<f64>(out, n) };
                         let out = &mut out[row * tile.columns..][..tile.columns];
                         vector::draw_f64(generator, distribution, first, step, out);
+                    } else {
+                        let out = unsafe { slice_mut::<f32>(out, n) };
+                        let out = &mut out[row * tile.columns..][..tile.columns];
+                        vector::draw(isa, generator, distribution, first, step, out);
                     }
                 }
+                unsafe { round(isa, dtype, out, n) };
             }
             Instruction::Column { dtype } => with_lane!(dtype, T => {
                 let out = unsafe { slice_mut::<T>(out, n) };

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use thalweg_graph::NodeId;
 
-use super::Lowering;
 use super::views::contiguous;
+use super::{DraftCall, Lowering};
 use crate::plan::{BufferId, Kernel, Operand, Place};
 
 impl Lowering<'_> {
@@ -23,6 +23,11 @@ impl Lowering<'_> {
                 *reads.entry(buffer).or_default() += 1;
             }
         }
+        // Which call writes each buffer; the copies below write nothing that an update takes.
+        let written = |(number, draft): (usize, &DraftCall)| {
+            draft.call.kernel.writes().into_iter().map(move |buffer| (buffer, number)).collect::<Vec<_>>()
+        };
+        let writers: HashMap<BufferId, usize> = self.drafts.iter().enumerate().flat_map(written).collect();
         let updates: Vec<_> = self.graph.updates().to_vec();
         let mut targets: HashSet<BufferId> = HashSet::new();
         for (variable, value) in updates {
@@ -33,7 +38,7 @@ impl Lowering<'_> {
                 && matches!(self.plan[source].place, Place::Arena { .. })
                 && !reads.contains_key(&source)
                 && !targets.contains(&source)
-                && self.may_write_variable(source, index, &reads);
+                && writers.get(&source).is_some_and(|&writer| self.may_write_variable(writer, source, index, &reads));
             if direct {
                 self.plan.buffers[source.index()].place = Place::Variable(index);
                 targets.insert(source);
@@ -66,23 +71,24 @@ impl Lowering<'_> {
 
     /// The number of a variable in the plan.
     fn variable(&mut self, variable: &thalweg_graph::Variable) -> usize {
-        let known = self.plan.variables.iter().position(|(known, _)| known == variable);
+        let known = self.variable_numbers.get(&variable.id()).copied();
         known.unwrap_or_else(|| {
-            let index = self.plan.variables.len();
-            let shape = variable.core().shape().into();
-            let buffer = self.push_buffer(variable.dtype(), shape, Place::Variable(index));
-            self.plan.variables.push((variable.clone(), buffer));
-            index
+            let place = Place::Variable(self.plan.variables.len());
+            let buffer = self.push_buffer(variable.dtype(), variable.core().shape().into(), place);
+            self.meet(variable.clone(), buffer)
         })
     }
 
-    /// Whether the call that writes `source` may write variable `index` instead: it cannot fail, nobody waits for its
+    /// Whether `writer`, the call that writes `source`, may write variable `index` instead: it cannot fail, nobody waits for its
     /// other results, and where it reads the variable itself it does so element by element.
-    fn may_write_variable(&self, source: BufferId, index: usize, reads: &HashMap<BufferId, usize>) -> bool {
-        let Some(draft) = self.drafts.iter().find(|draft| draft.call.kernel.writes().contains(&source)) else {
-            return false;
-        };
-        let kernel = &draft.call.kernel;
+    fn may_write_variable(
+        &self,
+        writer: usize,
+        source: BufferId,
+        index: usize,
+        reads: &HashMap<BufferId, usize>,
+    ) -> bool {
+        let kernel = &self.drafts[writer].call.kernel;
         let is_variable =
             |buffer: BufferId| matches!(self.plan[buffer].place, Place::Variable(number) if number == index);
         let aligned = |inputs: &[Operand], outputs: &[Operand]| {

@@ -16,8 +16,9 @@ use crate::target::Target;
 /// The position of a group.
 pub(crate) type GroupId = usize;
 
-/// The longest program: registers are many then, and calls are few enough.
-const MAX_MEMBERS: usize = 96;
+/// The longest program: registers are many then, and calls are few enough. All of its members may be needed outside,
+/// and a tile program has at most so many outputs.
+const MAX_MEMBERS: usize = 64;
 
 /// What a node is in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub(crate) enum Home {
 /// Nodes that become one program.
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
+    /// Its position among the groups.
+    pub(crate) id: GroupId,
     /// The space.
     pub(crate) dims: Dims,
     /// The axis from which on the axes are columns, once a fold has decided it.
@@ -143,12 +146,15 @@ impl Grouping {
     /// No cycle: all paths out of the moved group lead into the other at once, and none leads back, since levels rise
     /// along every path.
     fn sink(&mut self, graph: &Graph, views: &[View]) {
-        let mut readers = self.readers(graph, views);
+        let readers = self.readers(graph, views);
+        // Where the members of each group are by now: of those that later groups read, that is settled.
+        let mut sunk_into: Vec<GroupId> = (0..self.groups.len()).collect();
         // Late groups first: what sinks may take along what sank into it.
         let mut order: Vec<GroupId> = (0..self.groups.len()).collect();
         order.sort_by_key(|&group| std::cmp::Reverse((self.groups[group].level, group)));
         for from in order {
-            let Readers::One(to) = readers[from] else { continue };
+            let Readers::One(reader) = readers[from] else { continue };
+            let to = sunk_into[reader];
             let elementwise =
                 |member: &NodeId| matches!(self.homes[member.index()], Home::Group { role: Role::Full, .. });
             let fits = self.groups[from].columns.is_none()
@@ -164,12 +170,7 @@ impl Grouping {
                 self.homes[member.index()] = Home::Group { group: to, role: Role::Full };
             }
             self.groups[to].members.extend(members);
-            // What `from` read is now read by `to`.
-            for reader in &mut readers {
-                if *reader == Readers::One(from) {
-                    *reader = Readers::One(to);
-                }
-            }
+            sunk_into[from] = to;
         }
     }
 
@@ -235,6 +236,7 @@ impl Grouping {
             let node = &graph[id];
             let space = if matches!(part, Part::Elementwise) { id } else { node.inputs[0] };
             let mut group = Group {
+                id: self.groups.len(),
                 dims: super::views::dims(graph, space),
                 columns: None,
                 fold_start: None,
@@ -247,8 +249,9 @@ impl Grouping {
                     fold_role(&mut group, first, end, target).expect("a new group has no fold that could disagree")
                 }
             };
+            let id = group.id;
             self.groups.push(group);
-            Home::Group { group: self.groups.len() - 1, role }
+            Home::Group { group: id, role }
         })
     }
 
@@ -329,6 +332,7 @@ fn merge(a: &Group, b: &Group) -> Option<Group> {
         return None;
     }
     Some(Group {
+        id: a.id,
         dims: a.dims.clone(),
         columns: agree(a.columns, b.columns)?,
         fold_start: agree(a.fold_start, b.fold_start)?,

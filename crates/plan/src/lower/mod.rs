@@ -14,11 +14,11 @@ mod kernels;
 mod program;
 mod views;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use thalweg_graph::array::program::{Instruction, OutputKind, Register};
-use thalweg_graph::{Bindings, DType, Graph, NodeId, Op};
+use thalweg_graph::{Bindings, DType, Graph, NodeId, Op, TensorId, Variable};
 use thiserror::Error;
 
 use self::groups::{Group, GroupId, Grouping, Home, Role};
@@ -77,7 +77,12 @@ pub fn lower(graph: &Graph, bindings: &Bindings, target: &dyn Target) -> Result<
         buffers: HashMap::new(),
         copies: HashMap::new(),
         stored: stored(graph, &views, &grouping),
-        absorbed: HashMap::new(),
+        variable_numbers: HashMap::new(),
+        absorbed: HashSet::new(),
+        product_of: HashMap::new(),
+        product_readers: product_readers(graph, &views, &grouping),
+        roots: graph.roots().map(|root| views[root.index()].base).collect(),
+        next_values: graph.updates().iter().map(|(_, value)| *value).collect(),
         drafts: Vec::new(),
     };
     lowering.declare_feeds();
@@ -108,7 +113,17 @@ struct Lowering<'a> {
     /// Which bases need a buffer.
     stored: Vec<bool>,
     /// Matrix products that a group takes over as its epilogue's input.
-    absorbed: HashMap<NodeId, GroupId>,
+    absorbed: HashSet<NodeId>,
+    /// The product of each group that took one over.
+    product_of: HashMap<GroupId, NodeId>,
+    /// Who reads each matrix product, views looked through.
+    product_readers: HashMap<NodeId, Vec<NodeId>>,
+    /// The bases of fetches and next values.
+    roots: HashSet<NodeId>,
+    /// What variables become.
+    next_values: HashSet<NodeId>,
+    /// The number of each variable that the plan has met.
+    variable_numbers: HashMap<TensorId, usize>,
     drafts: Vec<DraftCall>,
 }
 
@@ -123,7 +138,8 @@ fn stored(graph: &Graph, views: &[View], grouping: &Grouping) -> Vec<bool> {
                 Home::Given | Home::Leaf => false,
                 Home::Kernel { .. } => true,
                 Home::Group { group, .. } => {
-                    matches!(program::access(graph, views, grouping, group, input), Access::Load)
+                    let group = &grouping.groups[group];
+                    matches!(program::access(graph, views, &grouping.homes, group, input), Access::Load)
                 }
             };
             stored[base.index()] |= read;
@@ -136,6 +152,20 @@ fn stored(graph: &Graph, views: &[View], grouping: &Grouping) -> Vec<bool> {
         stored[views[root.index()].base.index()] = true;
     }
     stored
+}
+
+/// Who reads each matrix product, views looked through: calls and members of groups.
+fn product_readers(graph: &Graph, views: &[View], grouping: &Grouping) -> HashMap<NodeId, Vec<NodeId>> {
+    let mut readers: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
+    for id in graph.ids().filter(|id| !matches!(grouping.homes[id.index()], Home::Given | Home::Leaf)) {
+        for input in &graph[id].inputs {
+            let base = views[input.index()].base;
+            if matches!(graph[base].op, Op::MatMul(_)) {
+                readers.entry(base).or_default().push(id);
+            }
+        }
+    }
+    readers
 }
 
 impl Lowering<'_> {
@@ -172,8 +202,7 @@ impl Lowering<'_> {
             Op::Constant(constant) => Place::Constant(constant.array().clone()),
             Op::Variable(read) => {
                 // An update may have met it before anyone reads it.
-                let id = read.variable().id();
-                let known = self.plan.variables.iter().position(|(variable, _)| variable.id() == id);
+                let known = self.variable_numbers.get(&read.variable().id()).copied();
                 if known.is_none() {
                     new_variable = Some(read.handle());
                 }
@@ -183,10 +212,18 @@ impl Lowering<'_> {
         };
         let buffer = self.new_buffer(base, place);
         if let Some(variable) = new_variable {
-            self.plan.variables.push((variable, buffer));
+            self.meet(variable, buffer);
         }
         self.buffers.insert(base, buffer);
         buffer
+    }
+
+    /// Takes note of a variable; says its number.
+    fn meet(&mut self, variable: Variable, buffer: BufferId) -> usize {
+        let number = self.plan.variables.len();
+        self.variable_numbers.insert(variable.id(), number);
+        self.plan.variables.push((variable, buffer));
+        number
     }
 
     fn operand(&mut self, look: &Look) -> Operand {
@@ -233,7 +270,7 @@ impl Lowering<'_> {
                 self.kernel(id);
             }
             match self.grouping.homes[id.index()] {
-                Home::Kernel { .. } if !self.absorbed.contains_key(&id) => self.kernel(id),
+                Home::Kernel { .. } if !self.absorbed.contains(&id) => self.kernel(id),
                 Home::Leaf if self.stored[id.index()] => self.stored_leaf(id),
                 // A group is written when its last member is reached.
                 Home::Group { group, .. } if self.grouping.groups[group].members.last() == Some(&id) => {
@@ -247,10 +284,11 @@ impl Lowering<'_> {
     /// Random numbers or positions that someone reads from memory.
     fn stored_leaf(&mut self, id: NodeId) {
         let dims = views::dims(self.graph, id);
-        let alone = Group { dims, columns: None, fold_start: None, members: vec![id], level: 0 };
-        let grouping = Grouping { groups: vec![alone], homes: self.grouping.homes.clone() };
+        let after_all = self.grouping.groups.len();
+        let alone = Group { id: after_all, dims, columns: None, fold_start: None, members: vec![id], level: 0 };
         let segments = Segments { columns: None, fold_start: None };
-        let draft = program::write(self.graph, self.views, &grouping, 0, &[id], segments, &HashMap::new());
+        let homes = &self.grouping.homes;
+        let draft = program::write(self.graph, self.views, homes, &alone, &[id], segments, &HashMap::new());
         self.map(&[id], draft.expect("a leaf loads nothing"));
     }
 
@@ -267,15 +305,16 @@ impl Lowering<'_> {
             }
             return;
         }
-        let product = self.absorbed.iter().find(|(_, group)| **group == id).map(|(&product, _)| product);
+        let product = self.product_of.get(&id).copied();
         let segments = match product {
             // The rows of the product are one axis, its columns another.
             Some(_) => Segments { columns: Some(group.dims.len() - 1), fold_start: Some(0) },
             None => Segments { columns: group.columns, fold_start: group.fold_start },
         };
+        let homes = &self.grouping.homes;
         let mut copies = HashMap::new();
         let draft = loop {
-            match program::write(self.graph, self.views, self.grouping, id, &stored, segments, &copies) {
+            match program::write(self.graph, self.views, homes, group, &stored, segments, &copies) {
                 Ok(draft) => break draft,
                 Err(stubborn) => {
                     for look in stubborn {
@@ -303,7 +342,7 @@ impl Lowering<'_> {
 
     /// Decides which groups of full values take over the matrix product they read.
     fn absorb_products(&mut self) {
-        for (id, group) in self.grouping.groups.iter().enumerate() {
+        for group in &self.grouping.groups {
             let full =
                 |member: &NodeId| matches!(self.grouping.homes[member.index()], Home::Group { role: Role::Full, .. });
             if group.columns.is_some()
@@ -317,8 +356,7 @@ impl Lowering<'_> {
             let products = inputs.filter_map(|input| {
                 let view = &self.views[input.index()];
                 let fresh = self.grouping.homes[view.base.index()] == Home::Kernel { level: group.level };
-                let product =
-                    matches!(self.graph[view.base].op, Op::MatMul(_)) && !self.absorbed.contains_key(&view.base);
+                let product = matches!(self.graph[view.base].op, Op::MatMul(_)) && !self.absorbed.contains(&view.base);
                 let dims = views::dims(self.graph, view.base);
                 // Batched products keep their axes; of a plain one the rows may have been cut into axes.
                 let same = dims == group.dims || (dims.len() == 2 && dims[1] == *group.dims.last()?);
@@ -331,7 +369,8 @@ impl Lowering<'_> {
                 let widened = kernels::product_dtype(dtype) != dtype;
                 let shared = widened && self.product_read_elsewhere(product, &group.members);
                 if !batched && !shared {
-                    self.absorbed.insert(product, id);
+                    self.absorbed.insert(product);
+                    self.product_of.insert(group.id, product);
                 }
             }
         }
@@ -352,8 +391,7 @@ impl Lowering<'_> {
         let outputs: Vec<Operand> = draft.outputs.iter().map(|look| self.operand(look)).collect();
         // What becomes a variable's next value may be written over the variable while the program reads it: blocks of
         // C that are not final have no place there.
-        let next_value =
-            |look: &Look| self.graph.updates().iter().any(|(_, value)| look.source == Source::Node(*value));
+        let next_value = |look: &Look| matches!(look.source, Source::Node(node) if self.next_values.contains(&node));
         let mut candidates = outputs.iter().zip(&draft.outputs).filter(|(_, look)| !next_value(look));
         let takes_place = candidates.find(|(output, _)| self.plan[output.buffer].dtype == dtype);
         let c = match takes_place {
@@ -372,12 +410,8 @@ impl Lowering<'_> {
 
     /// Whether someone outside `members` needs the product itself.
     fn product_read_elsewhere(&self, product: NodeId, members: &[NodeId]) -> bool {
-        let reads = |id: NodeId| {
-            let reader = !matches!(self.grouping.homes[id.index()], Home::Given | Home::Leaf);
-            let looks = self.graph[id].inputs.iter().any(|input| self.views[input.index()].base == product);
-            reader && looks && !members.contains(&id)
-        };
-        self.graph.roots().any(|root| self.views[root.index()].base == product) || self.graph.ids().any(reads)
+        let mut readers = self.product_readers.get(&product).into_iter().flatten();
+        self.roots.contains(&product) || readers.any(|reader| !members.contains(reader))
     }
 
     fn finish(mut self) -> (Plan, Vec<DraftCall>) {

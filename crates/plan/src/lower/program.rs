@@ -6,7 +6,7 @@ use smallvec::{SmallVec, smallvec};
 use thalweg_graph::array::program::{Extent, Input, Instruction, Output, OutputKind, Program, Register};
 use thalweg_graph::{Graph, NodeId, Op, Scalar};
 
-use super::groups::{Group, GroupId, Grouping, Home, Role};
+use super::groups::{Group, Home, Role};
 use super::views::{Dims, Strides, View, contiguous, splat};
 use crate::plan::BufferId;
 
@@ -46,17 +46,16 @@ pub(crate) enum Access {
     Load,
 }
 
-/// How a node of `group` gets at `view`.
-pub(crate) fn access(graph: &Graph, views: &[View], grouping: &Grouping, group: GroupId, input: NodeId) -> Access {
+/// How a node of `group` gets at one of its inputs.
+pub(crate) fn access(graph: &Graph, views: &[View], homes: &[Home], group: &Group, input: NodeId) -> Access {
     let view = &views[input.index()];
     if let Some(value) = splat(graph, views, input) {
         return Access::Constant(value);
     }
-    let space = &grouping.groups[group];
-    match (grouping.homes[view.base.index()], &graph[view.base].op) {
-        (Home::Group { group: home, .. }, _) if home == group => Access::Register,
-        (Home::Leaf, Op::Random(_)) if view.is_identity() && view.dims == space.dims => Access::Random,
-        (Home::Leaf, Op::Iota(_)) if is_column(space, view) => Access::Column,
+    match (homes[view.base.index()], &graph[view.base].op) {
+        (Home::Group { group: home, .. }, _) if home == group.id => Access::Register,
+        (Home::Leaf, Op::Random(_)) if view.is_identity() && view.dims == group.dims => Access::Random,
+        (Home::Leaf, Op::Iota(_)) if is_column(group, view) => Access::Column,
         _ => Access::Load,
     }
 }
@@ -85,9 +84,8 @@ pub(crate) struct Segments {
 struct Writer<'a> {
     graph: &'a Graph,
     views: &'a [View],
-    grouping: &'a Grouping,
-    id: GroupId,
-    rank: usize,
+    homes: &'a [Home],
+    group: &'a Group,
     program: Program,
     loads: Vec<Look>,
     known: HashMap<Instruction, Register>,
@@ -102,19 +100,17 @@ struct Writer<'a> {
 pub(crate) fn write(
     graph: &Graph,
     views: &[View],
-    grouping: &Grouping,
-    id: GroupId,
+    homes: &[Home],
+    group: &Group,
     stored: &[NodeId],
     segments: Segments,
     copies: &HashMap<Look, BufferId>,
 ) -> Result<Draft, Vec<Look>> {
-    let group = &grouping.groups[id];
     let mut writer = Writer {
         graph,
         views,
-        grouping,
-        id,
-        rank: group.dims.len(),
+        homes,
+        group,
         program: Program::default(),
         loads: Vec::new(),
         known: HashMap::new(),
@@ -126,7 +122,7 @@ pub(crate) fn write(
     }
     let mut outputs = Vec::new();
     for &member in stored {
-        let role = match grouping.homes[member.index()] {
+        let role = match homes[member.index()] {
             Home::Group { role, .. } => role,
             // A leaf that is stored is alone in its group.
             Home::Leaf | Home::Given | Home::Kernel { .. } => Role::Full,
@@ -149,7 +145,7 @@ pub(crate) fn write(
     let segments = Segments { columns, ..segments };
     let mut draft = Draft { dims, program, inputs: loads, outputs };
     collapse(&mut draft, segments)?;
-    let is_full = |member: &NodeId| match grouping.homes[member.index()] {
+    let is_full = |member: &NodeId| match homes[member.index()] {
         Home::Group { role, .. } => role == Role::Full,
         Home::Leaf | Home::Given | Home::Kernel { .. } => true,
     };
@@ -214,7 +210,7 @@ impl Writer<'_> {
                 y: operands[2],
             }),
             Op::Cast(cast) => self.push(Instruction::Cast { from: dtype(0), to: cast.to, x: operands[0] }),
-            Op::Reduce(reduce) => match self.grouping.homes[id.index()] {
+            Op::Reduce(reduce) => match self.homes[id.index()] {
                 Home::Group { role: Role::Row, .. } => {
                     self.push(Instruction::FoldRow { f: reduce.fold, dtype: dtype(0), x: operands[0] })
                 }
@@ -246,16 +242,17 @@ impl Writer<'_> {
     fn operand(&mut self, input: NodeId) -> Register {
         let view = &self.views[input.index()];
         let dtype = self.graph[input].meta.dtype;
-        match access(self.graph, self.views, self.grouping, self.id, input) {
+        match access(self.graph, self.views, self.homes, self.group, input) {
             Access::Constant(value) => self.push(Instruction::Constant { value, dtype }),
             Access::Register => self.registers[&view.base],
             Access::Random | Access::Column => self.leaf(view.base),
             Access::Load => {
                 // A view over the rows says nothing of the columns: it repeats there.
                 let mut strides: Strides = view.strides.clone();
-                if view.dims != self.grouping.groups[self.id].dims {
-                    strides.truncate(self.grouping.groups[self.id].columns.unwrap_or(self.rank));
-                    strides.resize(self.rank, 0);
+                if view.dims != self.group.dims {
+                    let rank = self.group.dims.len();
+                    strides.truncate(self.group.columns.unwrap_or(rank));
+                    strides.resize(rank, 0);
                 }
                 let look = Look { source: Source::Node(view.base), offset: view.offset, strides };
                 let number = self.loads.iter().position(|known| *known == look).unwrap_or_else(|| {

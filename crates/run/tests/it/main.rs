@@ -1,7 +1,11 @@
 //! Sessions on whole graphs.
 
+mod every_op;
 mod faults;
+mod large_graphs;
 mod oracle;
 mod random_graphs;
+#[path = "../../../graph/tests/it/registry.rs"]
+mod registry;
 mod session;
 mod state;
