@@ -1,14 +1,17 @@
-//! Random valid graphs: the compiled plan against the reference interpreter.
+//! Random valid graphs: the compiled plan against the reference interpreter, and fused against unfused.
 //!
-//! Each graph is built twice, in f32 and in f64. What the plan gives may differ from the f64 reference by no more than
-//! four times what rounding every node to f32 does, plus a term for the longest reduction. `THALWEG_RANDOM_GRAPHS` sets
-//! how many graphs are drawn.
+//! For the first each graph is built twice, in f32 and in f64. What the plan gives may differ from the f64 reference by
+//! no more than four times what rounding every node to f32 does, plus a term for the longest reduction. For the second
+//! elementwise graphs are run whole and node by node: the bits are the same. Debug builds fill the arena with NaN before
+//! each run, so that a buffer read before it is written shows. `THALWEG_RANDOM_GRAPHS` sets how many graphs are drawn.
+
+use std::collections::HashMap;
 
 use thalweg_graph::array::random::{Philox, permutation};
 use thalweg_graph::array::scalar::{Binary, Fold, Unary};
 use thalweg_graph::reference::{self, interpret};
-use thalweg_graph::{Array, DType, Graph, Tensor, autodiff, placeholder};
-use thalweg_plan::graph as thalweg_graph;
+use thalweg_graph::tensor::topological;
+use thalweg_graph::{Array, DType, Graph, Tensor, TensorId, autodiff, placeholder};
 use thalweg_run::{Feeds, Session};
 
 const GRAPHS: u64 = 300;
@@ -75,25 +78,27 @@ fn program(seed: u64, dtype: DType) -> Program {
     Program { fetches, feeds }
 }
 
+/// Functions that no pass rewrites into others with other roundings.
+const UNARY: [Unary; 14] = [
+    Unary::Tanh,
+    Unary::Sigmoid,
+    Unary::Relu,
+    Unary::Abs,
+    Unary::Square,
+    Unary::Neg,
+    Unary::Sin,
+    Unary::Softplus,
+    Unary::Gelu,
+    Unary::Erf,
+    Unary::Silu,
+    Unary::Cos,
+    Unary::Atan,
+    Unary::Selu,
+];
+const BINARY: [Binary; 5] = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Max, Binary::Min];
+
 /// One more node over some of the pool, if the drawn op fits.
 fn grow(dice: &mut Dice, pool: &[Tensor]) -> Option<Tensor> {
-    const UNARY: [Unary; 14] = [
-        Unary::Tanh,
-        Unary::Sigmoid,
-        Unary::Relu,
-        Unary::Abs,
-        Unary::Square,
-        Unary::Neg,
-        Unary::Sin,
-        Unary::Softplus,
-        Unary::Gelu,
-        Unary::Erf,
-        Unary::Silu,
-        Unary::Cos,
-        Unary::Atan,
-        Unary::Selu,
-    ];
-    const BINARY: [Binary; 5] = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Max, Binary::Min];
     // Late nodes more often than early ones.
     let recent = pool.len().min(8);
     let x = if dice.below(3) == 0 { dice.pick(pool) } else { dice.pick(&pool[pool.len() - recent..]) }.clone();
@@ -151,9 +156,13 @@ fn reference(program: &Program) -> Vec<Array> {
     interpret(&Graph::capture(&program.fetches, &[]), &reference::Feeds::new(feeds)).unwrap().fetches
 }
 
+fn graphs() -> u64 {
+    std::env::var("THALWEG_RANDOM_GRAPHS").map_or(GRAPHS, |n| n.parse().expect("a number of graphs"))
+}
+
 #[test]
 fn plans_agree_with_the_interpreter() {
-    let graphs = std::env::var("THALWEG_RANDOM_GRAPHS").map_or(GRAPHS, |n| n.parse().expect("a number of graphs"));
+    let graphs = graphs();
     let mut redrawn = 0;
     for seed in 0..graphs {
         let (single, double) = (program(seed, DType::F32), program(seed, DType::F64));
@@ -194,4 +203,71 @@ fn plans_agree_with_the_interpreter() {
         }
     }
     assert!(redrawn * 5 < graphs, "{redrawn} of {graphs} graphs were ill-conditioned");
+}
+
+/// A program of elementwise functions over shapes that broadcast.
+fn elementwise(seed: u64, dtype: DType) -> Program {
+    let mut dice = Dice::new(seed);
+    let (a, b) = (1 + dice.below(40), 1 + dice.below(90));
+    let shapes = [vec![a, b], vec![b], vec![a, 1], vec![], vec![a, b]];
+    let mut feeds = Vec::new();
+    for (number, shape) in shapes.iter().enumerate() {
+        let generator = Philox::new(seed, number as u64);
+        let count: usize = shape.iter().product();
+        let numbers: Vec<f32> = (0..count).map(|index| generator.uniform(index as u64, 2) * 6.0 - 3.0).collect();
+        let tensor = placeholder(format!("p{number}"), dtype, shape.as_slice());
+        feeds.push((tensor, Array::new(shape, numbers).unwrap().cast(dtype)));
+    }
+    let mut pool: Vec<Tensor> = feeds.iter().map(|(tensor, _)| tensor.clone()).collect();
+    for _ in 0..3 + dice.below(50) {
+        let x = dice.pick(&pool[pool.len().saturating_sub(6)..]).clone();
+        let y = dice.pick(&pool).clone();
+        pool.push(match dice.below(8) {
+            0..=2 => x.unary(*dice.pick(&UNARY)),
+            3..=6 => x.binary(*dice.pick(&BINARY), &y),
+            _ => x.greater(&y).select(&x, &y),
+        });
+    }
+    let fetches = (0..1 + dice.below(3)).map(|_| pool[pool.len() - 1 - dice.below(6)].clone()).collect();
+    Program { fetches, feeds }
+}
+
+/// Each node by a run of its own, from what the runs before gave.
+fn node_by_node(session: &Session, program: &Program) -> Vec<Array> {
+    let mut values: HashMap<TensorId, Array> =
+        program.feeds.iter().map(|(tensor, array)| (tensor.id(), array.clone())).collect();
+    for node in topological(&program.fetches) {
+        if values.contains_key(&node.id()) {
+            continue;
+        }
+        let named = |(number, input): (usize, &Tensor)| placeholder(format!("x{number}"), input.dtype(), input.shape());
+        let inputs: Vec<Tensor> = node.inputs().iter().enumerate().map(named).collect();
+        let fed = inputs.iter().zip(node.inputs());
+        let feeds = fed.fold(Feeds::new(), |feeds, (input, from)| feeds.with(input, &values[&from.id()]));
+        let value = session.run(Tensor::apply(node.op().clone(), inputs.iter().cloned()), feeds).unwrap();
+        values.insert(node.id(), value);
+    }
+    program.fetches.iter().map(|fetch| values[&fetch.id()].clone()).collect()
+}
+
+#[test]
+fn fused_is_unfused_bit_for_bit() {
+    for seed in 0..graphs() {
+        let dtype = [DType::F32, DType::F64, DType::BF16, DType::F16][seed as usize % 4];
+        let program = elementwise(seed, dtype);
+        let session = Session::builder().threads(2).plan_cache(1).build().unwrap();
+        let graph = Graph::capture(&program.fetches, &[]);
+        let read = |name: &str| graph.placeholders().any(|(_, placeholder)| &*placeholder.name == name);
+        let fed = program.feeds.iter().filter(|(tensor, _)| read(tensor.name().unwrap()));
+        let feeds = fed.fold(Feeds::new(), |feeds, (tensor, array)| feeds.with(tensor, array));
+        let fused = session.run(&program.fetches, feeds).unwrap();
+        for (number, (fused, unfused)) in fused.iter().zip(node_by_node(&session, &program)).enumerate() {
+            assert_eq!(fused.shape(), unfused.shape());
+            // Passes may change the sign of a zero.
+            let same = |(a, b): (f64, f64)| a == b || a.is_nan() && b.is_nan();
+            let mut pairs = fused.to_vec::<f64>().into_iter().zip(unfused.to_vec::<f64>());
+            let different = pairs.position(|pair| !same(pair));
+            assert_eq!(different, None, "seed {seed}, fetch {number}\n{fused:?}\n{unfused:?}\n{graph}");
+        }
+    }
 }
