@@ -251,7 +251,8 @@ mod tests {
         let x = placeholder("x", DType::F32, ["n"]).named("scores");
         let graph = crate::Graph::capture([&x.argmin(0)], &[]);
         let error = interpret(&graph, &Feeds::new([("x", Array::from(Vec::<f32>::new()))])).unwrap_err();
-        assert!(error.to_string().contains("axis 0 is empty"), "{error}");
+        let message = error.to_string();
+        assert!(message.contains("axis 0 of f32[0] is empty") && message.contains("n = 0"), "{message}");
     }
 
     #[test]
