@@ -175,7 +175,7 @@ fn plans_agree_with_the_interpreter() {
                 .map(|(a, b)| (a - b).abs() / (1.0 + b.abs()))
                 .fold(0.0, f64::max)
         };
-        if ref32.iter().zip(&ref64).any(|(a, b)| !(moved(a, b) < 1e-3)) {
+        if ref32.iter().zip(&ref64).any(|(a, b)| moved(a, b) >= 1e-3) {
             redrawn += 1;
             continue;
         }
