@@ -13,6 +13,9 @@ const MAX_RECORD: usize = 1 << 20;
 /// How a text is cut into cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Format {
+    /// How many lines before the table are left out.
+    #[serde(default)]
+    pub(crate) skipped: usize,
     pub(crate) header: bool,
     pub(crate) separator: u8,
     pub(crate) comment: Option<u8>,
@@ -41,6 +44,7 @@ impl Records {
 
     fn parse(path: &Path, bytes: &[u8], format: &Format) -> Result<Records, DataError> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let bytes = after_lines(bytes, format.skipped);
         let starts = scan(path, bytes, format)?;
         let mut reader = reader(bytes, format);
         let mut rows = Vec::with_capacity(starts.len());
@@ -51,7 +55,7 @@ impl Records {
         }
         let n_headers = format.header as usize;
         if rows.len() <= n_headers {
-            let found = if bytes.is_empty() {
+            let found = if bytes.is_empty() && format.skipped == 0 {
                 "an empty file"
             } else if rows.is_empty() {
                 "no rows"
@@ -75,6 +79,11 @@ impl Records {
         }
         Ok(Records { names, rows })
     }
+}
+
+/// What follows the first `count` lines.
+fn after_lines(bytes: &[u8], count: usize) -> &[u8] {
+    bytes.splitn(count + 1, |&byte| byte == b'\n').nth(count).unwrap_or_default()
 }
 
 fn reader<'a>(bytes: &'a [u8], format: &Format) -> csv::Reader<&'a [u8]> {
@@ -119,12 +128,13 @@ fn scan(path: &Path, bytes: &[u8], format: &Format) -> Result<Vec<u64>, DataErro
         let row = format!("line {line}");
         Err(DataError::malformed(path, row, expected, found))
     };
+    let first = 1 + format.skipped as u64;
     if let Err(error) = std::str::from_utf8(bytes) {
         let at = error.valid_up_to();
-        let line = 1 + bytes[..at].iter().filter(|&&byte| byte == b'\n').count() as u64;
+        let line = first + bytes[..at].iter().filter(|&&byte| byte == b'\n').count() as u64;
         return refuse(line, "text in UTF-8", format!("the byte 0x{:02x} (another encoding?)", bytes[at]));
     }
-    let (mut state, mut line, mut quote_line, mut row_start) = (State::Between, 1, 0, 0);
+    let (mut state, mut line, mut quote_line, mut row_start) = (State::Between, first, 0, 0);
     let mut starts = Vec::new();
     for (at, &byte) in bytes.iter().enumerate() {
         if byte == 0 {
@@ -172,7 +182,7 @@ mod tests {
 
     use super::*;
 
-    const COMMAS: Format = Format { header: true, separator: b',', comment: None };
+    const COMMAS: Format = Format { skipped: 0, header: true, separator: b',', comment: None };
 
     fn parse(bytes: impl AsRef<[u8]>) -> Result<Records, DataError> {
         Records::parse(Path::new("folder/table.csv"), bytes.as_ref(), &COMMAS)
@@ -196,7 +206,7 @@ mod tests {
             // The reader takes a comment that ends with the file for a row; `Records` goes by the scan.
             let text = text + "\n";
             let comment = comment.then_some(b'#');
-            let format = Format { header: false, separator: if semicolon { b';' } else { b',' }, comment };
+            let format = Format { skipped: 0, header: false, separator: if semicolon { b';' } else { b',' }, comment };
             if let Ok(starts) = scan(Path::new("f"), text.as_bytes(), &format) {
                 prop_assert_eq!(starts.len(), reader(text.as_bytes(), &format).records().count());
             }
@@ -219,6 +229,16 @@ mod tests {
         let format = Format { comment: Some(b'#'), header: false, ..COMMAS };
         let records = Records::parse(Path::new("f"), b"#\"\n1\n# x\n\n2\n", &format).unwrap();
         assert_eq!(rows(&records), [(2, vec!["1"]), (5, vec!["2"])]);
+    }
+
+    #[test]
+    fn lines_before_the_table_are_left_out_and_still_counted() {
+        let skips =
+            |skipped, text: &str| Records::parse(Path::new("f"), text.as_bytes(), &Format { skipped, ..COMMAS });
+        assert_eq!(rows(&skips(2, "3 rows of\n\"this\na,b\n1,2\n").unwrap()), [(4, vec!["1", "2"])]);
+        let message = skips(1, "made by hand\r\na,b\n1,2\n3\n").unwrap_err().to_string();
+        assert!(message.contains("row 1 (line 4): expected 2 columns, found 1"), "{message}");
+        assert!(skips(9, "a,b\n1,2\n").unwrap_err().to_string().contains("found no rows"));
     }
 
     #[test]

@@ -79,13 +79,19 @@ impl Default for Csv {
 impl Csv {
     /// With a header, separated by commas, without comments.
     pub fn new() -> Csv {
-        let format = Format { header: true, separator: b',', comment: None };
+        let format = Format { skipped: 0, header: true, separator: b',', comment: None };
         Csv { format, categories: Vec::new(), ignored: Vec::new(), target: None }
     }
 
     /// The first line is data; the columns are called `c0`, `c1`, …
     pub fn without_header(mut self) -> Csv {
         self.format.header = false;
+        self
+    }
+
+    /// The first `count` lines are not of the table; the header, if there is one, comes after them.
+    pub fn skip_lines(mut self, count: usize) -> Csv {
+        self.format.skipped = count;
         self
     }
 
