@@ -118,10 +118,10 @@ impl Panel {
         Ok(())
     }
 
-    /// Neighbors of one shade become one rectangle. Each reaches a pixel under the next ones: no seams.
+    /// Neighbors of one shade become one rectangle. Each reaches two pixels under the next ones: no seams.
     fn draw_surface(&self, chart: &mut Chart<'_, '_>) -> Result<()> {
         let (Axis(_, left, right), Axis(_, bottom, top)) = (&self.x, &self.y);
-        let pixel = ((right - left) / f64::from(WIDTH), (top - bottom) / f64::from(HEIGHT));
+        let under = (2.0 * (right - left) / f64::from(WIDTH), 2.0 * (top - bottom) / f64::from(HEIGHT));
         let height = (top - bottom) / self.surface.len() as f64;
         for (row, values) in self.surface.iter().enumerate() {
             let width = (right - left) / values.len() as f64;
@@ -131,7 +131,7 @@ impl Panel {
             while begin < values.len() {
                 let color = shade(values[begin]);
                 let end = begin + values[begin..].iter().take_while(|&&value| shade(value) == color).count();
-                let far = (left + end as f64 * width + pixel.0, y + height + pixel.1);
+                let far = (left + end as f64 * width + under.0, y + height + under.1);
                 let corners = [(left + begin as f64 * width, y), (far.0.min(*right), far.1.min(*top))];
                 chart.draw_series([Rectangle::new(corners, tint(color as f64 / 32.0).filled())])?;
                 begin = end;
