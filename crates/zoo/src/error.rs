@@ -8,7 +8,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum ZooError {
     /// A name that is not known.
-    #[error("there is no {kind} `{name}`{}; there are: {}", near.as_ref().map_or(String::new(), |near| format!(", did you mean `{near}`?")), known.join(", "))]
+    #[error("there is no {kind} `{name}`{}; there are: {}", near.as_ref().map_or(String::new(), |near| format!(" (did you mean `{near}`?)")), known.join(", "))]
     Unknown {
         /// What is named: `recipe`.
         kind: String,

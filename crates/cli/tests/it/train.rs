@@ -61,7 +61,7 @@ fn an_interrupted_training_is_saved_and_goes_on() {
     let command = |run: &Path, more: &[&str]| {
         let mut command = thalweg();
         command
-            .args(["train", "digits", "--epochs", "60", "--save-every", "40", "--json", "--run"])
+            .args(["train", "digits", "--epochs", "20", "--save-every", "40", "--json", "--run"])
             .arg(run)
             .args(more);
         command
