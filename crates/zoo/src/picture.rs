@@ -1,18 +1,18 @@
 //! PNG files to numbers and back.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, BufWriter};
 use std::path::Path;
 
-use image::{GrayImage, ImageFormat, ImageReader, Limits, Luma};
+use png::{BitDepth, ColorType, Decoder, Encoder, Limits, Transformations};
 use thalweg::prelude::*;
 
 use crate::error::ZooError;
 
 /// No side may be longer.
 const MAX_SIDE: u32 = 16_384;
-/// No file may need more memory.
-const MAX_BYTES: u64 = 1 << 30;
+/// No picture may need more memory.
+const MAX_BYTES: usize = 1 << 30;
 
 /// A gray picture.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,18 +34,44 @@ pub fn read(path: &Path) -> Result<Picture, ZooError> {
         return Err(refuse("is not a file".into()));
     }
     let file = File::open(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|error| refuse(format!("cannot be read: {error}")))?;
-    let mut reader = ImageReader::with_format(BufReader::new(std::io::Cursor::new(bytes)), ImageFormat::Png);
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_BYTES);
-    reader.limits(limits);
-    let image = reader.decode().map_err(|error| refuse(format!("is no PNG picture that can be read: {error}")))?;
-    let image = image.to_luma_alpha32f();
-    let pixels = image.pixels().map(|pixel| pixel.0[0] * pixel.0[1] + 1.0 - pixel.0[1]).collect();
-    Ok(Picture { pixels, size: (image.height() as usize, image.width() as usize) })
+    let no_png = |error: png::DecodingError| refuse(format!("is no PNG picture that can be read: {error}"));
+    let mut decoder = Decoder::new_with_limits(BufReader::new(file), Limits { bytes: MAX_BYTES });
+    decoder.set_transformations(Transformations::normalize_to_color8());
+    let (width, height) = decoder.read_header_info().map_err(no_png)?.size();
+    if width.max(height) > MAX_SIDE {
+        return Err(refuse(format!("is {height} x {width} pixels; no side may be longer than {MAX_SIDE}")));
+    }
+    let mut reader = decoder.read_info().map_err(no_png)?;
+    let bytes = reader.output_buffer_size().filter(|&bytes| bytes <= MAX_BYTES);
+    let mut samples = vec![0; bytes.ok_or_else(|| refuse(format!("needs more than {MAX_BYTES} bytes")))?];
+    let frame = reader.next_frame(&mut samples).map_err(no_png)?;
+    samples.truncate(frame.buffer_size());
+    let pixels = match frame.color_type {
+        ColorType::Grayscale => {
+            samples.chunks_exact(1).map(|pixel| on_white(gray(pixel[0], pixel[0], pixel[0]), 255)).collect()
+        }
+        ColorType::GrayscaleAlpha => {
+            samples.chunks_exact(2).map(|pixel| on_white(gray(pixel[0], pixel[0], pixel[0]), pixel[1])).collect()
+        }
+        ColorType::Rgb => {
+            samples.chunks_exact(3).map(|pixel| on_white(gray(pixel[0], pixel[1], pixel[2]), 255)).collect()
+        }
+        ColorType::Rgba => {
+            samples.chunks_exact(4).map(|pixel| on_white(gray(pixel[0], pixel[1], pixel[2]), pixel[3])).collect()
+        }
+        ColorType::Indexed => return Err(refuse("has a palette that could not be resolved".into())),
+    };
+    Ok(Picture { pixels, size: (height as usize, width as usize) })
+}
+
+/// The brightness of a color, from 0 to 1 (ITU-R BT.709).
+fn gray(red: u8, green: u8, blue: u8) -> f32 {
+    (0.2126 * red as f32 + 0.7152 * green as f32 + 0.0722 * blue as f32) / 255.0
+}
+
+/// A gray with this opacity on white paper.
+fn on_white(gray: f32, opacity: u8) -> f32 {
+    1.0 - (1.0 - gray) * opacity as f32 / 255.0
 }
 
 /// Draws `image`, an array of `[height, width]` from 0 (black) to `most` (white), each number as a square of `zoom` x
@@ -63,11 +89,18 @@ pub fn write(path: &Path, image: &Array, most: f32, zoom: usize) -> Result<(), Z
         return Err(refuse(format!("a picture of {height} x {width}, {zoom} times as large, cannot be drawn")));
     };
     let pixels = image.to_vec::<f32>();
-    let drawn = GrayImage::from_fn(columns, rows, |x, y| {
-        let pixel = pixels[y as usize / zoom * width + x as usize / zoom];
-        Luma([(pixel / most * 255.0).round().clamp(0.0, 255.0) as u8])
-    });
-    drawn.save_with_format(path, ImageFormat::Png).map_err(|error| refuse(format!("cannot be written: {error}")))
+    let level = |x: f32| (x / most * 255.0).round().clamp(0.0, 255.0) as u8;
+    let drawn: Vec<u8> = (0..height * zoom)
+        .flat_map(|y| (0..width * zoom).map(move |x| (y / zoom, x / zoom)))
+        .map(|(y, x)| level(pixels[y * width + x]))
+        .collect();
+    let failed = |error: png::EncodingError| refuse(format!("cannot be written: {error}"));
+    let file = File::create(path).map_err(|error| failed(error.into()))?;
+    let mut encoder = Encoder::new(BufWriter::new(file), columns, rows);
+    encoder.set_color(ColorType::Grayscale);
+    encoder.set_depth(BitDepth::Eight);
+    let mut writer = encoder.write_header().map_err(failed)?;
+    writer.write_image_data(&drawn).and_then(|()| writer.finish()).map_err(failed)
 }
 
 #[cfg(test)]
@@ -83,6 +116,12 @@ mod tests {
         assert_eq!(picture.size, (2, 6));
         let expected = [0.0, 0.0, 1.0, 1.0, 0.5, 0.5].repeat(2);
         assert!(picture.pixels.iter().zip(expected).all(|(a, b): (&f32, f32)| (a - b).abs() < 0.01), "{picture:?}");
+    }
+
+    #[test]
+    fn colors_become_gray_on_white() {
+        assert!((gray(255, 255, 255) - 1.0).abs() < 1e-6 && gray(0, 255, 0) > gray(255, 0, 0));
+        assert_eq!((on_white(0.0, 0), on_white(0.0, 255), on_white(0.25, 255)), (1.0, 0.0, 0.25));
     }
 
     #[test]
@@ -109,7 +148,7 @@ mod tests {
         bytes[29..33].copy_from_slice(&crc.to_be_bytes());
         std::fs::write(&path, bytes).unwrap();
         let message = read(&path).unwrap_err().to_string();
-        assert!(message.contains("bomb.png: is no PNG picture that can be read"), "{message}");
+        assert!(message.contains("bomb.png: is 1 x 2147483647 pixels"), "{message}");
     }
 
     /// The checksum of a PNG chunk (ISO 3309).
