@@ -9,10 +9,10 @@ use thalweg::prelude::*;
 
 use crate::error::ZooError;
 
-/// No side may be longer.
-const MAX_SIDE: u32 = 16_384;
-/// No picture may need more memory.
-const MAX_BYTES: usize = 1 << 30;
+/// No picture may have more pixels: those of a good camera.
+const MAX_PIXELS: u64 = 1 << 24;
+/// Nothing else in a file may need more bytes when it is unpacked.
+const MAX_BYTES: usize = 1 << 26;
 
 /// A gray picture.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,10 +23,10 @@ pub struct Picture {
     pub size: (usize, usize),
 }
 
-/// The PNG file at `path` in gray; what is transparent is white.
+/// The PNG file at `path` in gray. Colors that a palette lacks are black. What is transparent is white, or black where more can be seen so (white on nothing).
 ///
 /// # Errors
-/// If it cannot be read, is no PNG, or is too large.
+/// If it cannot be read, is no PNG, is damaged, or has more than 2²⁴ pixels, which is found out before they are decoded.
 pub fn read(path: &Path) -> Result<Picture, ZooError> {
     let refuse = |reason: String| ZooError::Picture { path: path.to_path_buf(), reason };
     let kind = std::fs::metadata(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
@@ -36,42 +36,39 @@ pub fn read(path: &Path) -> Result<Picture, ZooError> {
     let file = File::open(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
     let no_png = |error: png::DecodingError| refuse(format!("is no PNG picture that can be read: {error}"));
     let mut decoder = Decoder::new_with_limits(BufReader::new(file), Limits { bytes: MAX_BYTES });
-    decoder.set_transformations(Transformations::normalize_to_color8());
+    decoder.set_transformations(Transformations::normalize_to_color8() | Transformations::ALPHA);
+    decoder.set_ignore_text_chunk(true);
+    decoder.set_ignore_iccp_chunk(true);
     let (width, height) = decoder.read_header_info().map_err(no_png)?.size();
-    if width.max(height) > MAX_SIDE {
-        return Err(refuse(format!("is {height} x {width} pixels; no side may be longer than {MAX_SIDE}")));
+    let too_large = || refuse(format!("is too large: it has {width} x {height} pixels, of at most {MAX_PIXELS}"));
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
+        return Err(too_large());
     }
     let mut reader = decoder.read_info().map_err(no_png)?;
-    let bytes = reader.output_buffer_size().filter(|&bytes| bytes <= MAX_BYTES);
-    let mut samples = vec![0; bytes.ok_or_else(|| refuse(format!("needs more than {MAX_BYTES} bytes")))?];
+    let mut samples = vec![0; reader.output_buffer_size().ok_or_else(too_large)?];
     let frame = reader.next_frame(&mut samples).map_err(no_png)?;
     samples.truncate(frame.buffer_size());
-    let pixels = match frame.color_type {
-        ColorType::Grayscale => {
-            samples.chunks_exact(1).map(|pixel| on_white(gray(pixel[0], pixel[0], pixel[0]), 255)).collect()
+    let over: fn(&[u8], f32) -> f32 = match frame.color_type {
+        ColorType::GrayscaleAlpha => |pixel, ground| over(f32::from(pixel[0]) / 255.0, pixel[1], ground),
+        ColorType::Rgba => |pixel, ground| over(luminance(pixel[0], pixel[1], pixel[2]), pixel[3], ground),
+        kind @ (ColorType::Grayscale | ColorType::Rgb | ColorType::Indexed) => {
+            return Err(refuse(format!("has pixels of an unexpected kind, {kind:?}")));
         }
-        ColorType::GrayscaleAlpha => {
-            samples.chunks_exact(2).map(|pixel| on_white(gray(pixel[0], pixel[0], pixel[0]), pixel[1])).collect()
-        }
-        ColorType::Rgb => {
-            samples.chunks_exact(3).map(|pixel| on_white(gray(pixel[0], pixel[1], pixel[2]), 255)).collect()
-        }
-        ColorType::Rgba => {
-            samples.chunks_exact(4).map(|pixel| on_white(gray(pixel[0], pixel[1], pixel[2]), pixel[3])).collect()
-        }
-        ColorType::Indexed => return Err(refuse("has a palette that could not be resolved".into())),
     };
-    Ok(Picture { pixels, size: (height as usize, width as usize) })
+    let pixels = |ground| samples.chunks_exact(frame.color_type.samples()).map(move |pixel| over(pixel, ground));
+    let contrast = |ground| pixels(ground).fold(0.0, f32::max) - pixels(ground).fold(1.0, f32::min);
+    let ground = if contrast(0.0) > contrast(1.0) { 0.0 } else { 1.0 };
+    Ok(Picture { pixels: pixels(ground).collect(), size: (height as usize, width as usize) })
 }
 
 /// The brightness of a color, from 0 to 1 (ITU-R BT.709).
-fn gray(red: u8, green: u8, blue: u8) -> f32 {
-    (0.2126 * red as f32 + 0.7152 * green as f32 + 0.0722 * blue as f32) / 255.0
+fn luminance(red: u8, green: u8, blue: u8) -> f32 {
+    (0.2126 * f32::from(red) + 0.7152 * f32::from(green) + 0.0722 * f32::from(blue)) / 255.0
 }
 
-/// A gray with this opacity on white paper.
-fn on_white(gray: f32, opacity: u8) -> f32 {
-    1.0 - (1.0 - gray) * opacity as f32 / 255.0
+/// A gray with this opacity on this ground.
+fn over(gray: f32, opacity: u8, ground: f32) -> f32 {
+    ground + (gray - ground) * f32::from(opacity) / 255.0
 }
 
 /// Draws `image`, an array of `[height, width]` from 0 (black) to `most` (white), each number as a square of `zoom` x
@@ -84,8 +81,10 @@ pub fn write(path: &Path, image: &Array, most: f32, zoom: usize) -> Result<(), Z
     let &[height, width] = image.shape() else {
         return Err(refuse(format!("an array of shape {:?} is no gray picture", image.shape())));
     };
-    let side = |pixels: usize| u32::try_from(pixels * zoom).ok().filter(|side| (1..=MAX_SIDE).contains(side));
-    let (Some(rows), Some(columns)) = (side(height), side(width)) else {
+    let side = |pixels: usize| u32::try_from(pixels.checked_mul(zoom)?).ok();
+    let sides = side(height).zip(side(width));
+    let Some((rows, columns)) = sides.filter(|&(h, w)| (1..=MAX_PIXELS).contains(&(u64::from(h) * u64::from(w))))
+    else {
         return Err(refuse(format!("a picture of {height} x {width}, {zoom} times as large, cannot be drawn")));
     };
     let pixels = image.to_vec::<f32>();
@@ -119,9 +118,12 @@ mod tests {
     }
 
     #[test]
-    fn colors_become_gray_on_white() {
-        assert!((gray(255, 255, 255) - 1.0).abs() < 1e-6 && gray(0, 255, 0) > gray(255, 0, 0));
-        assert_eq!((on_white(0.0, 0), on_white(0.0, 255), on_white(0.25, 255)), (1.0, 0.0, 0.25));
+    fn colors_become_gray_on_their_ground() {
+        assert!((luminance(255, 255, 255) - 1.0).abs() < 1e-6 && luminance(0, 255, 0) > luminance(255, 0, 0));
+        assert_eq!(
+            [over(0.0, 0, 1.0), over(0.0, 255, 1.0), over(0.25, 255, 0.0), over(1.0, 0, 0.0)],
+            [1.0, 0.0, 0.25, 0.0]
+        );
     }
 
     #[test]
@@ -148,7 +150,7 @@ mod tests {
         bytes[29..33].copy_from_slice(&crc.to_be_bytes());
         std::fs::write(&path, bytes).unwrap();
         let message = read(&path).unwrap_err().to_string();
-        assert!(message.contains("bomb.png: is 1 x 2147483647 pixels"), "{message}");
+        assert!(message.contains("bomb.png: is too large: it has 2147483647 x 1 pixels"), "{message}");
     }
 
     /// The checksum of a PNG chunk (ISO 3309).

@@ -92,8 +92,9 @@ fn drawings_of_any_kind_are_read() {
         save(path, "deep.png", &Picture::new((90, 90), ColorType::Grayscale, ring, [[250, 7], [3, 1]])),
         save(path, "color.png", &Picture::new((120, 120), ColorType::Rgb, ring, [[250, 240, 200], [30, 20, 160]])),
         save(path, "transparent.png", &zero((64, 64), ColorType::Rgba, [[0; 4], [30, 20, 160, 255]])),
+        save(path, "white on nothing.png", &zero((64, 64), ColorType::Rgba, [[255, 255, 255, 0], [255; 4]])),
     ];
-    assert_eq!(classes(&zeros.each_ref().map(|path| &**path)), ["0"; 6]);
+    assert_eq!(classes(&zeros.each_ref().map(|path| &**path)), ["0"; 7]);
     let ones = [
         save(path, "1.png", &Picture::gray((500, 400), bar, DARK_ON_LIGHT)),
         save(path, "2.png", &Picture::gray((40, 40), bar, LIGHT_ON_DARK)),

@@ -83,7 +83,10 @@ fn wrong_wishes_are_refused_by_name() {
     assert_eq!(message, "there is no recipe `digts` (did you mean `digits`?); there are: digits, mnist");
     let set = |name: &str, value| Options { set: vec![(name.into(), value)], ..short(1) };
     let message = refusal("digits", &set("droput", 0.1));
-    assert!(message.contains("no setting `droput` (did you mean `dropout`?)") && message.contains("beta1"), "{message}");
+    assert!(
+        message.contains("no setting `droput` (did you mean `dropout`?)") && message.contains("beta1"),
+        "{message}"
+    );
     let message = refusal("digits", &set("beta_1", 0.1));
     assert!(message.contains("did you mean `beta1`?"), "{message}");
     let message = refusal("digits", &set("dropout", 1.5));
