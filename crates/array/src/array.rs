@@ -1,13 +1,14 @@
 //! Numbers in memory: row-major, shared until written, with conversions to and from slices, `Vec` and `ndarray`.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 
 use half::{bf16, f16};
 use smallvec::SmallVec;
 use thiserror::Error;
 
 use crate::dtype::{DType, Element, Scalar};
+use crate::recycle::{Kept, Shared};
 use crate::shape::MAX_RANK;
 
 /// What can be wrong when an array is made or read.
@@ -197,7 +198,7 @@ pub fn byte_count(shape: &[usize], dtype: DType) -> Result<usize, ArrayError> {
 #[derive(Clone, PartialEq)]
 pub struct Array {
     shape: SmallVec<[usize; 4]>,
-    storage: Arc<Storage>,
+    shared: Arc<Shared>,
 }
 
 impl Array {
@@ -218,7 +219,7 @@ impl Array {
         if expected != storage.len() {
             return Err(ArrayError::Count { shape: shape.to_vec(), expected, found: storage.len() });
         }
-        Ok(Array { shape: shape.into(), storage: Arc::new(storage) })
+        Ok(Array { shape: shape.into(), shared: Arc::new(storage.into()) })
     }
 
     /// An array of `shape` from elements in the machine's byte order, which need no alignment; any non-zero byte is
@@ -246,7 +247,7 @@ impl Array {
 
     /// A single number of dtype `T`, without axes.
     pub fn scalar<T: Element>(x: T) -> Array {
-        Array { shape: SmallVec::new(), storage: Arc::new(T::into_storage(vec![x])) }
+        Array { shape: SmallVec::new(), shared: Arc::new(T::into_storage(vec![x]).into()) }
     }
 
     /// Zeros of `shape`.
@@ -270,7 +271,13 @@ impl Array {
         };
         let value = value.into();
         let storage = with_dtype!(dtype, T => T::into_storage(vec![value.to::<T>(); count]));
-        Array { shape: shape.into(), storage: Arc::new(storage) }
+        Array { shape: shape.into(), shared: Arc::new(storage.into()) }
+    }
+
+    /// The same array, whose memory goes to `home` when its last clone is dropped.
+    pub(crate) fn returning_to(mut self, home: Weak<Mutex<Kept>>) -> Array {
+        Arc::make_mut(&mut self.shared).home = home;
+        self
     }
 
     /// The sizes.
@@ -285,27 +292,27 @@ impl Array {
 
     /// The number of elements.
     pub fn len(&self) -> usize {
-        self.storage.len()
+        self.storage().len()
     }
 
     /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
-        self.storage.is_empty()
+        self.storage().is_empty()
     }
 
     /// The dtype of the elements.
     pub fn dtype(&self) -> DType {
-        self.storage.dtype()
+        self.storage().dtype()
     }
 
     /// The elements, row-major.
     pub fn storage(&self) -> &Storage {
-        &self.storage
+        &self.shared.storage
     }
 
     /// The elements for writing; copied first if another array shares them.
     pub fn storage_mut(&mut self) -> &mut Storage {
-        Arc::make_mut(&mut self.storage)
+        &mut Arc::make_mut(&mut self.shared).storage
     }
 
     /// The elements, row-major.
@@ -313,7 +320,7 @@ impl Array {
     /// # Errors
     /// If they are not of type `T`.
     pub fn as_slice<T: Element>(&self) -> Result<&[T], ArrayError> {
-        T::slice(&self.storage).ok_or(ArrayError::DType { expected: T::DTYPE, found: self.dtype() })
+        T::slice(self.storage()).ok_or(ArrayError::DType { expected: T::DTYPE, found: self.dtype() })
     }
 
     /// The elements for writing, row-major; copied first if another array shares them.
@@ -322,7 +329,7 @@ impl Array {
     /// If they are not of type `T`.
     pub fn as_mut_slice<T: Element>(&mut self) -> Result<&mut [T], ArrayError> {
         let found = self.dtype();
-        T::slice_mut(Arc::make_mut(&mut self.storage)).ok_or(ArrayError::DType { expected: T::DTYPE, found })
+        T::slice_mut(self.storage_mut()).ok_or(ArrayError::DType { expected: T::DTYPE, found })
     }
 
     /// The elements converted to `T` ([`Element::from_f64`] for floats, [`Element::from_i64`] for the others).
@@ -334,9 +341,9 @@ impl Array {
                 elements.iter().map(|x| T::from_i64(x.to_i64())).collect()
             }
         }
-        match T::slice(&self.storage) {
+        match T::slice(self.storage()) {
             Some(elements) => elements.to_vec(),
-            None => with_elements!(&*self.storage, elements => convert(elements)),
+            None => with_elements!(self.storage(), elements => convert(elements)),
         }
     }
 
@@ -346,7 +353,7 @@ impl Array {
             return self.clone();
         }
         let storage = with_dtype!(dtype, T => T::into_storage(self.to_vec::<T>()));
-        Array { shape: self.shape.clone(), storage: Arc::new(storage) }
+        Array { shape: self.shape.clone(), shared: Arc::new(storage.into()) }
     }
 
     /// The same elements under another shape, shared.
@@ -358,7 +365,7 @@ impl Array {
         if expected != self.len() {
             return Err(ArrayError::Count { shape: shape.to_vec(), expected, found: self.len() });
         }
-        Ok(Array { shape: shape.into(), storage: self.storage.clone() })
+        Ok(Array { shape: shape.into(), shared: self.shared.clone() })
     }
 
     /// The only element, as f64.
@@ -369,7 +376,7 @@ impl Array {
         if self.len() != 1 {
             return Err(ArrayError::Count { shape: self.shape.to_vec(), expected: 1, found: self.len() });
         }
-        Ok(with_elements!(&*self.storage, elements => elements[0].to_f64()))
+        Ok(with_elements!(self.storage(), elements => elements[0].to_f64()))
     }
 
     /// The rows `range` along the first axis, copied.
@@ -386,8 +393,8 @@ impl Array {
         fn copy<T: Element>(elements: &[T], range: std::ops::Range<usize>, width: usize) -> Storage {
             T::into_storage(elements[range.start * width..range.end * width].to_vec())
         }
-        let storage = with_elements!(&*self.storage, elements => copy(elements, range, width));
-        Array { shape, storage: Arc::new(storage) }
+        let storage = with_elements!(self.storage(), elements => copy(elements, range, width));
+        Array { shape, shared: Arc::new(storage.into()) }
     }
 }
 
@@ -399,7 +406,7 @@ impl<T: Element> From<T> for Array {
 
 impl<T: Element> From<Vec<T>> for Array {
     fn from(elements: Vec<T>) -> Array {
-        Array { shape: SmallVec::from_slice(&[elements.len()]), storage: Arc::new(T::into_storage(elements)) }
+        Array { shape: SmallVec::from_slice(&[elements.len()]), shared: Arc::new(T::into_storage(elements).into()) }
     }
 }
 
@@ -418,7 +425,7 @@ impl<T: Element, const N: usize> From<[T; N]> for Array {
 impl<T: Element, const M: usize, const N: usize> From<[[T; N]; M]> for Array {
     fn from(rows: [[T; N]; M]) -> Array {
         let storage = T::into_storage(rows.into_iter().flatten().collect());
-        Array { shape: SmallVec::from_slice(&[M, N]), storage: Arc::new(storage) }
+        Array { shape: SmallVec::from_slice(&[M, N]), shared: Arc::new(storage.into()) }
     }
 }
 
@@ -468,7 +475,7 @@ impl fmt::Debug for Array {
             write!(f, "]")
         }
         write!(f, "{}{:?} ", self.dtype(), &self.shape[..])?;
-        with_elements!(&*self.storage, elements => list(elements, f))
+        with_elements!(self.storage(), elements => list(elements, f))
     }
 }
 
@@ -487,7 +494,7 @@ impl fmt::Display for Array {
             }
             write!(f, "]")
         }
-        with_elements!(&*self.storage, elements => nested(elements, &self.shape, f))
+        with_elements!(self.storage(), elements => nested(elements, &self.shape, f))
     }
 }
 

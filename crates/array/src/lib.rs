@@ -6,6 +6,7 @@
 //! | [`size`] | [`Size`]: a number or an expression over names (`batch`, `2*time+1`) in normal form; [`Bindings`] |
 //! | [`shape`] | [`Shape`]: the sizes of a tensor |
 //! | [`array`](mod@array) | [`Array`]: numbers in memory, row-major |
+//! | [`recycle`] | [`Recycler`]: the memory of arrays that are gone, for the next ones |
 //! | [`npy`] | arrays in NumPy's `.npy` files |
 //! | [`random`] | [`random::Philox`]: random bits as a function of key and counter |
 //! | [`scalar`] | the elementwise functions (`exp`, `gelu`, `add`, …) and what they mean on numbers |
@@ -19,6 +20,7 @@ pub mod dtype;
 pub mod npy;
 pub mod program;
 pub mod random;
+pub mod recycle;
 pub mod scalar;
 pub mod shape;
 pub mod size;
@@ -26,5 +28,6 @@ pub mod size;
 pub use array::{Array, ArrayError, Storage};
 pub use dtype::{DType, Element, Real, Scalar};
 pub use half::{bf16, f16};
+pub use recycle::Recycler;
 pub use shape::{IntoShape, MAX_RANK, Shape};
 pub use size::{Bindings, IntoSize, Size, SizeError};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use thalweg_kernels::pool::{Pool, PoolError};
 use thalweg_kernels::tile::Draw;
 use thalweg_plan::Plan;
+use thalweg_plan::graph::array::Recycler;
 use thalweg_plan::graph::passes::for_evaluation::for_evaluation;
 use thalweg_plan::graph::{Array, Fetch, Graph, Root, Tensor, Update, Variable};
 
@@ -23,6 +24,9 @@ use crate::variables::{Variables, read_variables};
 /// How many plans a session keeps where nothing else is said.
 const PLANS: usize = 64;
 
+/// The bytes of dropped results that a session keeps for the next ones.
+const KEPT_RESULTS: usize = 256 << 20;
+
 /// Holds the variables and runs what is fetched from graphs.
 ///
 /// All methods take `&self`: a session can be shared between threads. Runs without updates go side by side; a run with
@@ -31,6 +35,9 @@ const PLANS: usize = 64;
 /// **State changes once, at the end.** A run that fails changes no variable and does not count as a step.
 ///
 /// **Same seed, same bits**, whatever the number of threads.
+///
+/// **Memory is used again.** The session keeps what its runs work in, and up to 256 MiB of large results that were
+/// dropped, which the next results of the same size take over.
 #[derive(Debug)]
 pub struct Session {
     pool: Pool,
@@ -39,6 +46,8 @@ pub struct Session {
     variables: RwLock<Variables>,
     /// The memory of runs that are over, for the next.
     workspaces: Mutex<Vec<Workspace>>,
+    /// The memory of results that were dropped, for the next.
+    results: Recycler,
 }
 
 /// A [`Session`] in the making.
@@ -84,6 +93,7 @@ impl SessionBuilder {
             pool,
             memory_limit: self.memory_limit.unwrap_or_else(physical_memory),
             workspaces: Mutex::new(Vec::new()),
+            results: Recycler::new(KEPT_RESULTS),
             cache: Mutex::new(Cache::new(self.plans)),
             variables: RwLock::new(Variables::new(self.seed)),
         })
@@ -186,7 +196,7 @@ impl Session {
     pub fn profile<F: Fetch>(&self, fetches: F, feeds: Feeds<'_>) -> Result<(F::Output, Profile), RunError> {
         let executable = self.executable(&Question { mode: Mode::Run, fetches: &fetches, feeds: &feeds })?;
         let plan = executable.prepared.plan.clone();
-        let mut arrays = results(&plan);
+        let mut arrays = self.room_for_results(&plan);
         let mut workspace = self.workspace();
         workspace.times = Some(vec![Duration::ZERO; plan.calls.len()]);
         let done = self.perform(&mut workspace, &executable, &feeds, &mut arrays);
@@ -278,7 +288,7 @@ impl Session {
 
     fn answer<F: Fetch>(&self, question: &Question<'_, '_, F>) -> Result<F::Output, RunError> {
         let executable = self.executable(question)?;
-        let mut arrays = results(&executable.prepared.plan);
+        let mut arrays = self.room_for_results(&executable.prepared.plan);
         self.perform_once(&executable, question.feeds, &mut arrays)?;
         Ok(question.fetches.output(&mut arrays.into_iter()))
     }
@@ -389,7 +399,7 @@ impl Session {
         let bindings = bind(&graph, &feeds)?;
         let mut executable = Executable::new(graph, &bindings, &feeds, self.machine())?;
         executable.connect(variables);
-        let mut value = results(&executable.prepared.plan);
+        let mut value = self.room_for_results(&executable.prepared.plan);
         let draw = Draw { seed: variables.seed, step: 0, first: 0 };
         let mut workspace = self.workspace();
         let mut access = Access::Shared(variables);
@@ -397,6 +407,11 @@ impl Session {
         self.workspaces().push(workspace);
         done?;
         Ok(value.swap_remove(0))
+    }
+
+    /// Arrays for what a plan gives.
+    fn room_for_results(&self, plan: &Plan) -> Vec<Array> {
+        plan.fetches.iter().map(|&fetch| self.results.array(&plan[fetch].shape, plan[fetch].dtype)).collect()
     }
 
     fn machine(&self) -> Machine {
@@ -423,11 +438,6 @@ impl Session {
     fn exclusive(&self) -> RwLockWriteGuard<'_, Variables> {
         self.variables.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Room for what a plan gives.
-fn results(plan: &Plan) -> Vec<Array> {
-    plan.fetches.iter().map(|&fetch| Array::zeros(&plan[fetch].shape, plan[fetch].dtype)).collect()
 }
 
 /// The graph of what is fetched.

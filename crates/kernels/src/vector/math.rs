@@ -41,53 +41,91 @@ fn exp2i(k: i32) -> f32 {
 /// Bounded from both sides; NaN stays.
 #[inline(always)]
 fn clamp(x: f32, low: f32, high: f32) -> f32 {
-    let x = if x < low { low } else { x };
+    at_most(if x < low { low } else { x }, high)
+}
+
+/// Bounded from above; NaN stays.
+#[inline(always)]
+fn at_most(x: f32, high: f32) -> f32 {
     if x > high { high } else { x }
 }
 
-/// (r, k) with x + low = r + k·ln 2 and |r| ≤ ln 2 / 2, roughly.
+/// (r, rounded) with x = r + k·ln 2 and |r| ≤ ln 2 / 2, roughly; `rounded` is k + [`ROUND`].
 #[inline(always)]
-fn reduce<const F: bool>(x: f32, low: f32) -> (f32, i32) {
+fn reduce<const F: bool>(x: f32) -> (f32, f32) {
     let rounded = fma::<F>(x, LOG2_E, ROUND);
-    let k = (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     let count = rounded - ROUND;
-    let r = fma::<F>(count, -LN2_HIGH, x);
-    (fma::<F>(count, -LN2_LOW, r) + low, k)
+    (fma::<F>(count, -LN2_LOW, fma::<F>(count, -LN2_HIGH, x)), rounded)
+}
+
+/// The k in k + [`ROUND`].
+#[inline(always)]
+fn integer(rounded: f32) -> i32 {
+    (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32)
+}
+
+/// x·2ᵏ from k + [`ROUND`], by adding k to the exponent of x, which must have room for it. For k = 0, x may be anything.
+#[inline(always)]
+fn scaled(x: f32, rounded: f32) -> f32 {
+    // The bits of ROUND itself are shifted out.
+    f32::from_bits(x.to_bits().wrapping_add(rounded.to_bits() << 23))
+}
+
+/// (eʳ − 1 − r)/r² for |r| ≤ ln 2 / 2.
+#[inline(always)]
+fn exp_rest<const F: bool>(r: f32) -> f32 {
+    polynomial!(fma, r; 0.5, 0.166_665_33, 0.041_666_61, 0.008_367_936, 0.001_391_603_8)
+}
+
+/// eʳ for |r| ≤ ln 2 / 2.
+#[inline(always)]
+fn exp_near_0<const F: bool>(r: f32) -> f32 {
+    fma::<F>(fma::<F>(exp_rest::<F>(r), r, 1.0), r, 1.0)
 }
 
 /// eʳ − 1 for |r| ≤ ln 2 / 2.
 #[inline(always)]
 fn expm1_near_0<const F: bool>(r: f32) -> f32 {
-    let q = polynomial!(fma, r; 0.5, 0.166_666_66, 0.041_666_485, 0.008_333_541, 0.001_393_322_7, 0.000_197_669_1);
-    fma::<F>(r * r, q, r)
+    fma::<F>(r * r, exp_rest::<F>(r), r)
 }
 
 /// e^(x + low) as (p, a, b) with the value p·a·b: a and b are powers of two that are normal on their own.
 /// |x| must be below 150.
 #[inline(always)]
 fn exp_parts<const F: bool>(x: f32, low: f32) -> (f32, f32, f32) {
-    let (r, k) = reduce::<F>(x, low);
+    let (r, rounded) = reduce::<F>(x);
+    let k = integer(rounded);
     let half = k >> 1;
-    (1.0 + expm1_near_0::<F>(r), exp2i(half), exp2i(k.wrapping_sub(half)))
+    (exp_near_0::<F>(r + low), exp2i(half), exp2i(k.wrapping_sub(half)))
 }
 
+/// What is below 2^-126 becomes 0.
 #[inline(always)]
 pub(super) fn exp<const F: bool>(x: f32) -> f32 {
-    let (p, a, b) = exp_parts::<F>(clamp(x, -104.0, 89.0), 0.0);
-    p * a * b
+    let (r, rounded) = reduce::<F>(x);
+    let value = scaled(exp_near_0::<F>(r), rounded);
+    // Beyond, there is no room in the exponent; NaN stays.
+    let value = if x <= 88.722_84 { value } else { x + f32::INFINITY };
+    if x < -87.336_54 { 0.0 } else { value }
 }
 
+/// eˣ − 1 for −20 ≤ x ≤ 89.
 #[inline(always)]
-pub(super) fn expm1<const F: bool>(x: f32) -> f32 {
-    let (r, k) = reduce::<F>(clamp(x, -20.0, 89.0), 0.0);
+fn expm1_between<const F: bool>(x: f32) -> f32 {
+    let (r, rounded) = reduce::<F>(x);
     // Half of 2ᵏ(eʳ − 1) + (2ᵏ − 1): 2¹²⁸ is no f32.
-    let scale = exp2i(k.wrapping_sub(1));
+    let scale = exp2i(integer(rounded).wrapping_sub(1));
     2.0 * fma::<F>(expm1_near_0::<F>(r), scale, scale - 0.5)
 }
 
 #[inline(always)]
+pub(super) fn expm1<const F: bool>(x: f32) -> f32 {
+    expm1_between::<F>(clamp(x, -20.0, 89.0))
+}
+
+#[inline(always)]
 pub(super) fn tanh<const F: bool>(x: f32) -> f32 {
-    let e = expm1::<F>(2.0 * clamp(x.abs(), 0.0, 10.0));
+    let e = expm1_between::<F>(2.0 * at_most(x.abs(), 10.0));
     (e / (e + 2.0)).copysign(x)
 }
 
@@ -100,7 +138,7 @@ pub(super) fn sigmoid<const F: bool>(x: f32) -> f32 {
 #[inline(always)]
 fn times_sigmoid<const F: bool>(x: f32, z: f32, low: f32) -> f32 {
     let negative = z < 0.0;
-    let size = clamp(z.abs(), 0.0, 110.0);
+    let size = at_most(z.abs(), 110.0);
     let low = if negative { low } else { -low };
     let (p, a, b) = exp_parts::<F>(-size, low);
     let below = p * a;
@@ -168,7 +206,7 @@ pub(super) fn elu<const F: bool>(x: f32, alpha: f32) -> f32 {
 
 #[inline(always)]
 pub(super) fn erf<const F: bool>(x: f32) -> f32 {
-    let size = clamp(x.abs(), 0.0, 4.0);
+    let size = at_most(x.abs(), 4.0);
     let square = size * size;
     let near = fma::<F>(
         size,
@@ -183,41 +221,35 @@ pub(super) fn erf<const F: bool>(x: f32) -> f32 {
     (if size < 1.0 { near } else { far }).copysign(x)
 }
 
-/// −x²/2 in two parts.
+/// z − x²/2 with one rounding, for z that takes most of x²/2 away and has few bits.
 #[inline(always)]
-fn minus_half_square<const F: bool>(x: f32) -> (f32, f32) {
-    let square = x * x;
-    let rest = if F {
-        x.mul_add(x, -square)
+fn minus_half_square<const F: bool>(z: f32, x: f32) -> f32 {
+    if F {
+        (-0.5 * x).mul_add(x, z)
     } else {
         // Twelve bits each: products are exact (Dekker 1971).
         let high = f32::from_bits(x.to_bits() & 0xffff_f000);
         let low = x - high;
-        (high * high - square) + 2.0 * high * low + low * low
-    };
-    (-0.5 * square, -0.5 * rest)
+        (z - 0.5 * high * high) - (high * low + 0.5 * low * low)
+    }
 }
 
-/// x·Φ(x), with Φ(−t) = e^(−t²/2)·g(t): relative accuracy also far below 0.
+/// x·Φ(x) = max(x, 0) − t·Φ(−t) for t = |x|, with t·Φ(−t) = e^(−t²/2)·s·h(s), s = t/(t + 3): relative accuracy also far
+/// below 0.
 #[inline(always)]
 pub(super) fn gelu<const F: bool>(x: f32) -> f32 {
-    let t = clamp(x.abs(), 0.0, 14.0);
-    let (high, low) = minus_half_square::<F>(t);
-    let (p, a, b) = exp_parts::<F>(high, low);
-    let scale = 1.0 / (t + 3.0);
-    let q = (t - 3.0) * scale;
-    let g = polynomial!(fma, q; 0.729_083_66, -0.509_332_06, 0.230_019_2, -0.047_258_75, -0.010_479_035, 0.006_934_02,
-        0.001_077_834_3, -0.000_915_918_9, -0.000_274_292_43);
-    let g = g * scale;
-    // Below 0, x comes in before the power of two that could underflow.
-    let tail = if t > 13.4 { 0.0 } else { g * p * a };
-    let (factor, scale) = if x < 0.0 { (tail, b) } else { (1.0 - tail * b, 1.0) };
-    // Around 0 the rounding errors of g add up; there Φ is 1/2 and an odd polynomial.
-    let square = x * x;
-    let odd = polynomial!(fma, square; 0.398_942_26, -0.066_489_905, 0.009_969_94, -0.001_175_721_8, 9.864_056e-5);
-    let near = fma::<F>(x, odd, 0.5);
-    let (factor, scale) = if t < 0.75 { (near, 1.0) } else { (factor, scale) };
-    x * factor * scale
+    let t = x.abs();
+    let rounded = fma::<F>(-0.5 * t * t, LOG2_E, ROUND);
+    let count = rounded - ROUND;
+    let r = fma::<F>(count, -LN2_LOW, minus_half_square::<F>(count * -LN2_HIGH, t));
+    let s = t / (t + 3.0);
+    let h = polynomial!(fma, s - 0.3125; 0.954_667_03, -1.397_902, 1.084_510_4, -0.187_580_38, -0.318_305_5,
+        0.083_759_174, 0.153_481_17, -0.012_135_424, -0.069_684_23);
+    let sh = s * h;
+    let below = scaled(fma::<F>(sh, expm1_near_0::<F>(r), sh), rounded);
+    // Further on it is below 2^-126.
+    let below = if t < 13.15 { below } else { 0.0 };
+    (0.5 * x + 0.5 * t) - below
 }
 
 /// The larger; NaN if either is.
