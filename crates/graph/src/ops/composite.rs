@@ -137,7 +137,8 @@ impl OpRules for Softmax {
         let (x, axis) = (&inputs[0], self.axis as isize);
         let e = (x - finite_max(x, axis)).exp();
         let sum = e.sum_over(axis).keep_axes(axis, x);
-        Some(e / sum)
+        // A quotient for each line, not for each number.
+        Some(e * sum.reciprocal())
     }
 }
 

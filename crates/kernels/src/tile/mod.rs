@@ -20,6 +20,7 @@
 //! **Aliasing.** An output may be the same memory as an input whose elements it matches one to one: a tile is read
 //! before it is written.
 
+mod ahead;
 mod cost;
 mod fold;
 mod memory;

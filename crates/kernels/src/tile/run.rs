@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use thalweg_array::program::{Extent, OutputKind, Register};
 
+use super::ahead::Ahead;
 use super::fold;
 use super::prepare::Prepared;
 use super::schedule::Stage;
@@ -110,7 +111,7 @@ impl<'a> Worker<'a> {
                 unsafe {
                     self.begin_row_folds(columns.len());
                     for row in row..end {
-                        self.run_row(row);
+                        self.run_row(row, row + 1 < rows.end);
                     }
                 }
                 self.end_row_folds(row, columns.start, columns.len(), &mut rows_folded);
@@ -126,7 +127,13 @@ impl<'a> Worker<'a> {
                         for first in (row..end).step_by(height) {
                             let rows = height.min(end - first);
                             let tile = Tile { row: first, rows, column, columns: width };
-                            self.run_stage(&schedule.stages[0], &tile);
+                            let below = first + height;
+                            let next = match below < end {
+                                true => Tile { row: below, rows: height.min(end - below), ..tile },
+                                false => Tile { row, rows: height.min(end - row), column: column + width, ..tile },
+                            };
+                            let next = (next.column + width <= columns.end).then_some(&next);
+                            self.run_stage(&schedule.stages[0], &tile, next);
                         }
                     }
                     self.end_row_folds(row, column, width, &mut rows_folded);
@@ -140,11 +147,11 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// One row that is longer than a tile, stage by stage.
+    /// One row that is longer than a tile, stage by stage; another one may come after it.
     ///
     /// # Safety
     /// As [`Prepared::run_chunk`].
-    unsafe fn run_row(&mut self, row: usize) {
+    unsafe fn run_row(&mut self, row: usize, another: bool) {
         let prepared = self.prepared;
         let whole = Tile { row, rows: 1, column: 0, columns: prepared.geometry.columns };
         for stage in &prepared.schedule.stages {
@@ -168,7 +175,8 @@ impl<'a> Worker<'a> {
             }
             for column in (0..whole.columns).step_by(TILE) {
                 let tile = Tile { column, columns: TILE.min(whole.columns - column), ..whole };
-                unsafe { self.run_stage(stage, &tile) };
+                let next = Tile { row: row + 1, ..tile };
+                unsafe { self.run_stage(stage, &tile, (another && stage.reads_last).then_some(&next)) };
             }
             for step in &stage.folds {
                 let (_, dtype, _) = prepared.fold_row(step.register);
@@ -180,11 +188,11 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// The tile part of a stage.
+    /// The tile part of a stage. `next` is the tile whose inputs will be needed next.
     ///
     /// # Safety
     /// As [`Prepared::run_chunk`]; what the stage reads from earlier ones is there.
-    unsafe fn run_stage(&mut self, stage: &Stage, tile: &Tile) {
+    unsafe fn run_stage(&mut self, stage: &Stage, tile: &Tile, next: Option<&Tile>) {
         let prepared = self.prepared;
         let geometry = &prepared.geometry;
         for kept in &stage.kept {
@@ -192,15 +200,27 @@ impl<'a> Worker<'a> {
             self.set_address(kept.register, self.at(kept.offset + tile.column * lane));
         }
         let mut written = 0u64;
-        for step in &stage.tiles {
+        let mut ahead = Ahead::new();
+        for (position, step) in stage.tiles.iter().enumerate() {
             let register = step.register as usize;
-            let straight = prepared
-                .full_load(register)
-                .and_then(|input| geometry.inputs[input].direct(&geometry.axes, self.operands.inputs[input], tile));
-            if let Some(address) = straight {
-                self.set_address(step.register, address);
-                continue;
+            if let Some(input) = prepared.full_load(register) {
+                let (access, base) = (&geometry.inputs[input], self.operands.inputs[input]);
+                if let Some(address) = access.direct(&geometry.axes, base, tile) {
+                    self.set_address(step.register, address);
+                    // A row for all rows is there already.
+                    if let Some(next) = next
+                        && let Some(later) = access.direct(&geometry.axes, base, next)
+                        && later != address
+                    {
+                        ahead.add(later, next.rows * next.columns * access.dtype.size());
+                    }
+                    if position + 1 == stage.tiles.len() {
+                        ahead.fetch(1);
+                    }
+                    continue;
+                }
             }
+            ahead.fetch(stage.tiles.len() - position);
             let mut out = self.at(step.offset);
             if step.kept {
                 out = out.wrapping_add(tile.column * lane_size(prepared.dtypes[register]));

@@ -41,6 +41,8 @@ pub(super) struct Stage {
     pub(super) kept: Vec<Kept>,
     /// The outputs that are ready after a tile of this stage.
     pub(super) outputs: Vec<usize>,
+    /// No later stage of the row reads memory.
+    pub(super) reads_last: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -183,10 +185,19 @@ impl Schedule {
                 folds: stage.folds.iter().map(at_row).collect(),
                 kept,
                 outputs,
+                reads_last: false,
             });
+        }
+        let reads = |stage: &Stage| stage.tiles.iter().any(|step| is_load(program, step.register));
+        if let Some(last) = stages.iter().rposition(reads) {
+            stages[last].reads_last = true;
         }
         Schedule { once, stages, staged, totals, bytes: scratch.bytes }
     }
+}
+
+fn is_load(program: &Program, register: Register) -> bool {
+    matches!(program.instructions[register as usize], Instruction::Load { .. })
 }
 
 /// What the outputs depend on.
@@ -294,9 +305,7 @@ impl Order {
                 stages[stage].tiles.reverse();
             }
             // A store must not come before a stage that reads memory again: it may be the same memory.
-            let reads = |stage: &StageOrder| {
-                stage.tiles.iter().any(|&i| matches!(program.instructions[i as usize], Instruction::Load { .. }))
-            };
+            let reads = |stage: &StageOrder| stage.tiles.iter().any(|&i| is_load(program, i));
             let last_read = stages.iter().rposition(reads).unwrap_or(0);
             let mut moved = false;
             for (output, stage) in program.outputs.iter().zip(&mut outputs) {

@@ -217,3 +217,22 @@ fn a_profile_has_a_time_for_each_call() {
     let table = profile.to_string();
     assert!(table.contains("matmul") && table.contains("GFLOP/s") && table.contains("together"), "{table}");
 }
+
+#[test]
+fn dropped_results_lend_their_memory_to_the_next() {
+    let x = placeholder("x", DType::F32, ["n"]);
+    let y = &x * 2.0;
+    let session = Session::cpu();
+    let run = |value: f32| session.run(&y, feeds! { x => Array::full(&[100_000], DType::F32, value) }).unwrap();
+    let address = |array: &Array| array.storage().bytes().as_ptr();
+    let (first, second) = (run(1.0), run(2.0));
+    assert_ne!(address(&first), address(&second));
+    let dropped = address(&first);
+    drop(first);
+    let mut third = run(3.0);
+    assert_eq!(address(&third), dropped);
+    // Who holds a result holds its numbers; nothing is copied when they are written to.
+    assert!(second.as_slice::<f32>().unwrap().iter().all(|&y| y == 4.0));
+    third.as_mut_slice::<f32>().unwrap()[0] = 7.0;
+    assert_eq!(address(&third), dropped);
+}
