@@ -38,7 +38,7 @@ impl Callback for Record {
             Event::Begin if self.resumed => {}
             Event::Begin => self.events.graph(now(), &nodes(&training_graph(moment)))?,
             Event::Step(numbers) => {
-                if moment.step % EVERY == 0 || moment.step == 1 {
+                if moment.step.is_multiple_of(EVERY) || moment.step == 1 {
                     let values = [
                         ("loss/batch", scalar(numbers.loss)),
                         ("learning_rate", scalar(numbers.learning_rate)),
