@@ -1,7 +1,11 @@
-//! The graphs of an image classifier, and its batches.
+//! The graphs of an image classifier, its batches and its optimizer.
 
 use thalweg::data::{DataError, image};
+use thalweg::nn::NnError;
 use thalweg::prelude::*;
+
+use crate::options::Settings;
+use crate::recipe::Setting;
 
 /// The graphs of `net` on images of `size` (height, width), flattened row by row: for training and for use, over the same
 /// variables. Fed are the columns `image` and `label`.
@@ -38,4 +42,15 @@ pub(crate) fn loader(
         batch.set_column("image", normalized);
         Ok(())
     }))
+}
+
+/// The setting that [`optimizer`] reads.
+pub(crate) const fn weight_decay(default: f64) -> Setting {
+    Setting { name: "weight_decay", about: "weight decay, decoupled from the gradient", default, range: (0.0, 10.0) }
+}
+
+/// The optimizer of the settings over one cycle of the learning rate, with decoupled weight decay whatever its rule.
+pub(crate) fn optimizer(settings: &Settings, steps: u64) -> Result<Optimizer, NnError> {
+    let optimizer = settings.optimizer(Schedule::one_cycle(settings.lr, steps))?;
+    Ok(optimizer.decoupled_weight_decay(settings.get("weight_decay")))
 }

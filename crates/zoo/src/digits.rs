@@ -31,20 +31,28 @@ impl Recipe for Digits {
     }
 
     fn defaults(&self) -> Defaults {
-        Defaults { length: Length::Epochs(80), batch: 32, lr: 4e-3, optimizer: "adamw" }
+        Defaults { length: Length::Epochs(60), batch: 32, lr: 4e-3, optimizer: "adam" }
     }
 
     fn settings(&self) -> &'static [Setting] {
-        &[
-            Setting { name: "width", about: "neurons of the first hidden layer", default: 256.0, range: (1.0, 4096.0) },
-            Setting { name: "dropout", about: "the part that is dropped", default: 0.3, range: (0.0, 0.95) },
-            Setting {
-                name: "shift",
-                about: "pixels by which images are moved at most",
-                default: 1.0,
-                range: (0.0, 4.0),
-            },
-        ]
+        const {
+            &[
+                Setting {
+                    name: "width",
+                    about: "neurons of the first hidden layer",
+                    default: 512.0,
+                    range: (1.0, 4096.0),
+                },
+                Setting { name: "dropout", about: "the part that is dropped", default: 0.1, range: (0.0, 0.95) },
+                Setting {
+                    name: "shift",
+                    about: "pixels by which images are moved at most",
+                    default: 1.0,
+                    range: (0.0, 4.0),
+                },
+                classifier::weight_decay(0.01),
+            ]
+        }
     }
 
     /// Every fifth row is the test set; of the rest 15 % are held out, of each digit as many.
@@ -67,6 +75,6 @@ impl Recipe for Digits {
     }
 
     fn optimizer(&self, settings: &Settings, steps: u64) -> Result<Optimizer, NnError> {
-        settings.optimizer(Schedule::one_cycle(settings.lr, steps))
+        classifier::optimizer(settings, steps)
     }
 }

@@ -34,19 +34,22 @@ impl Recipe for Mnist {
     }
 
     fn defaults(&self) -> Defaults {
-        Defaults { length: Length::Epochs(15), batch: 100, lr: 4e-3, optimizer: "adam" }
+        Defaults { length: Length::Epochs(20), batch: 128, lr: 6e-3, optimizer: "adam" }
     }
 
     fn settings(&self) -> &'static [Setting] {
-        &[
-            Setting { name: "dropout", about: "the part that is dropped", default: 0.0, range: (0.0, 0.95) },
-            Setting {
-                name: "shift",
-                about: "pixels by which images are moved at most",
-                default: 1.0,
-                range: (0.0, 14.0),
-            },
-        ]
+        const {
+            &[
+                Setting { name: "dropout", about: "the part that is dropped", default: 0.0, range: (0.0, 0.95) },
+                Setting {
+                    name: "shift",
+                    about: "pixels by which images are moved at most",
+                    default: 1.0,
+                    range: (0.0, 14.0),
+                },
+                classifier::weight_decay(0.05),
+            ]
+        }
     }
 
     fn load(&self, folder: &Path, _: &Settings) -> Result<Splits, DataError> {
@@ -66,6 +69,6 @@ impl Recipe for Mnist {
     }
 
     fn optimizer(&self, settings: &Settings, steps: u64) -> Result<Optimizer, NnError> {
-        settings.optimizer(Schedule::one_cycle(settings.lr, steps))
+        classifier::optimizer(settings, steps)
     }
 }

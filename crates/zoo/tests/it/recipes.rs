@@ -55,7 +55,7 @@ fn a_run_is_trained_evaluated_and_used() {
     assert_eq!((again.steps, again.test_accuracy), (150, outcome.test_accuracy));
     let other = Options { resume: true, batch: Some(64), set: Vec::new(), ..options };
     let message = refusal("digits", &other);
-    for part in ["batch was `32`, now `64`", "set beta1 was `0.8`, now not set", "set width was `32`, now `256`"] {
+    for part in ["batch was `32`, now `64`", "set beta1 was `0.8`, now not set", "set width was `32`, now `512`"] {
         assert!(message.contains(part), "{message}");
     }
 }
