@@ -404,7 +404,7 @@ fn a_trained_model_is_used_without_its_code() {
     for step in checkpoint::steps(&path).unwrap() {
         Trained::open_checkpoint(&path, Which::Step(step)).unwrap();
     }
-    assert!(Trained::open_checkpoint(&path, Which::Best).unwrap().checkpoint().step % 5 == 0);
+    assert!(Trained::open_checkpoint(&path, Which::Best).unwrap().checkpoint().step.is_multiple_of(5));
 }
 
 #[test]
