@@ -1,4 +1,4 @@
-//! [`Error`]: whatever can go wrong, under one type.
+//! [`enum@Error`]: whatever can go wrong, under one type.
 
 use thiserror::Error;
 
@@ -30,5 +30,5 @@ pub enum Error {
     Trained(#[from] crate::train::TrainedError),
 }
 
-/// A result with [`Error`].
+/// A result with [`enum@Error`].
 pub type Result<T> = std::result::Result<T, Error>;

@@ -60,7 +60,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`prelude`] | what most programs use |
-//! | [`array`] | values: dtypes, shapes, arrays, random bits |
+//! | [`mod@array`] | values: dtypes, shapes, arrays, random bits |
 //! | [`graph`] | the logical program: tensors, ops, gradients, passes |
 //! | [`plan`] | the physical program |
 //! | [`run`] | [`Session`](run::Session): runs graphs, holds variables |
