@@ -98,7 +98,7 @@ pub struct Map {
     pub outputs: Vec<Operand>,
 }
 
-/// Matrix products: for each index of the batch, C[m,n] = A[m,k] · B[k,n].
+/// Matrix products: for each index of the batch, `C[m,n] = A[m,k] · B[k,n]`.
 #[derive(Clone, Debug)]
 pub struct MatMul {
     /// The dtype of all three.
@@ -168,13 +168,13 @@ pub enum Kernel {
     Assemble { fill: Option<Scalar>, parts: Vec<Part>, to: BufferId },
     /// One number everywhere.
     Fill { value: Scalar, to: BufferId },
-    /// y[o, j, i] = x[o, indices[j], i]. Refuses an index outside the axis.
+    /// `y[o, j, i] = x[o, indices[j], i]`. Refuses an index outside the axis.
     Gather { x: BufferId, indices: BufferId, y: BufferId, around: AroundAxis },
-    /// y = base; y[o, indices[j], i] += updates[o, j, i], in the order of j. Refuses an index outside the axis.
+    /// `y = base; y[o, indices[j], i] += updates[o, j, i]`, in the order of j. Refuses an index outside the axis.
     ScatterAdd { base: BufferId, indices: BufferId, updates: BufferId, y: BufferId, around: AroundAxis },
-    /// y[o, j, i] = x[o, indices[o, j, i], i], j in 0..count. Refuses an index outside the axis.
+    /// `y[o, j, i] = x[o, indices[o, j, i], i]`, j in 0..count. Refuses an index outside the axis.
     TakeAlong { x: BufferId, indices: BufferId, y: BufferId, around: AroundAxis, count: usize },
-    /// y = base; y[o, indices[o, j, i], i] += updates[o, j, i]. Refuses an index outside the axis.
+    /// `y = base; y[o, indices[o, j, i], i] += updates[o, j, i]`. Refuses an index outside the axis.
     ScatterAddAlong {
         base: BufferId,
         indices: BufferId,
@@ -185,13 +185,13 @@ pub enum Kernel {
     },
     /// Refuses an index outside 0..bound.
     CheckIndices { indices: BufferId, bound: usize },
-    /// y[o, i] = the position of the extreme of x[o, ·, i], the first of equals; NaN wins.
+    /// `y[o, i]` = the position of the extreme of `x[o, ·, i]`, the first of equals; NaN wins.
     ArgReduce { x: BufferId, y: BufferId, around: AroundAxis, max: bool },
     /// Running sums along the axis.
     CumSum { x: BufferId, y: BufferId, around: AroundAxis, exclusive: bool, reverse: bool },
-    /// y[o, ·, i] = the stable order that sorts x[o, ·, i]; NaN last ascending.
+    /// `y[o, ·, i]` = the stable order that sorts `x[o, ·, i]`; NaN last ascending.
     ArgSort { x: BufferId, y: BufferId, around: AroundAxis, descending: bool },
-    /// y[o, i] = fold of x[o, ·, i].
+    /// `y[o, i]` = fold of `x[o, ·, i]`.
     Fold { x: BufferId, y: BufferId, around: AroundAxis, fold: Fold },
     /// A user's op, on arrays.
     Custom { op: Custom, inputs: Vec<BufferId>, y: BufferId },

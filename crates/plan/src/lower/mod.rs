@@ -4,9 +4,9 @@
 //! graph ── views ── groups ── programs and kernels ── commit ── schedule ── memory ──► plan
 //! ```
 //!
-//! [`views`]: what moves nothing is a strided look. [`groups`]: which nodes become one tile program. [`program`] writes
-//! them; [`kernels`] makes calls of the other nodes. [`commit`]: what writes variables. Then
-//! [`schedule`](crate::schedule) and [`memory`](crate::memory) order the calls and place the buffers.
+//! `views`: what moves nothing is a strided look. `groups`: which nodes become one tile program. `program` writes them;
+//! `kernels` makes calls of the other nodes. `commit`: what writes variables. Then the schedule orders the calls, and the
+//! memory plan places the buffers.
 
 mod commit;
 mod groups;
@@ -49,7 +49,7 @@ pub enum LowerError {
     },
 }
 
-/// Lowers a graph whose sizes are numbers ([`thalweg_graph::passes::bind`]) and whose composites are expanded.
+/// Lowers a graph whose sizes are numbers ([`thalweg_graph::passes::bind()`]) and whose composites are expanded.
 ///
 /// # Errors
 /// If a tensor is larger than the target's memory, or a size has no number.
