@@ -71,7 +71,8 @@ fn softmax() -> Program {
     let x = w.binary(Binary::Sub, x, max);
     let e = w.unary(Unary::Exp, x);
     let sum = w.fold_row(Fold::Sum, e);
-    let y = w.binary(Binary::Div, e, sum);
+    let part = w.unary(Unary::Reciprocal, sum);
+    let y = w.binary(Binary::Mul, e, part);
     w.output(y, OutputKind::Store)
 }
 

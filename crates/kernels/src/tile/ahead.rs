@@ -1,35 +1,35 @@
-//! Fetching inputs of the next tile into the cache while this one is computed.
+//! Fetching the memory of the next tile into the cache while this one is computed.
 //!
 //! A tile is a few pages at most, so that the prefetcher of a processor, which stops at the end of a page, hardly gets
 //! going; left to it, computing and waiting for memory would take turns.
 
-/// The most inputs that are fetched.
+/// The most operands that are fetched.
 const MOST: usize = 8;
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
 /// What is still to be fetched.
 pub(super) struct Ahead {
-    inputs: [(*const u8, usize); MOST],
+    operands: [(*const u8, usize); MOST],
     count: usize,
 }
 
 impl Ahead {
     pub(super) fn new() -> Ahead {
-        Ahead { inputs: [(std::ptr::null(), 0); MOST], count: 0 }
+        Ahead { operands: [(std::ptr::null(), 0); MOST], count: 0 }
     }
 
     /// `bytes` bytes from `address` on will be needed soon.
     pub(super) fn add(&mut self, address: *const u8, bytes: usize) {
         if self.count < MOST {
-            self.inputs[self.count] = (address, bytes.div_ceil(LINE));
+            self.operands[self.count] = (address, bytes.div_ceil(LINE));
             self.count += 1;
         }
     }
 
     /// Fetches the part for one of `steps` steps that are left: all at once would make the processor wait.
     pub(super) fn fetch(&mut self, steps: usize) {
-        for (address, lines) in &mut self.inputs[..self.count] {
+        for (address, lines) in &mut self.operands[..self.count] {
             let part = lines.div_ceil(steps.max(1));
             for line in 0..part {
                 prefetch(address.wrapping_add(line * LINE));

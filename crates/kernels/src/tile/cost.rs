@@ -12,7 +12,8 @@ pub(super) fn nanoseconds_per_element(program: &Program) -> f64 {
     instructions + 0.1 * program.outputs.len() as f64
 }
 
-fn instruction(instruction: &Instruction) -> f64 {
+/// The same of one instruction.
+pub(super) fn instruction(instruction: &Instruction) -> f64 {
     match *instruction {
         Instruction::Load { .. } => 0.1,
         Instruction::Constant { .. } => 0.0,

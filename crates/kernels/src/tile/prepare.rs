@@ -26,6 +26,10 @@ pub struct Prepared {
     pub(super) repeated: Vec<usize>,
     /// Whether an output is [`OutputKind::FoldRows`].
     pub(super) folds_rows: bool,
+    /// Whether the space is so large that its operands are fetched ahead.
+    pub(super) ahead: bool,
+    /// Outputs that are stored so fast that the processor would wait for their memory.
+    pub(super) stalls: Vec<bool>,
     chunks: Chunks,
     /// Where the partial results of each fold output begin.
     partials: Vec<usize>,
@@ -48,6 +52,10 @@ struct Chunks {
 const CHUNK_NANOSECONDS: f64 = 10_000.0;
 /// The most chunks of one run.
 const MOST_CHUNKS: usize = 128;
+/// Elements of a space whose operands may be far away from the processor; those of smaller ones stay in its cache.
+const FAR: usize = 1 << 18;
+/// Behind a function that costs as much per element, memory keeps up.
+const SLOW_NANOSECONDS: f64 = 0.3;
 /// The most chunks whose folded rows are put together afterwards.
 const MOST_PARTIALS: usize = 32;
 
@@ -96,6 +104,12 @@ impl Prepared {
             repeated[step.register as usize] = step.repeated.unwrap_or_default();
         }
         let folds_rows = program.outputs.iter().any(|output| matches!(output.kind, OutputKind::FoldRows(_)));
+        let ahead = geometry.rows * geometry.columns >= FAR;
+        let stalls = program.outputs.iter().map(|output| {
+            let last = &program.instructions[output.register as usize];
+            output.kind == OutputKind::Store && cost::instruction(last) < SLOW_NANOSECONDS
+        });
+        let stalls = stalls.collect();
         let chunks = Chunks::new(program, &geometry, folds_rows);
         let mut partial_bytes = 0;
         let mut partials = Vec::new();
@@ -117,6 +131,8 @@ impl Prepared {
             schedule,
             repeated,
             folds_rows,
+            ahead,
+            stalls,
             chunks,
             partials,
             partial_bytes,

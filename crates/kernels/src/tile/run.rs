@@ -132,7 +132,7 @@ impl<'a> Worker<'a> {
                                 true => Tile { row: below, rows: height.min(end - below), ..tile },
                                 false => Tile { row, rows: height.min(end - row), column: column + width, ..tile },
                             };
-                            let next = (next.column + width <= columns.end).then_some(&next);
+                            let next = (prepared.ahead && next.column + width <= columns.end).then_some(&next);
                             self.run_stage(&schedule.stages[0], &tile, next);
                         }
                     }
@@ -176,7 +176,9 @@ impl<'a> Worker<'a> {
             for column in (0..whole.columns).step_by(TILE) {
                 let tile = Tile { column, columns: TILE.min(whole.columns - column), ..whole };
                 let next = Tile { row: row + 1, ..tile };
-                unsafe { self.run_stage(stage, &tile, (another && stage.reads_last).then_some(&next)) };
+                unsafe {
+                    self.run_stage(stage, &tile, (another && prepared.ahead && stage.reads_last).then_some(&next))
+                };
             }
             for step in &stage.folds {
                 let (_, dtype, _) = prepared.fold_row(step.register);
@@ -201,6 +203,17 @@ impl<'a> Worker<'a> {
         }
         let mut written = 0u64;
         let mut ahead = Ahead::new();
+        if let Some(next) = next {
+            // An output that is an input as well is fetched as that.
+            for output in (0..geometry.outputs.len()).filter(|&output| prepared.stalls[output] && !self.in_place) {
+                let (access, base) = (&geometry.outputs[output], self.operands.outputs[output].cast_const());
+                // What a later stage writes is needed for this row already.
+                let tile = if stage.outputs.contains(&output) { next } else { tile };
+                if let Some(address) = access.direct(&geometry.axes, base, tile) {
+                    ahead.add(address, tile.rows * tile.columns * access.dtype.size());
+                }
+            }
+        }
         for (position, step) in stage.tiles.iter().enumerate() {
             let register = step.register as usize;
             if let Some(input) = prepared.full_load(register) {
