@@ -31,7 +31,7 @@ impl Recipe for Digits {
     }
 
     fn defaults(&self) -> Defaults {
-        Defaults { length: Length::Epochs(60), batch: 32, lr: 4e-3, optimizer: "adam" }
+        Defaults { length: Length::Epochs(100), batch: 32, lr: 4e-3, optimizer: "adam" }
     }
 
     fn settings(&self) -> &'static [Setting] {
