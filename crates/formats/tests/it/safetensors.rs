@@ -217,6 +217,18 @@ fn names_are_names_and_long_ones_are_cut_in_messages() {
 }
 
 #[test]
+fn names_that_look_like_paths_are_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let names = ["../escape", "/etc/absolute", "a/../../b", "nul\0inside", "..", ""];
+    let tensors: BTreeMap<String, Array> =
+        names.iter().enumerate().map(|(n, name)| (name.to_string(), Array::from([n as i64]))).collect();
+    safetensors::write(&path, &tensors, &BTreeMap::new()).unwrap();
+    assert_eq!(safetensors::read(&path).unwrap().tensors, tensors);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing but the file was written");
+}
+
+#[test]
 fn a_header_of_more_than_the_limit_is_refused_though_the_bytes_are_there() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("big.safetensors");

@@ -62,6 +62,9 @@ fn reshapes_that_lose_elements() {
 fn tensors_too_large_or_of_too_many_axes() {
     let message = refusal(|| placeholder("huge", DType::F32, [1usize << 40, 1usize << 40]));
     expect(&message, &["1099511627776", "bytes, which no memory can hold"]);
+    // One element more than there are addresses for.
+    let message = refusal(|| zeros([(isize::MAX as usize) / 4 + 1], DType::F32));
+    expect(&message, &["2305843009213693952", "bytes, which no memory can hold"]);
     let deep = placeholder("deep", DType::F32, [1usize; 8]);
     expect(&refusal(|| deep.unsqueeze(0)), &["has 9 axes", "at most 8"]);
 }

@@ -151,8 +151,20 @@ fn two_variables_of_one_name_are_refused() {
     let session = Session::cpu();
     session.read(&first).unwrap();
     let message = session.run(&second, feeds! {}).unwrap_err().to_string();
-    for part in ["`same`", "f32[]", "f32[2]", "session.rs"] {
+    for part in ["`same`", "f32[]", "f32[2]"] {
         assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(message.matches("session.rs:").count(), 2, "both places: {message}");
+}
+
+#[test]
+fn tensors_belong_to_no_session() {
+    let (w, x) = (Variable::new("w", 1.0), placeholder("x", DType::F32, ()));
+    let y = &*w * &x;
+    let (first, second) = (Session::cpu(), Session::cpu());
+    first.run(w.assign(&y), feeds! { x => 3.0 }).unwrap();
+    for (session, expected) in [(&first, 6.0), (&second, 2.0)] {
+        assert_eq!(session.run(&y, feeds! { x => 2.0 }).unwrap().item().unwrap(), expected);
     }
 }
 
