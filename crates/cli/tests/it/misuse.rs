@@ -62,7 +62,7 @@ fn a_setting_out_of_its_range_is_named() {
     refuse(["train", "digits", "--set", "dropout=1.5"], 2, &["dropout = 1.5", "0.95"]);
     refuse(["train", "digits", "--set", "shift=nan"], 2, &["shift = NaN"]);
     refuse(["train", "digits", "--set", "beta1=1"], 2, &["beta1 is 1"]);
-    refuse(["graph", "digits", "--set", "weight_decay=-1"], 2, &["weight_decay is -1"]);
+    refuse(["graph", "digits", "--set", "weight_decay=-1"], 2, &["weight_decay = -1"]);
     refuse(["train", "digits", "--set", "width=8", "--set", "width=9"], 2, &["`width`", "twice"]);
 }
 
@@ -136,7 +136,7 @@ fn help_shows_the_way() {
 #[test]
 fn recipes_are_listed_with_what_can_be_set() {
     let listed = succeed(["recipes"]).stdout;
-    for part in ["digits: ", "mnist: ", "--set dropout=0.3", "--data DIR"] {
+    for part in ["digits: ", "mnist: ", "--set dropout=", "--data DIR"] {
         assert!(listed.contains(part), "{part}\n{listed}");
     }
 }
