@@ -10,7 +10,7 @@
 use smallvec::SmallVec;
 use thalweg_graph::{Graph, NodeId, Op};
 
-use super::views::{Dims, View};
+use super::views::{Dims, View, splat};
 use crate::target::Target;
 
 /// The position of a group.
@@ -305,6 +305,13 @@ impl Grouping {
         };
         // A row value read by a full node is repeated over the columns; the view must say so.
         if role == Role::Full && roles.contains(&Role::Row) && merged.columns.is_none() {
+            return None;
+        }
+        // Of row values alone comes a register with a number per row: it cannot be stored per element. What is loaded
+        // beside them can be read so that it has one per element.
+        let numbers = graph[id].inputs.iter().filter(|&&input| splat(graph, views, input).is_none()).count();
+        let one_column = merged.columns.is_some_and(|columns| merged.dims[columns..].iter().all(|&size| size == 1));
+        if role == Role::Full && !one_column && roles.len() == numbers && roles.iter().all(|&role| role == Role::Row) {
             return None;
         }
         merged.members.push(id);

@@ -91,6 +91,8 @@ struct Writer<'a> {
     known: HashMap<Instruction, Register>,
     registers: HashMap<NodeId, Register>,
     uses_column: bool,
+    /// Whether constants are read from memory like everything else.
+    loads_constants: bool,
 }
 
 /// The program of a group; `stored` are the members whose numbers are needed outside.
@@ -106,56 +108,25 @@ pub(crate) fn write(
     segments: Segments,
     copies: &HashMap<Look, BufferId>,
 ) -> Result<Draft, Vec<Look>> {
-    let mut writer = Writer {
+    let writer = |loads_constants| Writer {
         graph,
         views,
         homes,
         group,
+        loads_constants,
         program: Program::default(),
         loads: Vec::new(),
         known: HashMap::new(),
         registers: HashMap::new(),
         uses_column: false,
     };
-    for &member in &group.members {
-        writer.member(member);
+    let draft = writer(false).draft(stored, segments, copies)?;
+    if has_small_register(&draft) {
+        // Nothing but constants: loaded, they are a number per element.
+        let draft = writer(true).draft(stored, segments, copies)?;
+        debug_assert!(!has_small_register(&draft), "row values alone became a full one: a bug in Thalweg\n{draft:?}");
+        return Ok(draft);
     }
-    let mut outputs = Vec::new();
-    for &member in stored {
-        let role = match homes[member.index()] {
-            Home::Group { role, .. } => role,
-            // A leaf that is stored is alone in its group.
-            Home::Leaf | Home::Given | Home::Kernel { .. } => Role::Full,
-        };
-        let kind = match (role, &graph[member].op) {
-            (Role::FoldRows, Op::Reduce(reduce)) => OutputKind::FoldRows(reduce.fold),
-            (Role::FoldAll, Op::Reduce(reduce)) => OutputKind::FoldAll(reduce.fold),
-            _ => OutputKind::Store,
-        };
-        writer.program.outputs.push(Output { register: writer.registers[&member], kind });
-        outputs.push(Look { source: Source::Node(member), offset: 0, strides: store_strides(group, role) });
-    }
-    let (dims, program, mut loads) = (group.dims.clone(), writer.program, writer.loads);
-    for look in &mut loads {
-        if let Some(&copy) = copies.get(look) {
-            *look = Look { source: Source::Copy(copy), offset: 0, strides: contiguous(&dims) };
-        }
-    }
-    let columns = if writer.uses_column { Some(dims.len() - 1) } else { segments.columns };
-    let segments = Segments { columns, ..segments };
-    let mut draft = Draft { dims, program, inputs: loads, outputs };
-    collapse(&mut draft, segments)?;
-    let is_full = |member: &NodeId| match homes[member.index()] {
-        Home::Group { role, .. } => role == Role::Full,
-        Home::Leaf | Home::Given | Home::Kernel { .. } => true,
-    };
-    if draft.dims.last() == Some(&1) {
-        // One column: a step there goes nowhere, and looks the same as an input's.
-        for (output, _) in draft.outputs.iter_mut().zip(stored).filter(|(_, member)| is_full(member)) {
-            output.strides[draft.dims.len() - 1] = 1;
-        }
-    }
-    declare_extents(&mut draft);
     Ok(draft)
 }
 
@@ -187,6 +158,55 @@ fn store_strides(group: &Group, role: Role) -> Strides {
 }
 
 impl Writer<'_> {
+    /// The program, its space cut down.
+    fn draft(
+        mut self,
+        stored: &[NodeId],
+        segments: Segments,
+        copies: &HashMap<Look, BufferId>,
+    ) -> Result<Draft, Vec<Look>> {
+        for &member in &self.group.members {
+            self.member(member);
+        }
+        let mut outputs = Vec::new();
+        for &member in stored {
+            let role = match self.homes[member.index()] {
+                Home::Group { role, .. } => role,
+                // A leaf that is stored is alone in its group.
+                Home::Leaf | Home::Given | Home::Kernel { .. } => Role::Full,
+            };
+            let kind = match (role, &self.graph[member].op) {
+                (Role::FoldRows, Op::Reduce(reduce)) => OutputKind::FoldRows(reduce.fold),
+                (Role::FoldAll, Op::Reduce(reduce)) => OutputKind::FoldAll(reduce.fold),
+                _ => OutputKind::Store,
+            };
+            self.program.outputs.push(Output { register: self.registers[&member], kind });
+            outputs.push(Look { source: Source::Node(member), offset: 0, strides: store_strides(self.group, role) });
+        }
+        let (dims, program, mut loads) = (self.group.dims.clone(), self.program, self.loads);
+        for look in &mut loads {
+            if let Some(&copy) = copies.get(look) {
+                *look = Look { source: Source::Copy(copy), offset: 0, strides: contiguous(&dims) };
+            }
+        }
+        let columns = if self.uses_column { Some(dims.len() - 1) } else { segments.columns };
+        let segments = Segments { columns, ..segments };
+        let mut draft = Draft { dims, program, inputs: loads, outputs };
+        collapse(&mut draft, segments)?;
+        let is_full = |member: &NodeId| match self.homes[member.index()] {
+            Home::Group { role, .. } => role == Role::Full,
+            Home::Leaf | Home::Given | Home::Kernel { .. } => true,
+        };
+        if draft.dims.last() == Some(&1) {
+            // One column: a step there goes nowhere, and looks the same as an input's.
+            for (output, _) in draft.outputs.iter_mut().zip(stored).filter(|(_, member)| is_full(member)) {
+                output.strides[draft.dims.len() - 1] = 1;
+            }
+        }
+        declare_extents(&mut draft);
+        Ok(draft)
+    }
+
     fn push(&mut self, instruction: Instruction) -> Register {
         if let Some(&register) = self.known.get(&instruction) {
             return register;
@@ -243,10 +263,10 @@ impl Writer<'_> {
         let view = &self.views[input.index()];
         let dtype = self.graph[input].meta.dtype;
         match access(self.graph, self.views, self.homes, self.group, input) {
-            Access::Constant(value) => self.push(Instruction::Constant { value, dtype }),
+            Access::Constant(value) if !self.loads_constants => self.push(Instruction::Constant { value, dtype }),
             Access::Register => self.registers[&view.base],
             Access::Random | Access::Column => self.leaf(view.base),
-            Access::Load => {
+            Access::Constant(_) | Access::Load => {
                 // A view over the rows says nothing of the columns: it repeats there.
                 let mut strides: Strides = view.strides.clone();
                 if view.dims != self.group.dims {
@@ -354,22 +374,24 @@ pub(crate) fn declare_extents(draft: &mut Draft) {
             _ => Extent::Full,
         };
     }
+    if has_small_register(draft) {
+        draft.program.inputs.iter_mut().for_each(|input| input.extent = Extent::Full);
+    }
+}
+
+/// Whether a register that is folded, or stored per element, has less than a number per element.
+fn has_small_register(draft: &Draft) -> bool {
     let extents = draft.program.extents();
     let full_store = |output: &Output, look: &Look| {
         let columns = draft.dims.last().copied().unwrap_or(1);
         output.kind != OutputKind::Store || (columns != 1 && look.strides.last() != Some(&0))
     };
-    let small_store = draft
-        .program
-        .outputs
-        .iter()
-        .zip(&draft.outputs)
-        .any(|(output, look)| full_store(output, look) && extents[output.register as usize] != Extent::Full);
+    let mut outputs = draft.program.outputs.iter().zip(&draft.outputs);
+    let small_store =
+        outputs.any(|(output, look)| full_store(output, look) && extents[output.register as usize] != Extent::Full);
     let small_fold = draft.program.instructions.iter().any(|instruction| match instruction {
         Instruction::FoldRow { x, .. } => extents[*x as usize] != Extent::Full,
         _ => false,
     });
-    if small_store || small_fold {
-        draft.program.inputs.iter_mut().for_each(|input| input.extent = Extent::Full);
-    }
+    small_store || small_fold
 }

@@ -80,6 +80,48 @@ fn elementwise_and_reductions() {
     }
 }
 
+/// Row values that become full ones without anything that varies along the columns.
+#[test]
+fn rows_repeated_and_computed_upon() {
+    check(|| {
+        let x = x(DType::F32);
+        let repeated = |fold: Tensor| fold.unsqueeze(1).expand(("n", "m")).flip(1);
+        let (sum, product) = (repeated(x.sum_over(1)), repeated((&x * 0.1).sum_over(1)));
+        let fetches = vec![
+            &sum * 0.1,
+            &sum + &product,
+            (&sum * 0.1).matmul(&x.t()),
+            sum.greater(&product).select(&sum, &product).sum_over(0),
+            (&sum * 0.1).sum_over(1),
+            (&sum * 0.1).softmax(1) + &x,
+        ];
+        (vec![x], fetches)
+    });
+}
+
+/// More numbers than constant folding looks at.
+#[test]
+fn one_number_everywhere() {
+    for dtype in [DType::F32, DType::F64, DType::BF16, DType::I64] {
+        check(|| {
+            let x = x(dtype);
+            let ones = x.ones_like();
+            let fetches = vec![
+                ones.clone(),
+                ones.sum_over(1),
+                ones.sum_over(0),
+                ones.sum(),
+                ones.sum_over(1).unsqueeze(1).expand(("n", "m")).flip(1) * &ones,
+                (&ones * &ones).cum_sum(1),
+                ones.matmul(&ones.t()),
+                ones.equal(&x).select(&ones, &ones).sum_over(1),
+                ones.prod_over(1).unsqueeze(1) + &x,
+            ];
+            (vec![x], fetches)
+        });
+    }
+}
+
 #[test]
 fn products_with_and_without_what_follows() {
     for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16, DType::I32, DType::I64] {
