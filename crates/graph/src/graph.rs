@@ -286,6 +286,11 @@ impl Graph {
     /// # Ok::<(), text::ParseError>(())
     /// ```
     pub fn to_tensors(&self) -> Vec<Tensor> {
+        self.to_roots().0
+    }
+
+    /// As [`Graph::to_tensors`], with the updates: a whole training step.
+    pub fn to_roots(&self) -> (Vec<Tensor>, Vec<Update>) {
         let mut tensors: Vec<Tensor> = Vec::with_capacity(self.nodes.len());
         for node in &self.nodes {
             let made =
@@ -293,7 +298,9 @@ impl Graph {
             let tensor = node.origin.clone().unwrap_or_else(made);
             tensors.push(tensor);
         }
-        self.fetches.iter().map(|id| tensors[id.index()].clone()).collect()
+        let tensor = |id: &NodeId| tensors[id.index()].clone();
+        let update = |(variable, id): &(Variable, NodeId)| Update { variable: variable.clone(), value: tensor(id) };
+        (self.fetches.iter().map(tensor).collect(), self.updates.iter().map(update).collect())
     }
 
     /// The placeholders, in order.

@@ -21,5 +21,5 @@ pub mod progress;
 pub mod trained;
 
 pub use evaluate::{Evaluation, Inference, evaluate};
-pub use fit::{End, FitError, FitOptions, Fitted, Length, RunFolder, Task, Training, fit};
-pub use trained::{Drawing, ModelCard, Prediction, Prepare, Trained, TrainedError};
+pub use fit::{End, FitError, FitOptions, Fitted, Length, Minimize, RunFolder, Task, Training, fit};
+pub use trained::{Drawing, ModelCard, Prediction, Prepare, StoredTraining, Trained, TrainedError};

@@ -32,7 +32,7 @@ mod dot;
 mod parse;
 mod print;
 
-pub use parse::{ParseError, parse};
+pub use parse::{ParseError, parse, parse_beside};
 
 /// What the op is called and its attributes, from its serialized form.
 ///

@@ -42,7 +42,29 @@ pub struct ParseError {
 /// # Errors
 /// At the first line that is none, or whose op does not give the dtype and shape that the line says.
 pub fn parse(text: &str) -> Result<Graph, ParseError> {
+    parse_beside(text, &Graph::default())
+}
+
+/// As [`parse`], of a graph that belongs to `other`: the variables of one name are one variable in both.
+///
+/// ```
+/// use thalweg_graph::text::{parse, parse_beside};
+/// let model = parse("%w: f32[] = variable\n%y: f32[] = exp %w\nreturn %y\n")?;
+/// let step = parse_beside("%w: f32[] = variable\n%0: f32[] = neg %w\nupdate %w <- %0\n", &model)?;
+/// let read = |tensor: &thalweg_graph::Tensor| thalweg_graph::Variable::try_from(&tensor.inputs()[0]).unwrap();
+/// assert_eq!(step.updates()[0].0, read(&model.to_tensors()[0]));
+/// # Ok::<(), thalweg_graph::text::ParseError>(())
+/// ```
+///
+/// # Errors
+/// As [`parse`], and if a variable has another dtype or shape in `other`.
+pub fn parse_beside(text: &str, other: &Graph) -> Result<Graph, ParseError> {
     let mut reader = Reader::default();
+    for node in other.nodes() {
+        if let Op::Variable(read) = &node.op {
+            reader.variables.insert(read.variable().name(), read.clone());
+        }
+    }
     for (number, line) in text.lines().enumerate() {
         let mut cursor = Cursor { line, rest: line };
         let fail = |at: &str, reason| ParseError {
@@ -312,7 +334,7 @@ impl Reader {
             if (first.variable().dtype(), first.variable().shape()) == (core.dtype(), core.shape()) {
                 Ok(first.clone())
             } else {
-                Err(format!("the variable `{}` has another dtype or shape in a line above", core.name()))
+                Err(format!("the variable `{}` has another dtype or shape where it was met first", core.name()))
             }
         };
         Ok(match op {

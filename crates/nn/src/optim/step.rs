@@ -24,6 +24,17 @@ pub struct Step {
 }
 
 impl Step {
+    /// The step of these parts: of a graph that was built before, written down and read back.
+    pub fn from_parts(
+        updates: Vec<Update>,
+        gradients: Vec<(Arc<str>, Tensor)>,
+        gradient_norm: Tensor,
+        learning_rate: Tensor,
+        counter: Variable,
+    ) -> Step {
+        Step { updates, gradients, gradient_norm, learning_rate, counter, slots: Slots::default() }
+    }
+
     /// The next value of `variable`, if the step changes it.
     pub fn next(&self, variable: &Variable) -> Option<&Tensor> {
         self.updates.iter().find(|update| &update.variable == variable).map(|update| &update.value)

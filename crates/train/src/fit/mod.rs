@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | `options` | [`FitOptions`], [`RunFolder`], [`Length`] |
 //! | `event` | [`Event`], [`Callback`], [`Flow`] |
+//! | `minimize` | [`Minimize`]: where the graphs of a step come from |
 //! | `state` | what a checkpoint holds of a training |
 //! | `diagnose` | which tensor went wrong first |
 //! | `record` | event files |
@@ -18,6 +19,7 @@
 mod diagnose;
 mod error;
 mod event;
+mod minimize;
 mod options;
 mod record;
 mod show;
@@ -28,21 +30,25 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use thalweg_data::{Batch, Batches, Dataset, Loader};
-use thalweg_nn::{Optimizer, Step};
+use thalweg_nn::Step;
+use thalweg_nn::optim::Accumulation;
 use thalweg_run::Session;
-use thalweg_run::graph::tensor::topological;
-use thalweg_run::graph::{Op, Size, Tensor, Update};
+use thalweg_run::graph::{Tensor, Update};
 
 pub use error::FitError;
 pub use event::{Callback, Event, Flow, Moment, StepNumbers};
+pub use minimize::Minimize;
+pub(crate) use minimize::make_step;
 pub use options::{FitOptions, Length, RunFolder};
 
 use crate::checkpoint::{Goal, Saver, SaverOptions};
 use crate::evaluate::{Inference, columns_read, evaluate, feeds, scalar};
 use crate::metrics::Mean;
+use crate::trained::StepCard;
 use record::Record;
 use show::Show;
-use state::{Measured, Place, Snapshot};
+pub(crate) use state::Snapshot;
+use state::{Measured, Place};
 
 /// What is trained: a graph for training and one for use, over the same variables.
 #[derive(Clone, Debug)]
@@ -60,8 +66,8 @@ pub struct Training<'a> {
     pub session: &'a Session,
     /// The graphs.
     pub task: &'a Task,
-    /// How the loss is made smaller.
-    pub optimizer: &'a Optimizer,
+    /// How the loss is made smaller: an [`Optimizer`](thalweg_nn::Optimizer), or the step that a checkpoint carries.
+    pub optimizer: &'a dyn Minimize,
     /// The training data.
     pub data: &'a Loader,
     /// The validation data, if there are any.
@@ -142,6 +148,8 @@ struct Fit<'a, 'c> {
     /// Adds the gradients of a batch up: of all batches of a step but its last.
     add: Vec<Update>,
     step: Step,
+    /// The same as text, for checkpoints that carry the model.
+    step_card: Option<StepCard>,
     last_step: u64,
     saver: Option<Saver>,
     checkpoint: Option<PathBuf>,
@@ -222,12 +230,9 @@ impl Fit<'_, '_> {
             let (mean, _) = session.run((&task.train_loss, &self.add), feeds(&self.columns, batch)?)?;
             loss.add(scalar(&mean), batch.len() as f64);
         }
-        let Step { learning_rate, gradient_norm, .. } = &self.step;
-        let fetches = (&task.train_loss, learning_rate, gradient_norm, &self.step);
-        let (mean, learning_rate, gradient_norm, ()) = session.run(fetches, feeds(&self.columns, last)?)?;
-        loss.add(scalar(&mean), last.len() as f64);
-        let (learning_rate, gradient_norm) = (scalar(&learning_rate), scalar(&gradient_norm));
-        Ok((loss, StepNumbers { loss: loss.value(), learning_rate, gradient_norm }))
+        let numbers = make_step(session, &task.train_loss, &self.step, feeds(&self.columns, last)?)?;
+        loss.add(numbers.loss, last.len() as f64);
+        Ok((loss, StepNumbers { loss: loss.value(), ..numbers }))
     }
 
     /// Measures the model on the validation set, if there is one, and tells.
@@ -249,7 +254,11 @@ impl Fit<'_, '_> {
         self.good = now;
         let (Some(saver), Some(run)) = (&mut self.saver, &self.options.run) else { return Ok(()) };
         let metric = self.place.measured.as_ref().filter(|_| measured).map(|measured| measured.loss.0);
-        let saved = saver.save(self.place.step, &self.good.to_checkpoint(run), metric)?;
+        let mut checkpoint = self.good.to_checkpoint(run);
+        if let Some(card) = &self.step_card {
+            card.write(&mut checkpoint);
+        }
+        let saved = saver.save(self.place.step, &checkpoint, metric)?;
         self.checkpoint = Some(saved.path.clone());
         self.tell(&Event::Saved(&saved)).map(drop)
     }
@@ -264,12 +273,10 @@ impl<'a, 'c> Fit<'a, 'c> {
     ) -> Result<Fit<'a, 'c>, FitError> {
         options.check()?;
         let Training { session, task, optimizer, data, .. } = training;
-        let (add, step) = if options.accumulate == 1 {
-            (Vec::new(), optimizer.minimize(&task.train_loss))
-        } else {
-            let accumulation = optimizer.minimize_accumulated(&task.train_loss, &rows_of(&task.train_loss)?);
-            (accumulation.add, accumulation.apply)
-        };
+        let graphs = optimizer.graphs(&task.train_loss, options.accumulate)?;
+        let stored = options.run.as_ref().and_then(|run| run.model.as_ref());
+        let step_card = stored.map(|_| StepCard::new(&task.train_loss, &graphs));
+        let Accumulation { add, apply: step } = graphs;
         session.meet((&task.train_loss, &add, &step, &task.inference.loss, &task.inference.output))?;
         let mut fit = Fit {
             training,
@@ -279,6 +286,7 @@ impl<'a, 'c> Fit<'a, 'c> {
             columns: columns_read([&task.train_loss]),
             add,
             step,
+            step_card,
             last_step: options.length.steps(data, options.accumulate),
             saver: None,
             checkpoint: None,
@@ -344,14 +352,4 @@ impl<'a, 'c> Fit<'a, 'c> {
         }
         Ok(flow)
     }
-}
-
-/// The size of the first axis of what is fed: the rows of a batch.
-fn rows_of(loss: &Tensor) -> Result<Size, FitError> {
-    let of = |tensor: &Tensor| match tensor.op() {
-        Op::Placeholder(placeholder) if placeholder.shape.rank() > 0 => Some(placeholder.shape[0].clone()),
-        _ => None,
-    };
-    let none = || FitError::Graph("the training loss reads no placeholder with an axis of rows".into());
-    topological([loss]).iter().find_map(of).ok_or_else(none)
 }

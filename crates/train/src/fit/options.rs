@@ -43,7 +43,7 @@ pub struct RunFolder {
     pub keep: usize,
     /// What the training is configured with: a run that is resumed otherwise is refused. No paths, no machines.
     pub config: BTreeMap<String, String>,
-    /// What the checkpoints say of the model, so that it can be used without the code that made it.
+    /// What the checkpoints say of the model, so that it can be used and trained on without the code that made it.
     pub model: Option<ModelCard>,
 }
 

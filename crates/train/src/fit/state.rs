@@ -12,7 +12,7 @@ use crate::metrics::Mean;
 
 /// Where a training stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// The steps made. In files it is the step of the checkpoint.
     #[serde(skip)]
     pub(super) step: u64,
@@ -30,7 +30,7 @@ pub(super) struct Place {
 
 /// What was measured on the validation set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Measured {
+pub(crate) struct Measured {
     pub(super) loss: Real,
     pub(super) accuracy: Option<Real>,
 }
@@ -69,8 +69,8 @@ impl Place {
 
 /// All of a training at one moment.
 #[derive(Clone, Debug)]
-pub(super) struct Snapshot {
-    pub(super) state: State,
+pub(crate) struct Snapshot {
+    pub(crate) state: State,
     pub(super) place: Place,
 }
 
@@ -99,7 +99,7 @@ impl Snapshot {
         checkpoint
     }
 
-    pub(super) fn from_checkpoint(checkpoint: Checkpoint, step: u64) -> Result<Snapshot, CheckpointError> {
+    pub(crate) fn from_checkpoint(checkpoint: Checkpoint, step: u64) -> Result<Snapshot, CheckpointError> {
         let place = Place { step, ..checkpoint.get(key::PLACE)? };
         let (counter, seed) = checkpoint.get(key::SESSION)?;
         Ok(Snapshot { state: State { variables: checkpoint.tensors, step: counter, seed }, place })

@@ -10,9 +10,22 @@
 //! println!("{} with {:.1} %", answer.name, 100.0 * answer.probability());
 //! # Ok::<(), thalweg_train::TrainedError>(())
 //! ```
+//!
+//! The training step stands there too, with its updates, so that such a program can also train the model on:
+//!
+//! ```no_run
+//! use thalweg_data::Loader;
+//! use thalweg_train::{FitOptions, Length, Trained, fit};
+//! let trained = Trained::open("runs/digits")?;
+//! let training = trained.training()?;
+//! let new = trained.prepared(&thalweg_data::digits())?;
+//! fit(&training.on(&Loader::new(&new, 32)?, None), &FitOptions::new(Length::Epochs(1)), &mut [])?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod card;
 mod prepare;
+mod training;
 
 use std::path::{Path, PathBuf};
 
@@ -25,10 +38,12 @@ use thiserror::Error;
 
 pub use card::ModelCard;
 pub use prepare::{Drawing, Prepare};
+pub(crate) use training::StepCard;
+pub use training::StoredTraining;
 
 use crate::checkpoint::{self, CheckpointError, Extra, Loaded, Signature, Which};
 use crate::evaluate::{Evaluation, Inference, evaluate};
-use crate::fit::FitError;
+use crate::fit::{FitError, RunFolder, Snapshot, Task};
 
 /// Why a trained model cannot be used.
 #[derive(Debug, Error)]
@@ -44,7 +59,7 @@ pub enum TrainedError {
         /// Why.
         reason: String,
     },
-    /// The text of the graph is none.
+    /// The text of a graph is none.
     #[error("{}: the model's graph: {source}", path.display())]
     Graph {
         /// The checkpoint.
@@ -211,9 +226,47 @@ impl Trained {
     /// If the data are not what the model takes.
     pub fn evaluate(&self, data: &Dataset) -> Result<Evaluation, TrainedError> {
         const BATCH: usize = 500;
+        Ok(evaluate(&self.session, &self.inference, &self.prepared(data)?, BATCH)?)
+    }
+
+    /// `data` as the model takes them.
+    ///
+    /// # Errors
+    /// If they lack the column of the input, or its rows have another number of features.
+    pub fn prepared(&self, data: &Dataset) -> Result<Dataset, TrainedError> {
         let name = self.input_name();
-        let prepared = data.clone().map(name, |column| self.card.prepare.apply(name, column))?;
-        Ok(evaluate(&self.session, &self.inference, &prepared, BATCH)?)
+        Ok(data.clone().map(name, |column| self.card.prepare.apply(name, column))?)
+    }
+
+    /// The training of the model as it stood when the checkpoint was saved, to be gone on with. The session is one of its
+    /// own: what is trained there changes nothing here.
+    ///
+    /// # Errors
+    /// If the checkpoint carries no training step that can be used: one of an older version, or one with an op of the
+    /// program's own.
+    pub fn training(&self) -> Result<StoredTraining, TrainedError> {
+        let Loaded { path, checkpoint, step, .. } = &self.checkpoint;
+        let failed = |reason: String| TrainedError::Model { path: path.clone(), reason };
+        let card = StepCard::read(checkpoint).map_err(|error| failed(error.to_string()))?;
+        let model = parse(&self.card.graph).map_err(|source| TrainedError::Graph { path: path.clone(), source })?;
+        let (train_loss, graphs) = card.graphs(&model, path)?;
+        let [loss, output, ..] = &model.to_tensors()[..] else {
+            return Err(failed("the graph returns no loss and output".into()));
+        };
+        let inference = Inference { loss: loss.clone(), output: output.clone(), label: self.card.label.clone() };
+        let session = Session::cpu();
+        session.meet((&train_loss, &graphs.add, &graphs.apply, loss, output))?;
+        session.load_state(&Snapshot::from_checkpoint(checkpoint.clone(), *step)?.state)?;
+        Ok(StoredTraining { session, task: Task { train_loss, inference }, graphs })
+    }
+
+    /// The folder `run` as one in which this training goes on where the checkpoint left it.
+    ///
+    /// # Errors
+    /// If the checkpoint does not say what the run was configured with.
+    pub fn resumed_in(&self, run: impl Into<PathBuf>) -> Result<RunFolder, TrainedError> {
+        let config = self.checkpoint.checkpoint.get("config")?;
+        Ok(RunFolder { resume: true, config, model: Some(self.card.clone()), ..RunFolder::new(run) })
     }
 
     fn input_name(&self) -> &str {

@@ -3,89 +3,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use thalweg_data::{Dataset, Loader, Normalize, Per};
+use thalweg_data::{Dataset, Loader};
 use thalweg_nn::optim::by_name;
-use thalweg_nn::{Forward, Init, Layer, MlpConfig, Optimizer, Schedule, cross_entropy};
 use thalweg_run::graph::{Array, DType, Variable, placeholder};
 use thalweg_run::{Session, State};
 use thalweg_train::checkpoint::{self, Which};
 use thalweg_train::events::{self, Value, What};
-use thalweg_train::fit::{Callback, Event, Flow, Moment};
+use thalweg_train::fit::{Event, Flow, Moment};
 use thalweg_train::interrupt::Interrupt;
-use thalweg_train::{
-    End, FitError, FitOptions, Fitted, Inference, Length, ModelCard, Prepare, RunFolder, Task, Trained, Training,
-    evaluate, fit,
-};
+use thalweg_train::{End, FitError, FitOptions, Inference, Length, RunFolder, Task, Training, evaluate, fit};
 
-/// Two interleaved classes of points: right of the line or left of it.
-fn points(rows: usize, first: usize) -> Dataset {
-    let x: Vec<f32> = (first..first + rows).flat_map(|i| [((i * 37) % 23) as f32, ((i * 53) % 19) as f32]).collect();
-    let labels: Vec<i64> = x.chunks(2).map(|p| i64::from(p[0] > p[1] + 2.0)).collect();
-    let x = Array::new(&[rows, 2], x).unwrap();
-    Dataset::new([("x", x), ("label", labels.into())]).unwrap().with_classes(["left", "right"])
-}
-
-/// A small network with dropout, its data and what trains it.
-struct Setup {
-    task: Task,
-    optimizer: Optimizer,
-    loader: Loader,
-    valid: Dataset,
-    prepare: Prepare,
-    raw_valid: Dataset,
-}
-
-fn setup(batch: usize, dropout: f64) -> Setup {
-    let (train, raw_valid) = (points(50, 0), points(20, 50));
-    let normalize = Normalize::standard("x", &train["x"], Per::Feature).unwrap();
-    let prepare = Prepare { drawing: None, normalize: Some(normalize) };
-    let prepared = |data: &Dataset| data.clone().map("x", |x| prepare.apply("x", x)).unwrap();
-    let config = MlpConfig::new(&[2, 8, 2]).dropout(dropout);
-    let net = Init::build(3, |init| config.build(init));
-    let (x, label) = (placeholder("x", DType::F32, ("batch", 2)), placeholder("label", DType::I64, ["batch"]));
-    let train_loss = cross_entropy(&net.forward(&x, &mut Forward::train()), &label);
-    let output = net.forward(&x, &mut Forward::infer());
-    let loss = cross_entropy(&output, &label);
-    let task = Task { train_loss, inference: Inference { loss, output, label: Some("label".into()) } };
-    let loader = Loader::new(&prepared(&train), batch).unwrap().seed(5).shuffled();
-    let valid = prepared(&raw_valid);
-    Setup {
-        task,
-        optimizer: by_name("adam", Schedule::one_cycle(0.05, 40)).unwrap(),
-        loader,
-        valid,
-        prepare,
-        raw_valid,
-    }
-}
-
-impl Setup {
-    fn fit(
-        &self,
-        session: &Session,
-        options: &FitOptions,
-        callbacks: &mut [&mut dyn Callback],
-    ) -> Result<Fitted, FitError> {
-        let training = Training {
-            session,
-            task: &self.task,
-            optimizer: &self.optimizer,
-            data: &self.loader,
-            validation: Some(&self.valid),
-        };
-        fit(&training, options, callbacks)
-    }
-
-    fn run(&self, path: &Path, resume: bool) -> RunFolder {
-        let card = ModelCard::new(&self.task.inference, self.valid.classes(), self.prepare.clone());
-        let config = [("batch".to_string(), self.loader.batch_size().to_string())].into();
-        RunFolder { resume, config, model: Some(card), ..RunFolder::new(path) }
-    }
-}
-
-fn session() -> Session {
-    Session::builder().threads(1).seed(9).build().unwrap()
-}
+use crate::support::{last_file, session, setup};
 
 /// Stops after a step, as Ctrl-C does.
 fn interrupt_after(step: u64, interrupt: &Interrupt) -> impl FnMut(&Event<'_>, &Moment<'_>) -> Flow {
@@ -96,12 +24,6 @@ fn interrupt_after(step: u64, interrupt: &Interrupt) -> impl FnMut(&Event<'_>, &
         }
         Flow::Continue
     }
-}
-
-fn last_file(run: &Path) -> (PathBuf, Vec<u8>) {
-    let path = checkpoint::load(run, Which::Last).unwrap().path;
-    let bytes = fs::read(&path).unwrap();
-    (path, bytes)
 }
 
 #[test]
@@ -369,51 +291,4 @@ fn what_happens_is_recorded() {
     }
     assert!(ops.iter().any(|(name, op)| name == "x" && op == "placeholder"), "{ops:?}");
     assert!(ops.iter().any(|(_, op)| op == "matmul"));
-}
-
-#[test]
-fn a_trained_model_is_used_without_its_code() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run");
-    let setup = setup(10, 0.1);
-    let session = session();
-    let options = FitOptions { run: Some(setup.run(&path, false)), ..FitOptions::new(Length::Epochs(8)) };
-    let fitted = setup.fit(&session, &options, &mut []).unwrap();
-
-    let trained = Trained::open(&path).unwrap();
-    assert_eq!((trained.checkpoint().step, trained.classes()), (40, &["left".to_string(), "right".into()][..]));
-    let evaluation = trained.evaluate(&setup.raw_valid).unwrap();
-    assert_eq!((Some(evaluation.loss), evaluation.accuracy()), (fitted.valid_loss, fitted.valid_accuracy));
-
-    let answer = trained.predict(&Array::from([20.0f32, 1.0])).unwrap();
-    assert_eq!((answer.class, &*answer.name), (1, "right"));
-    assert!(answer.probability() > 0.5);
-    assert!((answer.probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-5);
-    let rows = trained.predict_rows(&setup.raw_valid["x"]).unwrap();
-    assert_eq!(rows.len(), 20);
-    assert_eq!(trained.predict(&setup.raw_valid["x"].rows(3..4)).unwrap(), rows[3]);
-
-    let message = trained.predict(&setup.raw_valid["x"]).unwrap_err().to_string();
-    assert!(message.contains("f32[batch,2]") && message.contains("f32[20, 2]"), "{message}");
-    let message = trained.predict(&Array::from([1.0f32, 2.0, 3.0])).unwrap_err().to_string();
-    assert!(message.contains("column `x`: has 3 numbers a row"), "{message}");
-    let message = trained.predict_picture(&[0.0; 4], (2, 2)).unwrap_err().to_string();
-    assert!(message.contains("not trained on drawings"), "{message}");
-    let message = Trained::open(folder.path().join("none")).unwrap_err().to_string();
-    assert!(message.contains("no checkpoint has been saved here"), "{message}");
-    for step in checkpoint::steps(&path).unwrap() {
-        Trained::open_checkpoint(&path, Which::Step(step)).unwrap();
-    }
-    assert!(Trained::open_checkpoint(&path, Which::Best).unwrap().checkpoint().step.is_multiple_of(5));
-}
-
-#[test]
-fn a_checkpoint_without_a_model_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run");
-    let setup = setup(10, 0.0);
-    let run = Some(RunFolder { model: None, ..setup.run(&path, false) });
-    setup.fit(&session(), &FitOptions { run, ..FitOptions::new(Length::Steps(1)) }, &mut []).unwrap();
-    let message = Trained::open(&path).unwrap_err().to_string();
-    assert!(message.contains("step-000000001.safetensors: the checkpoint entry `model` is missing"), "{message}");
 }

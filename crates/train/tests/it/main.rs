@@ -4,3 +4,5 @@ mod checkpoint;
 mod events;
 mod fit;
 mod interrupt;
+mod support;
+mod trained;

@@ -1,0 +1,54 @@
+//! [`Minimize`]: where the graphs of a training step come from.
+
+use std::fmt;
+
+use thalweg_nn::optim::{Accumulation, Rule};
+use thalweg_nn::{Optimizer, Step};
+use thalweg_run::graph::tensor::topological;
+use thalweg_run::graph::{Op, Size, Tensor};
+use thalweg_run::{Feeds, RunError, Session};
+
+use super::{FitError, StepNumbers};
+use crate::evaluate::scalar;
+
+/// What makes a loss smaller: an optimizer, or the step that a checkpoint carries
+/// ([`StoredTraining`](crate::StoredTraining)).
+pub trait Minimize: fmt::Debug {
+    /// The graphs of a step on `accumulate` batches. Of one batch, nothing is added up before.
+    ///
+    /// # Errors
+    /// If there is no such step for this loss.
+    fn graphs(&self, loss: &Tensor, accumulate: usize) -> Result<Accumulation, FitError>;
+}
+
+impl<R: Rule> Minimize for Optimizer<R> {
+    fn graphs(&self, loss: &Tensor, accumulate: usize) -> Result<Accumulation, FitError> {
+        if accumulate == 1 {
+            return Ok(Accumulation { add: Vec::new(), apply: self.minimize(loss) });
+        }
+        Ok(self.minimize_accumulated(loss, &rows_of(loss)?))
+    }
+}
+
+/// Makes a step on one batch, and says what came of it.
+pub(crate) fn make_step(
+    session: &Session,
+    loss: &Tensor,
+    step: &Step,
+    feeds: Feeds<'_>,
+) -> Result<StepNumbers, RunError> {
+    let fetches = (loss, &step.learning_rate, &step.gradient_norm, step);
+    let (loss, learning_rate, gradient_norm, ()) = session.run(fetches, feeds)?;
+    let [loss, learning_rate, gradient_norm] = [loss, learning_rate, gradient_norm].map(|number| scalar(&number));
+    Ok(StepNumbers { loss, learning_rate, gradient_norm })
+}
+
+/// The size of the first axis of what is fed: the rows of a batch.
+fn rows_of(loss: &Tensor) -> Result<Size, FitError> {
+    let of = |tensor: &Tensor| match tensor.op() {
+        Op::Placeholder(placeholder) if placeholder.shape.rank() > 0 => Some(placeholder.shape[0].clone()),
+        _ => None,
+    };
+    let none = || FitError::Graph("the training loss reads no placeholder with an axis of rows".into());
+    topological([loss]).iter().find_map(of).ok_or_else(none)
+}
