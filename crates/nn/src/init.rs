@@ -85,6 +85,11 @@ impl Fans {
             }
         }
     }
+
+    /// The axis of the outputs of a weight with so many axes, at least two.
+    pub(crate) fn unit_axis(rank: usize) -> usize {
+        if rank == 2 { 1 } else { 0 }
+    }
 }
 
 /// What a variable's numbers are at the beginning. `n_in` and `n_out` are the [`Fans`].

@@ -7,8 +7,9 @@
 //! | --- | --- |
 //! | [`mod@module`] | [`Module`]: what holds variables; paths, freezing, summaries |
 //! | [`init`] | [`Init`], [`Initializer`]: how variables begin |
-//! | [`layer`] | [`Layer`]: [`Linear`], [`Mlp`], [`LayerNorm`], [`Dropout`], [`Activation`] |
+//! | [`layer`] | [`Layer`]: [`Linear`], [`Mlp`], [`LayerNorm`], [`Dropout`], [`GaussianNoise`], [`Activation`] |
 //! | [`loss`] | [`Loss`]: cross-entropy and all others that need no sequence |
+//! | [`penalty`] | [`Penalty`]: L1 and L2 on weights |
 //! | [`optim`] | [`Optimizer`]: [`Sgd`] … [`Lion`], clipping, decay, accumulation, averaging |
 //! | [`schedule`] | [`Schedule`]: the learning rate over the steps |
 //! | [`error`] | [`NnError`] |
@@ -22,14 +23,16 @@ pub mod layer;
 pub mod loss;
 pub mod module;
 pub mod optim;
+pub mod penalty;
 pub mod schedule;
 #[cfg(test)]
 mod testing;
 
 pub use error::NnError;
 pub use init::{Fans, Init, Initializer};
-pub use layer::{Activation, Dropout, Forward, Layer, LayerNorm, Linear, LinearConfig, Mlp, MlpConfig};
+pub use layer::{Activation, Dropout, Forward, GaussianNoise, Layer, LayerNorm, Linear, LinearConfig, Mlp, MlpConfig};
 pub use loss::{CrossEntropy, Loss, binary_cross_entropy_with_logits, cross_entropy, l1, squared_error};
 pub use module::{Module, Path, Visitor};
 pub use optim::{Adam, AdamW, Lion, Optimizer, Sgd, Step};
+pub use penalty::Penalty;
 pub use schedule::Schedule;

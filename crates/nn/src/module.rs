@@ -140,6 +140,11 @@ pub(crate) fn is_below(path: &str, prefix: &str) -> bool {
     prefix.is_empty() || path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '/']))
 }
 
+/// Whether a parameter is a weight: biases and scales have fewer than two axes. What keeps weights small spares them.
+pub(crate) fn is_weight(variable: &Variable) -> bool {
+    variable.rank() >= 2
+}
+
 /// Where a walk is: `encoder.0.weight`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Path(String);

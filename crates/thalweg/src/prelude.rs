@@ -7,11 +7,13 @@ pub use crate::graph::{
     Axes, Tensor, Variable, constant, full, grad, iota, ones, placeholder, random_normal, random_uniform, scope, zeros,
 };
 pub use crate::nn::{
-    Activation, Adam, AdamW, CrossEntropy, Dropout, Forward, Init, Initializer, Layer, LayerNorm, Linear, Loss, Mlp,
-    MlpConfig, Module, Optimizer, Schedule, Sgd, cross_entropy, squared_error,
+    Activation, Adam, AdamW, CrossEntropy, Dropout, Forward, GaussianNoise, Init, Initializer, Layer, LayerNorm,
+    Linear, Loss, Mlp, MlpConfig, Module, Optimizer, Penalty, Schedule, Sgd, cross_entropy, squared_error,
 };
 pub use crate::run::{Eval, Feeds, Session};
-pub use crate::train::{FitOptions, Inference, Length, RunFolder, Task, Trained, Training, evaluate, fit};
+pub use crate::train::{
+    EarlyStopping, FitOptions, Inference, Length, RunFolder, Target, Task, Trained, Training, Watch, evaluate, fit,
+};
 
 /// The dtypes by the names of their Rust types: `placeholder("x", f32, ["n"])`.
 #[allow(non_upper_case_globals, reason = "they are written as the types they stand for")]

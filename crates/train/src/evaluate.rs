@@ -50,7 +50,7 @@ pub fn evaluate(session: &Session, model: &Inference, data: &Dataset, batch: usi
     let (mut loss, mut matrix) = (Mean::default(), None);
     for batch in loader.epoch(0)? {
         let batch = batch?;
-        let (mean, output) = session.run((&model.loss, &model.output), feeds(&columns, &batch)?)?;
+        let (mean, output) = session.evaluate((&model.loss, &model.output), feeds(&columns, &batch)?)?;
         loss.add(scalar(&mean), batch.len() as f64);
         if let Some(label) = &model.label {
             let classes = output.shape().last().copied().unwrap_or(0).max(1);

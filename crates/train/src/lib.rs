@@ -21,5 +21,7 @@ pub mod progress;
 pub mod trained;
 
 pub use evaluate::{Evaluation, Inference, evaluate};
-pub use fit::{End, FitError, FitOptions, Fitted, Length, Minimize, RunFolder, Task, Training, fit};
+pub use fit::{
+    EarlyStopping, End, FitError, FitOptions, Fitted, Length, Minimize, RunFolder, Target, Task, Training, Watch, fit,
+};
 pub use trained::{Drawing, ModelCard, Prediction, Prepare, StoredTraining, Trained, TrainedError};

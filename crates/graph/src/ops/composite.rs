@@ -7,6 +7,7 @@ use thalweg_array::{Array, Real, Size};
 use crate::error::{EvalError, ShapeError};
 use crate::op::{OpRules, Reference, Vjp, exactly};
 use crate::ops::random::random_uniform;
+use crate::ops::reduce::Axes;
 use crate::tensor::{Meta, Tensor};
 
 impl Tensor {
@@ -73,7 +74,21 @@ impl Tensor {
     /// If the rate is outside [0, 1).
     #[track_caller]
     pub fn dropout(&self, rate: f64) -> Tensor {
-        let uniform = random_uniform(self.shape(), self.dtype());
+        self.dropout_along(rate, [])
+    }
+
+    /// As [`Tensor::dropout`], one decision for all numbers along `axes`: of pictures `[batch, channel, y, x]` with axes
+    /// 2 and 3 whole channels go, of words `[batch, time, feature]` with axis 2 whole words.
+    ///
+    /// # Panics
+    /// If the rate is outside [0, 1), or there is no such axis.
+    #[track_caller]
+    pub fn dropout_along(&self, rate: f64, axes: impl Axes) -> Tensor {
+        let mut decisions = self.shape().clone();
+        for axis in axes.axes(self) {
+            decisions.sizes_mut()[axis] = Size::from(1);
+        }
+        let uniform = random_uniform(decisions, self.dtype()).expand(self.shape());
         Tensor::apply(Dropout { rate: Real(rate) }, [self.clone(), uniform])
     }
 }

@@ -5,7 +5,7 @@ use thalweg_graph::{Tensor, Variable};
 use crate::Module;
 use crate::error::refuse;
 use crate::init::{Init, Initializer};
-use crate::layer::{Forward, Layer};
+use crate::layer::{Forward, GaussianNoise, Layer};
 
 /// y = x W + b over the last axis: `[…, in] → […, out]`.
 ///
@@ -23,6 +23,8 @@ pub struct Linear {
     pub weight: Variable,
     /// `[out]`.
     pub bias: Option<Variable>,
+    /// What is added to the weight in training.
+    pub weight_noise: Option<GaussianNoise>,
 }
 
 impl Linear {
@@ -37,13 +39,13 @@ impl Layer for Linear {
     /// # Panics
     /// If the last axis of `x` is not `in`.
     #[track_caller]
-    fn forward(&self, x: &Tensor, _: &mut Forward) -> Tensor {
+    fn forward(&self, x: &Tensor, cx: &mut Forward) -> Tensor {
         let in_features = self.weight.size(0);
         if x.rank() == 0 || x.size(-1) != in_features {
             let reason = format!("the last axis of x must have {in_features} features");
             refuse("linear", &[("x", x), ("weight", &self.weight)], reason);
         }
-        let y = x.matmul(&self.weight);
+        let y = x.matmul(&self.weight_noise.forward(&self.weight, cx));
         match &self.bias {
             Some(bias) => y + bias,
             None => y,
@@ -62,12 +64,15 @@ pub struct LinearConfig {
     pub weight: Initializer,
     /// How the bias begins; `None` for no bias.
     pub bias: Option<Initializer>,
+    /// The standard deviation of noise on the weight in training; 0 for none.
+    pub weight_noise: f64,
 }
 
 impl LinearConfig {
     /// As [`Linear::new`].
     pub fn new(in_features: usize, out_features: usize) -> LinearConfig {
-        LinearConfig { in_features, out_features, weight: Initializer::he_normal(), bias: Some(Initializer::Zeros) }
+        let (weight, bias) = (Initializer::he_normal(), Some(Initializer::Zeros));
+        LinearConfig { in_features, out_features, weight, bias, weight_noise: 0.0 }
     }
 
     /// Without bias.
@@ -85,11 +90,18 @@ impl LinearConfig {
         LinearConfig { bias: Some(bias), ..self }
     }
 
+    /// With noise of this standard deviation on the weight in training (Graves 2011).
+    pub fn weight_noise(self, std: f64) -> LinearConfig {
+        LinearConfig { weight_noise: std, ..self }
+    }
+
     /// The layer.
     #[track_caller]
     pub fn build(self, init: &mut Init) -> Linear {
         let weight = init.variable(&[self.in_features, self.out_features], self.weight);
-        Linear { weight, bias: self.bias.map(|bias| init.variable(&[self.out_features], bias)) }
+        let bias = self.bias.map(|bias| init.variable(&[self.out_features], bias));
+        let weight_noise = (self.weight_noise != 0.0).then(|| GaussianNoise::new(self.weight_noise));
+        Linear { weight, bias, weight_noise }
     }
 }
 
@@ -99,6 +111,7 @@ mod tests {
     use thalweg_graph::{Array, DType, Graph, placeholder};
 
     use super::*;
+    use crate::testing::State;
 
     #[test]
     fn rows_times_weight_plus_bias() {
@@ -109,6 +122,17 @@ mod tests {
         let feeds = Feeds::new([("x", Array::from([[1.0f32, 2.0, 3.0], [0.0, 1.0, -1.0]]))]);
         let y = interpret(&Graph::capture([&y], &[]), &feeds).unwrap().fetches.remove(0);
         assert_eq!(y, Array::from([[12.5f32, 12.5], [0.5, 0.5]]));
+    }
+
+    #[test]
+    fn noise_moves_the_weight_in_training_and_all_rows_alike() {
+        let config = LinearConfig::new(2, 1).weight(Initializer::Constant(1.0)).weight_noise(0.1);
+        let layer = Init::build(0, |init| config.build(init));
+        let x = thalweg_graph::constant([[1.0f32, 2.0], [1.0, 2.0]]);
+        let y = |mut cx: Forward| State::default().fetch(&[&layer.forward(&x, &mut cx)], &[], &[]).remove(0);
+        assert_eq!(y(Forward::infer()), [3.0, 3.0]);
+        let noisy = y(Forward::train());
+        assert!(noisy[0] == noisy[1] && noisy[0] != 3.0 && (noisy[0] - 3.0).abs() < 1.5, "{noisy:?}");
     }
 
     #[test]

@@ -6,18 +6,21 @@
 //! | [`mlp`] | [`Mlp`]: linear layers with an activation between |
 //! | [`norm`] | [`LayerNorm`] |
 //! | [`dropout`] | [`Dropout`] |
+//! | [`noise`] | [`GaussianNoise`]: noise on inputs, activations and weights |
 //! | [`activation`] | [`Activation`]: the activations by name |
 
 pub mod activation;
 pub mod dropout;
 pub mod linear;
 pub mod mlp;
+pub mod noise;
 pub mod norm;
 
 pub use activation::Activation;
 pub use dropout::Dropout;
 pub use linear::{Linear, LinearConfig};
 pub use mlp::{Mlp, MlpConfig};
+pub use noise::GaussianNoise;
 pub use norm::LayerNorm;
 use thalweg_graph::Tensor;
 

@@ -50,9 +50,14 @@ pub(crate) fn working_dtype(dtype: DType) -> DType {
 
 /// √Σ g² over all numbers of all gradients.
 pub(crate) fn global_norm<'a>(gradients: impl IntoIterator<Item = &'a Tensor>) -> Tensor {
-    let squares: Vec<Tensor> =
+    let squares =
         gradients.into_iter().map(|gradient| gradient.cast(working_dtype(gradient.dtype())).square().sum()).collect();
-    let dtype = if squares.iter().any(|square| square.dtype() == DType::F64) { DType::F64 } else { DType::F32 };
-    let sum = squares.into_iter().map(|square| square.cast(dtype)).reduce(|sum, square| sum + square);
-    sum.map_or_else(|| thalweg_graph::zeros((), dtype), |sum| sum.sqrt())
+    sum_of_numbers(squares).sqrt()
+}
+
+/// The sum of numbers without axes, each f32 or f64: f64 if one is.
+pub(crate) fn sum_of_numbers(numbers: Vec<Tensor>) -> Tensor {
+    let dtype = if numbers.iter().any(|number| number.dtype() == DType::F64) { DType::F64 } else { DType::F32 };
+    let sum = numbers.into_iter().map(|number| number.cast(dtype)).reduce(|sum, number| sum + number);
+    sum.unwrap_or_else(|| thalweg_graph::zeros((), dtype))
 }

@@ -27,7 +27,7 @@ pub mod accumulate;
 pub mod adam;
 pub mod adaptive;
 pub mod average;
-mod gradients;
+pub(crate) mod gradients;
 pub mod names;
 pub mod optimizer;
 pub mod rule;

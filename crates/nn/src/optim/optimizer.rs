@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use thalweg_graph::{DType, Tensor, Update, Variable, on_behalf_of, scope, updates_of};
 
 use crate::error::{NnError, or_panic};
-use crate::module::is_below;
+use crate::init::Fans;
+use crate::module::{is_below, is_weight};
 use crate::optim::gradients::{differentiate, global_norm, parameters_of, working_dtype};
 use crate::optim::rule::{Decay, ParameterStep, Range, Rule, Scalars};
 use crate::optim::slots::Slots;
@@ -22,7 +23,8 @@ use crate::schedule::Schedule;
 /// | [`lr`](Optimizer::new) | a number or a [`Schedule`] |
 /// | [`weight_decay`](Optimizer::weight_decay) | coupled or not as is usual for the rule; exempt are parameters with fewer than two axes (biases, scales), unless [`decay_all`](Optimizer::decay_all) |
 /// | [`clip_value`](Optimizer::clip_value), [`clip_norm`](Optimizer::clip_norm) | before decay, first by value |
-/// | [`group`](Optimizer::group) | another learning rate or decay for what lies below a path |
+/// | [`max_norm`](Optimizer::max_norm) | after the step, for parameters with at least two axes |
+/// | [`group`](Optimizer::group) | another learning rate, decay or largest norm for what lies below a path |
 #[derive(Clone, Debug)]
 pub struct Optimizer<R = Box<dyn Rule>> {
     rule: R,
@@ -33,23 +35,25 @@ pub struct Optimizer<R = Box<dyn Rule>> {
     decay_all: bool,
     clip_value: Option<f64>,
     clip_norm: Option<f64>,
+    max_norm: Option<f64>,
     groups: Vec<Group>,
     counter: String,
     slots: Slots,
 }
 
-/// The parameters at and below a path, with a learning rate or a decay of their own.
+/// The parameters at and below a path, with a learning rate, a decay or a largest norm of their own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
     prefix: String,
     lr_factor: f64,
     weight_decay: Option<f64>,
+    max_norm: Option<f64>,
 }
 
 impl Group {
     /// The parameters at and below `prefix`: `encoder`, `encoder.0.weight`.
     pub fn new(prefix: impl Into<String>) -> Group {
-        Group { prefix: prefix.into(), lr_factor: 1.0, weight_decay: None }
+        Group { prefix: prefix.into(), lr_factor: 1.0, weight_decay: None, max_norm: None }
     }
 
     /// Their learning rate is multiplied by `factor`.
@@ -70,6 +74,16 @@ impl Group {
     pub fn weight_decay(self, decay: f64) -> Group {
         let weight_decay = Some(or_panic(Range::NotNegative.check(&self.label(), "weight_decay", decay)));
         Group { weight_decay, ..self }
+    }
+
+    /// Their largest norm, as [`Optimizer::max_norm`].
+    ///
+    /// # Panics
+    /// If the limit is not above 0.
+    #[track_caller]
+    pub fn max_norm(self, limit: f64) -> Group {
+        let max_norm = Some(or_panic(Range::Positive.check(&self.label(), "max_norm", limit)));
+        Group { max_norm, ..self }
     }
 
     fn label(&self) -> String {
@@ -117,6 +131,7 @@ impl<R: Rule> Optimizer<R> {
             decay_all: false,
             clip_value: None,
             clip_norm: None,
+            max_norm: None,
             groups: Vec::new(),
             counter: "global_step".into(),
             slots: Slots::default(),
@@ -137,6 +152,7 @@ impl<R: Rule> Optimizer<R> {
             decay_all: self.decay_all,
             clip_value: self.clip_value,
             clip_norm: self.clip_norm,
+            max_norm: self.max_norm,
             groups: self.groups,
             counter: self.counter,
             slots: self.slots,
@@ -168,7 +184,7 @@ impl<R: Rule> Optimizer<R> {
         Optimizer { lr, ..self }
     }
 
-    /// Sets `weight_decay`, `clip_value`, `clip_norm` or a setting of the rule by name.
+    /// Sets `weight_decay`, `clip_value`, `clip_norm`, `max_norm` or a setting of the rule by name.
     ///
     /// # Errors
     /// If there is no such setting, or the value is out of its range.
@@ -178,11 +194,12 @@ impl<R: Rule> Optimizer<R> {
             "weight_decay" => self.weight_decay = Range::NotNegative.check(owner, name, value)?,
             "clip_value" => self.clip_value = Some(Range::Positive.check(owner, name, value)?),
             "clip_norm" => self.clip_norm = Some(Range::Positive.check(owner, name, value)?),
+            "max_norm" => self.max_norm = Some(Range::Positive.check(owner, name, value)?),
             _ => {
                 let mut settings = self.rule.settings();
                 let Some(setting) = settings.iter_mut().find(|setting| setting.name == name) else {
                     let own = settings.iter().map(|setting| setting.name);
-                    let known = ["weight_decay", "clip_value", "clip_norm"].into_iter().chain(own);
+                    let known = ["weight_decay", "clip_value", "clip_norm", "max_norm"].into_iter().chain(own);
                     return Err(NnError::unknown(&format!("setting of {owner}"), name, known));
                 };
                 *setting.value = setting.range.check(owner, name, value)?;
@@ -243,7 +260,18 @@ impl<R: Rule> Optimizer<R> {
         self.with("clip_norm", limit)
     }
 
-    /// Another learning rate or decay for some parameters; the first group whose prefix fits counts.
+    /// After each step, scales the weights of each unit so that √Σ w² over what comes into it is at most `limit`,
+    /// usually 3 or 4 (Srivastava et al. 2014). Units are columns of `[in, out]` and leading positions of
+    /// `[out, in, kernel…]`; parameters with fewer than two axes stay as they are.
+    ///
+    /// # Panics
+    /// If the limit is not above 0.
+    #[track_caller]
+    pub fn max_norm(self, limit: f64) -> Self {
+        self.with("max_norm", limit)
+    }
+
+    /// Another learning rate, decay or largest norm for some parameters; the first group whose prefix fits counts.
     pub fn group(mut self, group: Group) -> Self {
         self.groups.push(group);
         self
@@ -323,7 +351,8 @@ impl<R: Rule> Optimizer<R> {
         let learning_rate = self.lr.tensor(&counter.cast(DType::F32));
         let gradient_norm = global_norm(gradients.iter().map(|(_, gradient)| gradient));
         let gradients = gradients.into_iter().map(|(variable, gradient)| (variable.name(), gradient)).collect();
-        Step { updates, gradients, gradient_norm, learning_rate, counter, slots: self.slots.clone() }
+        let (clip_norm, slots) = (self.clip_norm, self.slots.clone());
+        Step { updates, gradients, gradient_norm, clip_norm, learning_rate, counter, slots }
     }
 
     /// The gradients in their working dtype, clipped by value, then all together by norm.
@@ -345,8 +374,7 @@ impl<R: Rule> Optimizer<R> {
     fn update(&self, variable: &Variable, gradient: Tensor, clock: &mut Clock<'_, R>, updates: &mut Vec<Update>) {
         let name = variable.name();
         let group = self.groups.iter().position(|group| is_below(&name, &group.prefix));
-        let exempt = variable.rank() < 2 && !self.decay_all;
-        let usual = if exempt { 0.0 } else { self.weight_decay };
+        let usual = if is_weight(variable) || self.decay_all { self.weight_decay } else { 0.0 };
         let weight_decay = group.and_then(|group| self.groups[group].weight_decay).unwrap_or(usual);
 
         let dtype = gradient.dtype();
@@ -368,10 +396,24 @@ impl<R: Rule> Optimizer<R> {
                 Decay::InRule => cx.weight_decay = weight_decay,
             }
         }
-        let next = self.rule.next(&mut cx).cast(variable.dtype());
-        updates.push(variable.assign(&next));
+        let mut next = self.rule.next(&mut cx);
+        let max_norm = group.and_then(|group| self.groups[group].max_norm).or(self.max_norm);
+        if let Some(limit) = max_norm.filter(|_| is_weight(variable)) {
+            next = with_units_within(&next, limit);
+        }
+        updates.push(variable.assign(&next.cast(variable.dtype())));
         updates.append(cx.updates);
     }
+}
+
+/// The weights, those of each unit scaled so that their norm is at most `limit`.
+fn with_units_within(weight: &Tensor, limit: f64) -> Tensor {
+    let units = Fans::unit_axis(weight.rank());
+    let inputs: Vec<isize> = (0..weight.rank()).filter(|&axis| axis != units).map(|axis| axis as isize).collect();
+    let norm = weight.square().sum_over(inputs.as_slice()).sqrt();
+    // 1 while the norm is below the limit, and no division by 0.
+    let scale = norm.maximum(limit).reciprocal() * limit;
+    weight * scale.keep_axes(inputs.as_slice(), weight)
 }
 
 /// The numbers that follow from the step counter, once per group and dtype.
@@ -449,6 +491,38 @@ mod tests {
         // First by value: 3, 4, 4 have the norm √41.
         let both = after_one_step(Sgd::new(1.0).clip_value(4.0).clip_norm(41f64.sqrt() / 2.0));
         assert_close(&both, &[-0.5, 0.0, 1.0], 1e-12);
+    }
+
+    #[test]
+    fn the_weights_of_each_unit_keep_within_the_largest_norm() {
+        // After the step the columns are (3, 4) and (0.3, 0.4); the bias is 10.
+        let weight = Variable::new("dense.weight", Array::from([[4.0, 1.3], [5.0, 1.4]]));
+        let bias = Variable::new("dense.bias", Array::from([11.0, 11.0]));
+        // Leading positions (2, 2, 2, 2) and (0, 0, 0, 1).
+        let kernel = [3.0, 3.0, 3.0, 3.0, 1.0, 1.0, 1.0, 2.0];
+        let kernel = Variable::new("convolution.weight", Array::new(&[2, 1, 2, 2], kernel.to_vec()).unwrap());
+        let loss = weight.sum() + bias.sum() + kernel.sum();
+        let after = |optimizer: Optimizer<_>| {
+            let mut state = State::default();
+            state.run(&optimizer.minimize(&loss).updates, &[]);
+            [&weight, &bias, &kernel].map(|variable| state.read(variable))
+        };
+        let [dense, spared, convolution] = after(Sgd::new(1.0).max_norm(1.0));
+        assert_close(&dense, &[0.6, 0.3, 0.8, 0.4], 1e-12);
+        assert_eq!(spared, [10.0, 10.0]);
+        assert_close(&convolution, &[0.5, 0.5, 0.5, 0.5, 0.0, 0.0, 0.0, 1.0], 1e-12);
+        let [dense, _, convolution] = after(Sgd::new(1.0).max_norm(1.0).group(Group::new("convolution").max_norm(2.0)));
+        assert_close(&dense, &[0.6, 0.3, 0.8, 0.4], 1e-12);
+        assert_close(&convolution, &[1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0], 1e-12);
+    }
+
+    #[test]
+    fn units_of_nothing_stay_nothing() {
+        let w = Variable::new("w", Array::from([[1.0, 2.0]]));
+        let step = Sgd::new(1.0).max_norm(0.5).minimize(&(w.square().sum() * 0.5));
+        let mut state = State::default();
+        state.run(&step.updates, &[]);
+        assert_eq!(state.read(&w), [0.0, 0.0]);
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Step {
     pub gradients: Vec<(Arc<str>, Tensor)>,
     /// √Σ g² over all gradients before clipping; costs nothing unless it is fetched or clipped by.
     pub gradient_norm: Tensor,
+    /// The norm above which the gradients are scaled down, if there is one ([`crate::Optimizer::clip_norm`]).
+    pub clip_norm: Option<f64>,
     /// The learning rate of the step, before the factors of groups.
     pub learning_rate: Tensor,
     /// How many steps have been made, an i64.
@@ -29,10 +31,11 @@ impl Step {
         updates: Vec<Update>,
         gradients: Vec<(Arc<str>, Tensor)>,
         gradient_norm: Tensor,
+        clip_norm: Option<f64>,
         learning_rate: Tensor,
         counter: Variable,
     ) -> Step {
-        Step { updates, gradients, gradient_norm, learning_rate, counter, slots: Slots::default() }
+        Step { updates, gradients, gradient_norm, clip_norm, learning_rate, counter, slots: Slots::default() }
     }
 
     /// The next value of `variable`, if the step changes it.

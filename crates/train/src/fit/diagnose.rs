@@ -9,7 +9,7 @@ use thalweg_run::graph::tensor::topological;
 use thalweg_run::graph::{Array, Op, Tensor};
 
 use super::{Fit, FitError};
-use crate::evaluate::feeds;
+use crate::evaluate::{feeds, scalar};
 
 impl Fit<'_, '_> {
     /// The error for the step just made. The session is as the last good state then.
@@ -19,8 +19,8 @@ impl Fit<'_, '_> {
         let mut batches = self.batches()?;
         while self.place.step + 1 < bad {
             let round = self.next_round(&mut batches)?;
-            let (loss, _) = self.advance(&round)?;
-            self.place.make_step(&round, &loss, self.training.data.n_batches());
+            let (loss, numbers) = self.advance(&round)?;
+            self.place.make_step(&round, &loss, numbers.clipped, self.training.data.n_batches());
         }
         let round = self.next_round(&mut batches)?;
         let origin = self.origin(&round)?.unwrap_or_else(|| "no tensor of the step shows where it begins".into());
@@ -39,18 +39,20 @@ impl Fit<'_, '_> {
         Ok(())
     }
 
-    /// The first tensor of the step on `round` that is not finite, in words.
+    /// The first tensor of the step on `round` that is not finite, in words. Where the loss or the gradients are out of
+    /// range, it is looked for among what they depend on: clipping makes a NaN of an infinite gradient.
     fn origin(&self, round: &[Batch]) -> Result<Option<String>, FitError> {
         let session = self.training.session;
+        let seen = [&self.training.task.train_loss, &self.step.gradient_norm];
         let updates = self.step.updates.iter().map(|update| &update.value);
-        let roots = [&self.training.task.train_loss, &self.step.gradient_norm].into_iter().chain(updates);
-        let tensors: Vec<Tensor> = topological(roots)
-            .into_iter()
-            // A constant may be infinite on purpose.
-            .filter(|tensor| tensor.dtype().is_float() && !matches!(tensor.op(), Op::Constant(_)))
-            .collect();
+        // A constant may be infinite on purpose.
+        let of_floats = |tensor: &Tensor| tensor.dtype().is_float() && !matches!(tensor.op(), Op::Constant(_));
+        let causes: Vec<Tensor> = topological(seen).into_iter().filter(of_floats).collect();
+        let all: Vec<Tensor> = topological(seen.into_iter().chain(updates)).into_iter().filter(of_floats).collect();
         for (position, batch) in round.iter().enumerate() {
-            let values = session.run(&tensors, feeds(&self.columns, batch)?)?;
+            let numbers = session.run(&seen[..], feeds(&self.columns, batch)?)?;
+            let tensors = if numbers.iter().all(|number| scalar(number).is_finite()) { &all } else { &causes };
+            let values = session.run(tensors, feeds(&self.columns, batch)?)?;
             for (what, holds) in [("NaN", (|x| x.is_nan()) as fn(f64) -> bool), ("an infinity", f64::is_infinite)] {
                 let found =
                     tensors.iter().zip(&values).find_map(|(tensor, value)| Some((tensor, first(value, holds)?)));

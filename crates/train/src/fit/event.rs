@@ -41,6 +41,8 @@ pub struct StepNumbers {
     pub learning_rate: f64,
     /// √Σ g² over all gradients, before clipping.
     pub gradient_norm: f64,
+    /// Whether that was above the limit of [`thalweg_nn::Optimizer::clip_norm`], so that the gradients were scaled down.
+    pub clipped: bool,
 }
 
 /// When it happened, and to what.

@@ -40,7 +40,8 @@ pub(crate) fn make_step(
     let fetches = (loss, &step.learning_rate, &step.gradient_norm, step);
     let (loss, learning_rate, gradient_norm, ()) = session.run(fetches, feeds)?;
     let [loss, learning_rate, gradient_norm] = [loss, learning_rate, gradient_norm].map(|number| scalar(&number));
-    Ok(StepNumbers { loss, learning_rate, gradient_norm })
+    let clipped = step.clip_norm.is_some_and(|limit| gradient_norm > limit);
+    Ok(StepNumbers { loss, learning_rate, gradient_norm, clipped })
 }
 
 /// The size of the first axis of what is fed: the rows of a batch.

@@ -10,6 +10,7 @@
 //! | `options` | [`FitOptions`], [`RunFolder`], [`Length`] |
 //! | `event` | [`Event`], [`Callback`], [`Flow`] |
 //! | `minimize` | [`Minimize`]: where the graphs of a step come from |
+//! | `stop` | [`EarlyStopping`], [`Target`] |
 //! | `state` | what a checkpoint holds of a training |
 //! | `diagnose` | which tensor went wrong first |
 //! | `record` | event files |
@@ -24,6 +25,7 @@ mod options;
 mod record;
 mod show;
 mod state;
+mod stop;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -40,6 +42,7 @@ pub use event::{Callback, Event, Flow, Moment, StepNumbers};
 pub use minimize::Minimize;
 pub(crate) use minimize::make_step;
 pub use options::{FitOptions, Length, RunFolder};
+pub use stop::{EarlyStopping, Target, Watch};
 
 use crate::checkpoint::{Goal, Saver, SaverOptions};
 use crate::evaluate::{Inference, columns_read, evaluate, feeds, scalar};
@@ -104,6 +107,8 @@ pub struct Fitted {
     pub valid_loss: Option<f64>,
     /// The last accuracy on the validation set.
     pub valid_accuracy: Option<f64>,
+    /// The steps whose gradients were scaled down by [`Optimizer::clip_norm`](thalweg_nn::Optimizer::clip_norm), those before it was resumed included.
+    pub clipped_steps: u64,
     /// The newest checkpoint.
     pub checkpoint: Option<PathBuf>,
 }
@@ -124,6 +129,10 @@ pub fn fit(
     let begun = Instant::now();
     let mut fit = Fit::begin(training, options, callbacks)?;
     let end = fit.run()?;
+    let Place { clipped, step, .. } = fit.place;
+    if clipped > 0 {
+        fit.tell(&Event::Note(&format!("the gradients were clipped in {clipped} of {step} steps")))?;
+    }
     fit.tell(&Event::End)?;
     let Place { measured, .. } = &fit.place;
     Ok(Fitted {
@@ -134,6 +143,7 @@ pub fn fit(
         train_loss: fit.place.train_loss(),
         valid_loss: measured.as_ref().map(|measured| measured.loss.0),
         valid_accuracy: measured.as_ref().and_then(|measured| measured.accuracy).map(|accuracy| accuracy.0),
+        clipped_steps: clipped,
         checkpoint: fit.checkpoint,
     })
 }
@@ -154,6 +164,8 @@ struct Fit<'a, 'c> {
     saver: Option<Saver>,
     checkpoint: Option<PathBuf>,
     place: Place,
+    /// When the model was measured last, or training began.
+    measured_at: Instant,
     /// The last state that is known to be good.
     good: Snapshot,
 }
@@ -175,7 +187,7 @@ impl Fit<'_, '_> {
             let is_last = self.place.step == self.last_step;
             let epoch_ends = self.place.batch == 0;
             let save = is_last || self.options.is_due_to_save(self.place.step, epoch_ends);
-            if save || epoch_ends || self.options.is_due_to_validate(self.place.step) {
+            if save || epoch_ends || self.is_due_to_validate() {
                 flow = flow.and(self.measure()?);
             }
             if epoch_ends && let Some(batch) = round.last() {
@@ -196,6 +208,10 @@ impl Fit<'_, '_> {
         }
     }
 
+    fn is_due_to_validate(&self) -> bool {
+        self.options.is_due_to_validate(self.place.step, self.measured_at.elapsed())
+    }
+
     /// The batches of the next step: as many as make one, fewer at the end of an epoch.
     fn next_round(&self, batches: &mut Batches) -> Result<Vec<Batch>, FitError> {
         let n_batches = self.training.data.n_batches();
@@ -214,7 +230,7 @@ impl Fit<'_, '_> {
             if x.is_finite() { None } else { Some(format!("the {what} is {x}")) }
         };
         let problem = problem("loss", numbers.loss).or_else(|| problem("norm of the gradients", numbers.gradient_norm));
-        self.place.make_step(round, &loss, self.training.data.n_batches());
+        self.place.make_step(round, &loss, numbers.clipped, self.training.data.n_batches());
         match problem {
             None => Ok(numbers),
             Some(what) => Err(self.diagnose(what)?),
@@ -240,6 +256,7 @@ impl Fit<'_, '_> {
         let Training { session, task, validation, .. } = self.training;
         let measure = |data| evaluate(session, &task.inference, data, self.options.validation_batch);
         let evaluation = validation.map(measure).transpose()?;
+        self.measured_at = Instant::now();
         self.place.measured = evaluation.as_ref().map(Measured::from);
         self.tell(&Event::Measured { train_loss: self.place.train_loss(), validation: evaluation.as_ref() })
     }
@@ -291,6 +308,7 @@ impl<'a, 'c> Fit<'a, 'c> {
             saver: None,
             checkpoint: None,
             place: Place::default(),
+            measured_at: Instant::now(),
             good: Snapshot { state: session.state()?, place: Place::default() },
         };
         if let Some(run) = &options.run {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thalweg_data::Loader;
 
@@ -66,6 +67,9 @@ pub struct FitOptions {
     pub validation_batch: usize,
     /// Measures on the validation set every so many steps, beside the end of each epoch.
     pub validate_every: Option<u64>,
+    /// Measures on the validation set also whenever so much time has passed since the last measurement. The weights do
+    /// not depend on it; which checkpoint is the best may.
+    pub validate_each: Option<Duration>,
     /// Where it is saved and recorded; nowhere if not said.
     pub run: Option<RunFolder>,
     /// How progress is shown.
@@ -82,6 +86,7 @@ impl FitOptions {
             accumulate: 1,
             validation_batch: 500,
             validate_every: None,
+            validate_each: None,
             run: None,
             progress: Style::Silent,
             interrupt: Interrupt::default(),
@@ -96,9 +101,10 @@ impl FitOptions {
         }
     }
 
-    /// Whether the model is validated after `step`, beside the ends of epochs.
-    pub(super) fn is_due_to_validate(&self, step: u64) -> bool {
+    /// Whether the model is validated after `step`, beside the ends of epochs; `since` the last time so much has passed.
+    pub(super) fn is_due_to_validate(&self, step: u64, since: Duration) -> bool {
         self.validate_every.is_some_and(|every| step.is_multiple_of(every))
+            || self.validate_each.is_some_and(|each| since >= each)
     }
 
     /// Refuses what cannot be followed.
@@ -115,6 +121,10 @@ impl FitOptions {
                 let reason = "must be at least 1".into();
                 return Err(FitError::Setting { setting: format!("{setting} 0"), reason });
             }
+        }
+        if self.validate_each == Some(Duration::ZERO) {
+            let reason = "must be longer than nothing".into();
+            return Err(FitError::Setting { setting: "validate each 0 s".into(), reason });
         }
         let (setting, length) = match self.length {
             Length::Epochs(epochs) => ("epochs", epochs),

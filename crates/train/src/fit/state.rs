@@ -24,6 +24,9 @@ pub(crate) struct Place {
     pub(super) loss: Mean,
     /// The mean loss of the epoch before.
     pub(super) last_loss: Option<Real>,
+    /// How many steps had gradients that were clipped by norm.
+    #[serde(default)]
+    pub(super) clipped: u64,
     /// What was measured last on the validation set.
     pub(super) measured: Option<Measured>,
 }
@@ -43,8 +46,9 @@ impl From<&Evaluation> for Measured {
 
 impl Place {
     /// Behind a step on the batches `round`, of epochs of `n_batches` batches.
-    pub(super) fn make_step(&mut self, round: &[Batch], loss: &Mean, n_batches: usize) {
+    pub(super) fn make_step(&mut self, round: &[Batch], loss: &Mean, clipped: bool, n_batches: usize) {
         self.step += 1;
+        self.clipped += u64::from(clipped);
         self.loss.merge(loss);
         self.batch += round.len() as u64;
         if self.batch == n_batches as u64 {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thalweg_data::{Dataset, Loader};
+use thalweg_formats::array::Real;
 use thalweg_nn::Step;
 use thalweg_nn::optim::Accumulation;
 use thalweg_run::graph::text::parse_beside;
@@ -27,6 +28,9 @@ pub(crate) struct StepCard {
     parameters: Vec<String>,
     /// The variable that counts the steps.
     counter: String,
+    /// The norm above which the gradients are scaled down.
+    #[serde(default)]
+    clip_norm: Option<Real>,
 }
 
 const KEY: &str = "training";
@@ -44,6 +48,7 @@ impl StepCard {
             updates: apply.updates.len(),
             parameters: apply.gradients.iter().map(|(name, _)| name.to_string()).collect(),
             counter: apply.counter.name().to_string(),
+            clip_norm: apply.clip_norm.map(Real),
         }
     }
 
@@ -80,7 +85,8 @@ impl StepCard {
             return Err(failed(format!("the training step does not count `{}`", self.counter)));
         };
         let gradients = self.parameters.iter().map(|name| Arc::from(&**name)).zip(gradients.iter().cloned()).collect();
-        let apply = Step::from_parts(updates, gradients, gradient_norm.clone(), learning_rate.clone(), counter);
+        let (gradient_norm, clip_norm) = (gradient_norm.clone(), self.clip_norm.map(|limit| limit.0));
+        let apply = Step::from_parts(updates, gradients, gradient_norm, clip_norm, learning_rate.clone(), counter);
         Ok((loss.clone(), Accumulation { add, apply }))
     }
 }

@@ -2,16 +2,20 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use thalweg_data::{Dataset, Loader};
 use thalweg_nn::optim::by_name;
 use thalweg_run::graph::{Array, DType, Variable, placeholder};
 use thalweg_run::{Session, State};
-use thalweg_train::checkpoint::{self, Which};
+use thalweg_train::checkpoint::{self, Goal, Which};
 use thalweg_train::events::{self, Value, What};
 use thalweg_train::fit::{Event, Flow, Moment};
 use thalweg_train::interrupt::Interrupt;
-use thalweg_train::{End, FitError, FitOptions, Inference, Length, RunFolder, Task, Training, evaluate, fit};
+use thalweg_train::{
+    EarlyStopping, End, FitError, FitOptions, Inference, Length, RunFolder, Target, Task, Training, Watch, evaluate,
+    fit,
+};
 
 use crate::support::{last_file, session, setup};
 
@@ -157,6 +161,9 @@ fn settings_out_of_range_are_refused() {
     let options = || FitOptions::new(Length::Epochs(1));
     assert!(message(FitOptions { accumulate: 0, ..options() }).contains("accumulate 0"));
     assert!(message(FitOptions { validate_every: Some(0), ..options() }).contains("validate every 0"));
+    assert!(
+        message(FitOptions { validate_each: Some(Duration::ZERO), ..options() }).contains("validate each 0 s: must be")
+    );
     assert!(message(FitOptions::new(Length::Epochs(0))).contains("epochs 0"));
     assert!(message(FitOptions::new(Length::Steps(0))).contains("steps 0"));
     assert!(message(FitOptions { validation_batch: 0, ..options() }).contains("batch size 0"));
@@ -258,6 +265,145 @@ fn a_callback_ends_the_training_in_order() {
     let fitted = setup.fit(&session(), &options, &mut [&mut stop]).unwrap();
     assert_eq!((fitted.end, fitted.steps), (End::Stopped, 4));
     assert_eq!(checkpoint::load(&path, Which::Last).unwrap().step, 4);
+}
+
+/// The steps after which a training of two epochs of five steps was measured.
+fn measured_after(options: FitOptions) -> Vec<u64> {
+    let mut steps = Vec::new();
+    let mut listen = |event: &Event<'_>, moment: &Moment<'_>| {
+        if let Event::Measured { validation: Some(_), .. } = event {
+            steps.push(moment.step);
+        }
+        Flow::Continue
+    };
+    setup(10, 0.0).fit(&session(), &options, &mut [&mut listen]).unwrap();
+    steps
+}
+
+#[test]
+fn it_is_measured_every_so_many_steps_and_each_time_that_so_long_has_passed() {
+    let options = FitOptions::new(Length::Epochs(2));
+    assert_eq!(measured_after(options.clone()), [5, 10]);
+    assert_eq!(measured_after(FitOptions { validate_every: Some(3), ..options.clone() }), [3, 5, 6, 9, 10]);
+    let each = |duration| measured_after(FitOptions { validate_each: Some(duration), ..options.clone() });
+    assert_eq!(each(Duration::from_secs(3600)), [5, 10]);
+    assert_eq!(each(Duration::from_nanos(1)), (1..=10).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_training_ends_when_it_reaches_its_target() {
+    let setup = setup(10, 0.0);
+    let options = FitOptions { validate_every: Some(1), ..FitOptions::new(Length::Epochs(8)) };
+    let mut target = Target::new(Watch::valid_accuracy(), 0.8);
+    let fitted = setup.fit(&session(), &options, &mut [&mut target]).unwrap();
+    assert_eq!((fitted.end, target.reached()), (End::Stopped, Some(fitted.steps)));
+    assert!(fitted.valid_accuracy.unwrap() >= 0.8 && fitted.steps < 40, "{fitted:?}");
+    let mut target = Target::new(Watch::train_loss(), 0.0);
+    let fitted = setup.fit(&session(), &options, &mut [&mut target]).unwrap();
+    assert_eq!((fitted.end, target.reached()), (End::Finished, None));
+}
+
+#[test]
+fn early_stopping_looks_ahead_and_returns_to_the_best_weights() {
+    // w moves by 1 in each step; the validation loss is (w − 3)²: 4, 1, 0, 1, 4, 9, …
+    let (x, w) = (placeholder("x", DType::F32, ["n"]), Variable::new("w", 0.0));
+    let train_loss = -(&w * &x).mean();
+    let loss = ((&w - 3.0) * &x).square().mean();
+    let task = Task { train_loss, inference: Inference { output: loss.clone(), loss, label: None } };
+    let data = Dataset::new([("x", Array::from([1.0f32; 2]))]).unwrap();
+    let (loader, optimizer) = (Loader::new(&data, 2).unwrap(), by_name("sgd", 1.0).unwrap());
+    let train = |watch: Watch, patience, min_delta| {
+        let session = session();
+        let mut stopping = EarlyStopping::new(watch, patience).min_delta(min_delta);
+        let training =
+            Training { session: &session, task: &task, optimizer: &optimizer, data: &loader, validation: Some(&data) };
+        let fitted = fit(&training, &FitOptions::new(Length::Epochs(20)), &mut [&mut stopping]).unwrap();
+        (fitted.end, fitted.steps, stopping.best().unwrap(), session.read(&w).unwrap().item().unwrap())
+    };
+    assert_eq!(train(Watch::valid_loss(), 1, 0.0), (End::Stopped, 4, (3, 0.0), 3.0));
+    assert_eq!(train(Watch::valid_loss(), 4, 0.0), (End::Stopped, 7, (3, 0.0), 3.0));
+    // From 1 to 0 is no more than 1: the best is that of step 2.
+    assert_eq!(train(Watch::valid_loss(), 2, 1.0), (End::Stopped, 4, (2, 1.0), 2.0));
+    // Patience that is not used up: the end comes, and the best weights with it.
+    assert_eq!(train(Watch::valid_loss(), 50, 0.0), (End::Finished, 20, (3, 0.0), 3.0));
+    let error = Watch::new("distance", Goal::Max, |_, validation| Some(-validation?.loss));
+    assert_eq!(train(error, 1, 0.0), (End::Stopped, 4, (3, 0.0), 3.0));
+}
+
+#[test]
+fn stopping_by_what_is_not_measured_is_refused() {
+    let setup = setup(10, 0.0);
+    let session = session();
+    let mut stopping = EarlyStopping::new(Watch::valid_loss(), 1);
+    let training = Training {
+        session: &session,
+        task: &setup.task,
+        optimizer: &setup.optimizer,
+        data: &setup.loader,
+        validation: None,
+    };
+    let message = fit(&training, &FitOptions::new(Length::Epochs(1)), &mut [&mut stopping]).unwrap_err().to_string();
+    assert!(message.contains("stopping by the validation loss") && message.contains("validation set"), "{message}");
+}
+
+#[test]
+fn clipped_steps_are_counted_and_told() {
+    // The norm of the gradient is 1, 2, 3, 4 over the rows.
+    let (x, w) = (placeholder("x", DType::F32, ["n"]), Variable::new("w", 0.0));
+    let loss = (&w * &x).mean();
+    let task =
+        Task { train_loss: loss.clone(), inference: Inference { loss: loss.clone(), output: loss, label: None } };
+    let data = Dataset::new([("x", Array::from([1.0f32, 2.0, 3.0, 4.0]))]).unwrap();
+    let loader = Loader::new(&data, 1).unwrap();
+    let train = |setting: &str, limit: f64| {
+        let session = session();
+        let optimizer = by_name("sgd", 0.1).unwrap().with(setting, limit);
+        let (mut notes, mut clipped) = (Vec::new(), Vec::new());
+        let mut listen = |event: &Event<'_>, _: &Moment<'_>| {
+            match event {
+                Event::Note(note) => notes.push(note.to_string()),
+                Event::Step(numbers) => clipped.push(numbers.clipped),
+                Event::Begin | Event::Measured { .. } | Event::Epoch(_) | Event::Saved(_) | Event::End => {}
+            }
+            Flow::Continue
+        };
+        let training =
+            Training { session: &session, task: &task, optimizer: &optimizer, data: &loader, validation: None };
+        let fitted = fit(&training, &FitOptions::new(Length::Epochs(2)), &mut [&mut listen]).unwrap();
+        clipped.truncate(4);
+        (clipped, fitted.clipped_steps, notes)
+    };
+    let told = vec!["the gradients were clipped in 4 of 8 steps".to_string()];
+    assert_eq!(train("clip_norm", 2.0), (vec![false, false, true, true], 4, told));
+    assert_eq!(train("clip_norm", 4.0), (vec![false; 4], 0, vec![]));
+    assert_eq!(train("clip_value", 1.0), (vec![false; 4], 0, vec![]));
+}
+
+#[test]
+fn an_infinite_gradient_stops_with_step_and_tensor_clipped_or_not() {
+    // √w has the slope ∞ at 0, where the first step leads.
+    let (x, w) = (placeholder("x", DType::F32, ["n"]), Variable::new("w", 1.0));
+    let loss = (w.sqrt() * &x).mean();
+    let task =
+        Task { train_loss: loss.clone(), inference: Inference { loss: loss.clone(), output: loss, label: None } };
+    let data = Dataset::new([("x", Array::from([1.0f32; 2]))]).unwrap();
+    let loader = Loader::new(&data, 2).unwrap();
+    for clip in [None, Some(0.5)] {
+        let session = session();
+        let mut optimizer = by_name("sgd", 2.0).unwrap();
+        if let Some(limit) = clip {
+            optimizer.set("clip_norm", limit).unwrap();
+        }
+        let training =
+            Training { session: &session, task: &task, optimizer: &optimizer, data: &loader, validation: None };
+        let error = fit(&training, &FitOptions::new(Length::Epochs(5)), &mut []).unwrap_err();
+        assert!(matches!(error, FitError::Diverged { step: 2, .. }), "{error}");
+        let message = error.to_string();
+        assert!(message.contains("step 2: the norm of the gradients is inf"), "{message}");
+        assert!(message.contains("the first tensor with an infinity is") && message.contains("fit.rs:"), "{message}");
+        assert!(message.contains("the session is as after step 1"), "{message}");
+        assert_eq!(session.read(&w).unwrap().item().unwrap(), 0.0);
+    }
 }
 
 #[test]

@@ -1,0 +1,190 @@
+//! Callbacks that end a training: [`EarlyStopping`] when it no longer gets better, [`Target`] when it is good enough.
+
+use std::fmt;
+
+use thalweg_run::State;
+
+use super::{Callback, Event, FitError, Flow, Moment};
+use crate::checkpoint::Goal;
+use crate::evaluate::Evaluation;
+
+/// A number of each measurement, and which way is better.
+///
+/// ```
+/// use thalweg_train::checkpoint::Goal;
+/// use thalweg_train::fit::Watch;
+/// let f1 = Watch::new("macro F1", Goal::Max, |_, validation| {
+///     Some(validation?.matrix.as_ref()?.macro_average().f1)
+/// });
+/// ```
+#[derive(Clone, Copy)]
+pub struct Watch {
+    name: &'static str,
+    goal: Goal,
+    of: fn(f64, Option<&Evaluation>) -> Option<f64>,
+}
+
+impl Watch {
+    /// A number of one's own: `of` gets the training loss and what the validation set says, and gives `None` where there is
+    /// no such number.
+    pub fn new(name: &'static str, goal: Goal, of: fn(f64, Option<&Evaluation>) -> Option<f64>) -> Watch {
+        Watch { name, goal, of }
+    }
+
+    /// The loss on the rows that are trained on.
+    pub fn train_loss() -> Watch {
+        Watch::new("training loss", Goal::Min, |loss, _| Some(loss))
+    }
+
+    /// The loss on the validation set.
+    pub fn valid_loss() -> Watch {
+        Watch::new("validation loss", Goal::Min, |_, validation| Some(validation?.loss))
+    }
+
+    /// The accuracy on the validation set.
+    pub fn valid_accuracy() -> Watch {
+        Watch::new("validation accuracy", Goal::Max, |_, validation| validation?.accuracy())
+    }
+
+    /// The number, if the event is a measurement.
+    fn read(&self, event: &Event<'_>) -> Result<Option<f64>, FitError> {
+        let Event::Measured { train_loss, validation } = event else { return Ok(None) };
+        match (self.of)(*train_loss, *validation) {
+            Some(value) => Ok(Some(value)),
+            None => Err(FitError::Setting {
+                setting: format!("stopping by the {}", self.name),
+                reason: "this training does not measure it; is there a validation set?".into(),
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("name", &self.name).field("goal", &self.goal).finish_non_exhaustive()
+    }
+}
+
+/// Ends a training when so many measurements in a row were no better than the best, and puts the session back to where
+/// it was best (Prechelt 1998). It looks ahead: patience is how far.
+///
+/// The checkpoints stay what they are: the best, by validation loss, is kept beside the newest. What is remembered here
+/// is not saved; a training that is resumed counts from its next measurement.
+///
+/// ```
+/// use thalweg_train::fit::{Callback, EarlyStopping, Watch};
+/// let mut stopping = EarlyStopping::new(Watch::valid_loss(), 5).min_delta(1e-4);
+/// let callbacks: &mut [&mut dyn Callback] = &mut [&mut stopping];
+/// ```
+#[derive(Clone, Debug)]
+pub struct EarlyStopping {
+    watch: Watch,
+    patience: u32,
+    min_delta: f64,
+    best: Option<Best>,
+    waited: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Best {
+    value: f64,
+    step: u64,
+    state: State,
+}
+
+impl EarlyStopping {
+    /// Ends after `patience` measurements that are not better.
+    ///
+    /// # Panics
+    /// If the patience is 0.
+    #[track_caller]
+    pub fn new(watch: Watch, patience: u32) -> EarlyStopping {
+        assert!(patience > 0, "early stopping: the patience is 0; it must be at least 1 measurement");
+        EarlyStopping { watch, patience, min_delta: 0.0, best: None, waited: 0 }
+    }
+
+    /// Only what is better by more than `delta` counts as better; 0 if not said.
+    ///
+    /// # Panics
+    /// If it is negative or not finite.
+    #[track_caller]
+    pub fn min_delta(self, delta: f64) -> EarlyStopping {
+        assert!(
+            delta.is_finite() && delta >= 0.0,
+            "early stopping: min_delta is {delta}; it must be finite and at least 0"
+        );
+        EarlyStopping { min_delta: delta, ..self }
+    }
+
+    /// The best measurement so far: the steps made, and the number.
+    pub fn best(&self) -> Option<(u64, f64)> {
+        self.best.as_ref().map(|best| (best.step, best.value))
+    }
+
+    fn is_better(&self, value: f64) -> bool {
+        let goal = self.watch.goal;
+        match &self.best {
+            None => !value.is_nan(),
+            Some(best) => goal.improves(value, best.value) && (value - best.value).abs() > self.min_delta,
+        }
+    }
+}
+
+impl Callback for EarlyStopping {
+    fn on(&mut self, event: &Event<'_>, moment: &Moment<'_>) -> Result<Flow, FitError> {
+        if let Some(value) = self.watch.read(event)? {
+            if self.is_better(value) {
+                self.best = Some(Best { value, step: moment.step, state: moment.session.state()? });
+                self.waited = 0;
+            } else {
+                self.waited += 1;
+            }
+        }
+        if let (Event::End, Some(best)) = (event, &self.best) {
+            moment.session.load_state(&best.state)?;
+        }
+        Ok(if self.waited >= self.patience { Flow::Stop } else { Flow::Continue })
+    }
+}
+
+/// Ends a training when a measurement reaches a target. [`validate_every`](super::FitOptions::validate_every) and
+/// [`validate_each`](super::FitOptions::validate_each) say how often it is measured.
+///
+/// ```
+/// use thalweg_train::fit::{Target, Watch};
+/// let target = Target::new(Watch::valid_accuracy(), 0.99);
+/// assert_eq!(target.reached(), None);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Target {
+    watch: Watch,
+    value: f64,
+    reached: Option<u64>,
+}
+
+impl Target {
+    /// Ends when the number is `value` or better.
+    ///
+    /// # Panics
+    /// If the value is NaN.
+    #[track_caller]
+    pub fn new(watch: Watch, value: f64) -> Target {
+        assert!(!value.is_nan(), "a target of NaN is never reached");
+        Target { watch, value, reached: None }
+    }
+
+    /// The number of steps after which the target was reached first, if it was.
+    pub fn reached(&self) -> Option<u64> {
+        self.reached
+    }
+}
+
+impl Callback for Target {
+    fn on(&mut self, event: &Event<'_>, moment: &Moment<'_>) -> Result<Flow, FitError> {
+        let is_met = |value: f64| value == self.value || self.watch.goal.improves(value, self.value);
+        if self.reached.is_none() && self.watch.read(event)?.is_some_and(is_met) {
+            self.reached = Some(moment.step);
+        }
+        Ok(if self.reached.is_some() { Flow::Stop } else { Flow::Continue })
+    }
+}
