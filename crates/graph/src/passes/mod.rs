@@ -7,7 +7,7 @@
 //! | [`stable_forms`] | log(softmax(x)) ⇒ log_softmax(x) and its like; used before differentiation too |
 //! | [`cse`] | equal computations once |
 //! | [`dead_code`] | drops what no root needs |
-//! | [`mod@for_evaluation`] | turns dropout off, refuses other randomness |
+//! | [`mod@for_evaluation`] | turns dropout and noise off, refuses what is left to chance |
 //! | [`mod@bind`] | numbers for named sizes |
 //! | [`mod@expand_composites`] | from what a user wrote to primitives |
 //!
@@ -24,6 +24,7 @@ pub mod bind;
 pub mod cse;
 pub mod dead_code;
 pub mod expand_composites;
+mod expectation;
 pub mod fold_constants;
 pub mod for_evaluation;
 mod pattern;

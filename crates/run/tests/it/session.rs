@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thalweg_run::graph::{Array, DType, Tensor, Variable, constant, placeholder, random_uniform, scope};
+use thalweg_run::graph::{Array, DType, Tensor, Variable, constant, placeholder, random_normal, random_uniform, scope};
 use thalweg_run::{Session, feeds};
 
 /// w := w − 0.1 · mean(2 (w x − y) x), and the loss.
@@ -120,6 +120,38 @@ fn evaluation_drops_nothing_and_changes_nothing() {
     assert!(!ones(session.run(&dropped, feeds! {}).unwrap()));
     let message = session.evaluate(w.assign(&dropped), feeds! {}).unwrap_err().to_string();
     assert!(message.contains("`w`") && message.contains("evaluation"), "{message}");
+}
+
+#[test]
+fn noise_and_dropout_written_by_hand_are_off_in_evaluation() {
+    let x = placeholder("x", DType::F32, ("n", 3));
+    let kept = random_uniform(x.shape(), DType::F32).greater_equal(0.25).cast(DType::F32);
+    let hidden = (&x * kept / 0.75 + random_normal(x.shape(), DType::F32) * 0.5).relu();
+    let session = Session::cpu();
+    let feed = Array::from([[1.0f32, -2.0, 4.0], [0.5, 8.0, -1.0]]);
+    let evaluated = session.evaluate(&hidden, feeds! { x => &feed }).unwrap();
+    for (found, expected) in evaluated.to_vec::<f64>().iter().zip([1.0, 0.0, 4.0, 0.5, 8.0, 0.0]) {
+        assert!((found - expected).abs() < 1e-6, "{evaluated:?}");
+    }
+    assert_ne!(session.run(&hidden, feeds! { x => &feed }).unwrap(), evaluated);
+    let drawn = random_normal(["n"], DType::F32).named("drawn");
+    let message =
+        session.evaluate(&drawn + x.sum_over(1) * drawn.exp(), feeds! { x => &feed }).unwrap_err().to_string();
+    assert!(message.contains("random 'drawn' (made at") && message.contains("session.rs"), "{message}");
+}
+
+#[test]
+fn what_stands_along_the_axes_is_dropped_together() {
+    let x = placeholder("x", DType::F32, ("n", 5, 3));
+    let channels = x.dropout_along(0.5, [0, 2]);
+    let feed = Array::full(&[7, 5, 3], DType::F32, 1.0);
+    let session = Session::cpu();
+    for _ in 0..10 {
+        let y: Vec<f32> = session.run(&channels, feeds! { x => &feed }).unwrap().to_vec();
+        let first = &y[..15];
+        assert!(first.chunks(3).all(|channel| channel == [0.0; 3] || channel == [2.0; 3]), "{first:?}");
+        assert!(y.chunks(15).all(|row| row == first));
+    }
 }
 
 #[test]
