@@ -238,14 +238,14 @@ impl fmt::Display for ConfusionMatrix {
 }
 
 /// A batch that has been checked.
-struct Batch {
+pub(super) struct Batch {
     classes: usize,
     logits: Vec<f64>,
     labels: Vec<usize>,
 }
 
 impl Batch {
-    fn new(logits: &Array, labels: &Array) -> Result<Batch, MetricError> {
+    pub(super) fn new(logits: &Array, labels: &Array) -> Result<Batch, MetricError> {
         let &[rows, classes] = logits.shape() else {
             return Err(MetricError::Input { what: "logits", expected: "[rows, classes]".into(), found: kind(logits) });
         };
@@ -261,7 +261,7 @@ impl Batch {
         Ok(Batch { classes, logits: logits.to_vec(), labels })
     }
 
-    fn rows(&self) -> impl Iterator<Item = (&[f64], usize)> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = (&[f64], usize)> {
         // Without rows there may be no classes either, and chunks of nothing are not allowed.
         self.logits.chunks(self.classes.max(1)).zip(self.labels.iter().copied())
     }

@@ -4,6 +4,8 @@
 //! several classes are the highest the first counts; NaN is higher than every number, as in `argmax`, and never correct.
 
 mod classification;
+mod language;
+mod ranking;
 mod regression;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,8 @@ use thalweg_formats::array::{Array, Real};
 use thiserror::Error;
 
 pub use classification::{ConfusionMatrix, Named, Scores, TopK};
+pub use language::{Bleu, ErrorRate, Perplexity};
+pub use ranking::RocAuc;
 pub use regression::Regression;
 
 /// What is wrong with what a metric is given.

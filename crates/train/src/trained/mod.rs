@@ -292,7 +292,7 @@ impl Trained {
         if prepared.rank() != self.input.rank() || prepared.shape()[0] == 0 {
             return Err(self.wrong_input(prepared));
         }
-        Ok(self.session.run(&self.answer, Feeds::new().with(&self.input, prepared))?)
+        Ok(self.session.evaluate(&self.answer, Feeds::new().with(&self.input, prepared))?)
     }
 
     fn wrong_input(&self, found: &Array) -> TrainedError {
