@@ -1,7 +1,8 @@
 //! The command line of Thalweg.
 //!
 //! Results go to standard output, progress and errors to standard error. The exit code is 0 for success, 1 for a
-//! failure, 2 for a command that cannot be followed, 130 for a training that was interrupted.
+//! failure, 2 for a command that cannot be followed, 130 (SIGINT), 143 (SIGTERM) or 129 (SIGHUP) for a training that was
+//! interrupted.
 
 mod bench;
 mod choices;
@@ -30,7 +31,13 @@ First steps:
   thalweg train digits --run runs/digits     learn to read handwriting, in seconds
   thalweg evaluate runs/digits               how well, and what is mistaken for what
   thalweg predict runs/digits three.png      read a drawing of one's own
-  thalweg graph digits --explain             what is computed, and how";
+  thalweg graph digits --explain             what is computed, and how
+
+Results go to standard output, progress and errors to standard error. Exit codes:
+  0                success
+  1                failure
+  2                a command that cannot be followed
+  130, 143, 129    a training that was interrupted: by Ctrl-C (SIGINT), SIGTERM, SIGHUP";
 
 #[derive(Debug, Subcommand)]
 enum Command {

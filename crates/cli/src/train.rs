@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 use thalweg::train::Length;
-use thalweg::train::interrupt::{EXIT_CODE, Interrupt};
-use thalweg::train::progress::Style;
+use thalweg::train::interrupt::Interrupt;
+use thalweg::train::progress::{Progress, Style};
 use thalweg_zoo::{Options, Outcome, recipe, train};
 
 use crate::choices::{Choices, count, recipe_name};
-use crate::output::{self, note, percent};
+use crate::output::{self, percent};
 
 /// What `thalweg train` takes.
 #[derive(Debug, Args)]
@@ -42,19 +42,24 @@ pub(crate) struct TrainArgs {
     /// Go on with what is saved in the folder of the run
     #[arg(long, requires = "run")]
     resume: bool,
+    /// Go on with other data than those that the run was begun with
+    #[arg(long, requires = "resume")]
+    new_data: bool,
     /// Save every so many steps; after each epoch if not said
     #[arg(long, value_name = "STEPS", value_parser = count::<u64>(), requires = "run")]
     save_every: Option<u64>,
     /// Put the gradients of so many batches together to one step
     #[arg(long, value_name = "N", value_parser = count::<usize>(), default_value_t = 1)]
     accumulate: usize,
-    /// Print the result as one line of JSON
+    /// Print the result as one line of JSON, and progress on standard error as one object a line
     #[arg(long)]
     json: bool,
 }
 
 /// Trains, and prints what came of it.
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
+    let style = if args.json { Style::Json } else { Style::detect() };
+    let interrupt = Interrupt::listen()?;
     let length = args.epochs.map(Length::Epochs).or(args.steps.map(Length::Steps));
     let options = args.choices.over(Options {
         data: args.data.clone(),
@@ -63,20 +68,21 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
         seed: args.seed,
         threads: args.threads.map(usize::from),
         resume: args.resume,
+        new_data: args.new_data,
         save_every: args.save_every,
         accumulate: args.accumulate,
-        progress: Style::detect(),
-        interrupt: Interrupt::listen()?,
+        progress: style,
+        interrupt: interrupt.clone(),
         ..Options::default()
     });
     let outcome = train(recipe(&args.recipe)?, &options)?;
     output::line(if args.json { as_json(&outcome).to_string() } else { as_text(&outcome) })?;
     if outcome.interrupted {
-        note(match &args.run {
+        Progress::new(style, 0, None).message(match &args.run {
             Some(_) => "interrupted; the same command with --resume goes on",
             None => "interrupted; nothing is saved without --run",
         });
-        return Ok(ExitCode::from(EXIT_CODE as u8));
+        return Ok(ExitCode::from(interrupt.exit_code()));
     }
     Ok(ExitCode::SUCCESS)
 }

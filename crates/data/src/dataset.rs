@@ -2,6 +2,7 @@
 
 use std::ops::Index;
 
+use sha2::{Digest, Sha256};
 use thalweg_array::{Array, Element, with_elements};
 
 use crate::error::DataError;
@@ -115,6 +116,30 @@ impl Dataset {
     /// The names of the classes 0, 1, 2, …; none if labels are no classes.
     pub fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    /// What tells these data from others: the SHA-256 of names, dtypes, shapes and numbers of the columns and of the names
+    /// of the classes, in hexadecimal. The same for the same data on every machine with the same order of bytes.
+    ///
+    /// ```
+    /// let digits = thalweg_data::digits();
+    /// assert_eq!(digits.fingerprint(), digits.clone().fingerprint());
+    /// assert_ne!(digits.fingerprint(), digits.select(&[0, 1]).fingerprint());
+    /// ```
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        // Each text with its length, so that no two data sets write the same.
+        let text = |hash: &mut Sha256, text: &str| {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        };
+        for (name, column) in self.columns() {
+            text(&mut hash, name);
+            text(&mut hash, &format!("{}{:?}", column.dtype(), column.shape()));
+            hash.update(column.storage().bytes());
+        }
+        self.classes.iter().for_each(|name| text(&mut hash, name));
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The rows at `indices`, in that order; a row may come more than once.

@@ -114,13 +114,18 @@ pub fn remove_stale(disk: &dyn Disk, folder: &Path) -> Result<Vec<PathBuf>, Form
     let mut removed = Vec::new();
     for entry in fs::read_dir(folder).map_err(FormatError::io(folder, "list"))? {
         let path = entry.map_err(FormatError::io(folder, "list"))?.path();
-        if path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(TEMPORARY)) {
+        if path.file_name().is_some_and(|name| is_temporary(&name.to_string_lossy())) {
             disk.remove(&path).map_err(FormatError::io(&path, "remove"))?;
             removed.push(path);
         }
     }
     removed.sort();
     Ok(removed)
+}
+
+/// Whether a file of this name is one that [`replace`] had not finished.
+pub fn is_temporary(name: &str) -> bool {
+    name.ends_with(TEMPORARY)
 }
 
 /// A name of its own for each write of each process, beside `path`.

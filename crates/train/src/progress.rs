@@ -6,6 +6,7 @@ use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
 
@@ -51,8 +52,9 @@ impl Style {
 /// ```
 pub struct Progress {
     sink: Sink,
-    first: u64,
     last: Option<u64>,
+    /// When which step was first heard of: the rate counts from there, for before it graphs were compiled.
+    first: Option<(Duration, u64)>,
     clock: Box<dyn Fn() -> Duration + Send>,
     /// When a step may be shown again.
     next: Duration,
@@ -78,12 +80,12 @@ impl Progress {
             Style::Silent => Sink::Silent,
         };
         let begun = Instant::now();
-        Progress::with(sink, first, last, Box::new(move || begun.elapsed()))
+        Progress::with(sink, last, Box::new(move || begun.elapsed()))
     }
 
     /// `clock` counts from the beginning.
-    fn with(sink: Sink, first: u64, last: Option<u64>, clock: Box<dyn Fn() -> Duration + Send>) -> Progress {
-        Progress { sink, first, last, clock, next: Duration::ZERO }
+    fn with(sink: Sink, last: Option<u64>, clock: Box<dyn Fn() -> Duration + Send>) -> Progress {
+        Progress { sink, last, first: None, clock, next: Duration::ZERO }
     }
 
     /// After a step; cheap, and shown only now and then.
@@ -94,19 +96,26 @@ impl Progress {
             Sink::Silent => return,
         };
         let elapsed = (self.clock)();
+        let (began, first) = *self.first.get_or_insert((elapsed, step));
         if elapsed < self.next {
             return;
         }
         self.next = elapsed + interval;
-        let rate = step.saturating_sub(self.first) as f64 / elapsed.as_secs_f64().max(1e-9);
-        let left = self.last.map(|last| last.saturating_sub(step) as f64 / rate).filter(|left| left.is_finite());
+        let rate = (step > first).then(|| (step - first) as f64 / (elapsed - began).as_secs_f64().max(1e-9));
+        let left = self.last.zip(rate).map(|(last, rate)| last.saturating_sub(step) as f64 / rate);
+        let pace = rate.map(|rate| format!("{} steps/s", number(rate)));
+        let time = left.map(|left| format!("{} left", duration(left)));
+        let (epochs, losses) = (format!("epoch {epoch}"), format!("loss {}", number(loss)));
         if let Sink::Bar(bar) = &self.sink {
             bar.set_position(step);
-            bar.set_message(format!("epoch {epoch}  loss {}{}", number(loss), pace(rate, left)));
+            let taken = bar_width() + format!(" {step}/{}  ", self.last.unwrap_or(step)).len();
+            let fields = [Some(losses), time, Some(epochs), pace];
+            bar.set_message(as_fits(fields.into_iter().flatten(), columns().saturating_sub(taken)));
             return;
         }
         let of = self.last.map_or(String::new(), |last| format!("/{last}"));
-        let line = format!("step {step}{of}  epoch {epoch}  loss {}{}", number(loss), pace(rate, left));
+        let fields = [Some(format!("step {step}{of}")), Some(epochs), Some(losses), pace, time];
+        let line = as_fits(fields.into_iter().flatten(), usize::MAX);
         let mut object = event("step", &[("step", step.into()), ("epoch", epoch.into()), ("loss", loss.into())]);
         object.insert("steps_per_second".into(), rate.into());
         object.insert("seconds_left".into(), left.into());
@@ -153,10 +162,10 @@ fn event(kind: &str, fields: &[(&str, Value)]) -> Map<String, Value> {
 
 fn bar(first: u64, last: Option<u64>) -> ProgressBar {
     let (bar, template) = match last {
-        Some(last) => (ProgressBar::new(last), "{bar:30} {pos}/{len}  {msg}"),
-        None => (ProgressBar::new_spinner(), "{spinner} {pos}  {msg}"),
+        Some(last) => (ProgressBar::new(last), format!("{{bar:{}}} {{pos}}/{{len}}  {{wide_msg}}", bar_width())),
+        None => (ProgressBar::new_spinner(), "{spinner} {pos}  {wide_msg}".into()),
     };
-    let style = ProgressStyle::with_template(template).expect("the template is fixed").progress_chars("━╸─");
+    let style = ProgressStyle::with_template(&template).expect("the template is fixed").progress_chars("━╸─");
     bar.with_style(style).with_position(first)
 }
 
@@ -173,9 +182,28 @@ fn number(x: f64) -> String {
     }
 }
 
-fn pace(rate: f64, seconds_left: Option<f64>) -> String {
-    let left = seconds_left.map_or(String::new(), |seconds| format!("  {} left", duration(seconds)));
-    format!("  {} steps/s{left}", number(rate))
+/// As many of the fields, the first first, as stand side by side in `width` columns.
+fn as_fits(fields: impl Iterator<Item = String>, width: usize) -> String {
+    let mut line = String::new();
+    for field in fields {
+        let gap = if line.is_empty() { "" } else { "  " };
+        if line.len() + gap.len() + field.len() > width {
+            break;
+        }
+        line += gap;
+        line += &field;
+    }
+    line
+}
+
+/// The columns of the terminal behind standard error.
+fn columns() -> usize {
+    Term::stderr().size().1.into()
+}
+
+/// A third of the terminal, at most 30 columns.
+fn bar_width() -> usize {
+    (columns() / 3).min(30)
 }
 
 fn duration(seconds: f64) -> String {
@@ -221,11 +249,12 @@ mod tests {
     /// Forty steps of a second each, from step 100; an epoch at 120.
     fn shown(json: bool) -> String {
         let output = Shared::default();
-        let now = Arc::new(Mutex::new(0));
+        // Compiling takes a while.
+        let now = Arc::new(Mutex::new(7));
         let clock = now.clone();
         let sink = Sink::Text { output: Box::new(output.clone()), json };
         let clock = Box::new(move || Duration::from_secs(*clock.lock().unwrap()));
-        let mut progress = Progress::with(sink, 100, Some(200), clock);
+        let mut progress = Progress::with(sink, Some(200), clock);
         for step in 101..=140 {
             *now.lock().unwrap() += 1;
             progress.step(step, 3, 12.5 / step as f64);
@@ -244,7 +273,8 @@ mod tests {
         let text = shown(false);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 8 + 1 + 1, "{text}");
-        assert_eq!(lines[0], "step 101/200  epoch 3  loss 0.1238  1.000 steps/s  1m 39s left");
+        assert_eq!(lines[0], "step 101/200  epoch 3  loss 0.1238", "no rate: the first step compiles");
+        assert_eq!(lines[1], "step 106/200  epoch 3  loss 0.1179  1.000 steps/s  1m 34s left");
         assert_eq!(lines[4], "epoch 3  step 120  valid_loss NaN  valid_accuracy 0.9877");
         assert_eq!(lines[9], "saved");
     }
@@ -254,7 +284,8 @@ mod tests {
         let text = shown(true);
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines[0]["event"], "step");
-        assert_eq!((&lines[0]["step"], &lines[0]["seconds_left"]), (&101.into(), &99.0.into()));
+        assert_eq!((&lines[0]["step"], &lines[0]["steps_per_second"]), (&101.into(), &Value::Null));
+        assert_eq!((&lines[1]["steps_per_second"], &lines[1]["seconds_left"]), (&1.0.into(), &94.0.into()));
         assert_eq!((&lines[4]["event"], &lines[4]["valid_loss"]), (&"epoch".into(), &Value::Null));
         assert_eq!(lines[9]["text"], "saved");
     }
@@ -271,7 +302,7 @@ mod tests {
             }
         }
         let sink = Sink::Text { output: Box::new(Closed), json: false };
-        let mut progress = Progress::with(sink, 0, None, Box::new(|| Duration::from_secs(1)));
+        let mut progress = Progress::with(sink, None, Box::new(|| Duration::from_secs(1)));
         progress.step(1, 1, 0.5);
         progress.epoch(1, 1, &[]);
         progress.finish();
@@ -288,6 +319,14 @@ mod tests {
         ] {
             assert_eq!(Style::of(is_terminal, term, no_color), style, "{is_terminal} {term:?} {no_color:?}");
         }
+    }
+
+    #[test]
+    fn fields_that_do_not_fit_are_left_out() {
+        let fields = || ["loss 0.1238", "1m 34s left", "epoch 3"].map(str::to_string).into_iter();
+        assert_eq!(as_fits(fields(), 33), "loss 0.1238  1m 34s left  epoch 3");
+        assert_eq!(as_fits(fields(), 32), "loss 0.1238  1m 34s left");
+        assert_eq!(as_fits(fields(), 10), "");
     }
 
     #[test]

@@ -35,6 +35,12 @@ pub enum ZooError {
         /// Which.
         what: &'static str,
     },
+    /// A run that is resumed on other data.
+    #[error("{source}; to go on with other data, say `--new-data`")]
+    OtherData {
+        /// What differs.
+        source: thalweg::Error,
+    },
     /// A picture that cannot be read or written.
     #[error("{}: {reason}", path.display())]
     Picture {
@@ -49,7 +55,8 @@ pub enum ZooError {
 }
 
 impl ZooError {
-    pub(crate) fn unknown<'a>(kind: &str, name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> ZooError {
+    /// That there is no `name` among the `known`; names the nearest of them.
+    pub fn unknown<'a>(kind: &str, name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> ZooError {
         let near = thalweg::graph::text::nearest(name, known.clone()).map(str::to_string);
         let known = known.into_iter().map(str::to_string).collect();
         ZooError::Unknown { kind: kind.into(), name: name.into(), near, known }

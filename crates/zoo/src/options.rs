@@ -34,6 +34,8 @@ pub struct Options {
     pub threads: Option<usize>,
     /// Goes on with the run in the folder.
     pub resume: bool,
+    /// Goes on though the data are others than before.
+    pub new_data: bool,
     /// A checkpoint every so many steps; at the end of each epoch if not said.
     pub save_every: Option<u64>,
     /// How many batches make a step.
@@ -58,6 +60,7 @@ impl Default for Options {
             seed: 0,
             threads: None,
             resume: false,
+            new_data: false,
             save_every: None,
             accumulate: 1,
             set: Vec::new(),

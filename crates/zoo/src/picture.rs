@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::path::Path;
 
-use png::{BitDepth, ColorType, Decoder, Encoder, Limits, Transformations};
+use png::{BitDepth, ColorType, Decoder, Encoder, Info, Limits, Transformations};
 use thalweg::prelude::*;
 
 use crate::error::ZooError;
@@ -23,10 +23,10 @@ pub struct Picture {
     pub size: (usize, usize),
 }
 
-/// The PNG file at `path` in gray. Colors that a palette lacks are black. What is transparent is white, or black where more can be seen so (white on nothing).
+/// The PNG file at `path` in gray. What is transparent is white, or black where more can be seen so (white on nothing).
 ///
 /// # Errors
-/// If it cannot be read, is no PNG, is damaged, or has more than 2²⁴ pixels, which is found out before they are decoded.
+/// If it cannot be read, is no PNG, is damaged, uses a color that its palette lacks, or has more than 2²⁴ pixels, which is found out before they are decoded.
 pub fn read(path: &Path) -> Result<Picture, ZooError> {
     let refuse = |reason: String| ZooError::Picture { path: path.to_path_buf(), reason };
     let kind = std::fs::metadata(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
@@ -36,29 +36,60 @@ pub fn read(path: &Path) -> Result<Picture, ZooError> {
     let file = File::open(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
     let no_png = |error: png::DecodingError| refuse(format!("is no PNG picture that can be read: {error}"));
     let mut decoder = Decoder::new_with_limits(BufReader::new(file), Limits { bytes: MAX_BYTES });
-    decoder.set_transformations(Transformations::normalize_to_color8() | Transformations::ALPHA);
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
-    let (width, height) = decoder.read_header_info().map_err(no_png)?.size();
+    let header = decoder.read_header_info().map_err(no_png)?;
+    let ((width, height), indexed) = (header.size(), header.color_type == ColorType::Indexed);
     let too_large = || refuse(format!("is too large: it has {width} x {height} pixels, of at most {MAX_PIXELS}"));
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(too_large());
     }
+    // Unpacked, a color that the palette lacks would be black.
+    decoder.set_transformations(match indexed {
+        true => Transformations::IDENTITY,
+        false => Transformations::normalize_to_color8() | Transformations::ALPHA,
+    });
     let mut reader = decoder.read_info().map_err(no_png)?;
     let mut samples = vec![0; reader.output_buffer_size().ok_or_else(too_large)?];
     let frame = reader.next_frame(&mut samples).map_err(no_png)?;
     samples.truncate(frame.buffer_size());
-    let over: fn(&[u8], f32) -> f32 = match frame.color_type {
+    if indexed {
+        samples = unpacked(&samples, reader.info(), frame.line_size).map_err(refuse)?;
+    }
+    let color_type = if indexed { ColorType::Rgba } else { frame.color_type };
+    let over: fn(&[u8], f32) -> f32 = match color_type {
         ColorType::GrayscaleAlpha => |pixel, ground| over(f32::from(pixel[0]) / 255.0, pixel[1], ground),
         ColorType::Rgba => |pixel, ground| over(luminance(pixel[0], pixel[1], pixel[2]), pixel[3], ground),
         kind @ (ColorType::Grayscale | ColorType::Rgb | ColorType::Indexed) => {
             return Err(refuse(format!("has pixels of an unexpected kind, {kind:?}")));
         }
     };
-    let pixels = |ground| samples.chunks_exact(frame.color_type.samples()).map(move |pixel| over(pixel, ground));
+    let pixels = |ground| samples.chunks_exact(color_type.samples()).map(move |pixel| over(pixel, ground));
     let contrast = |ground| pixels(ground).fold(0.0, f32::max) - pixels(ground).fold(1.0, f32::min);
     let ground = if contrast(0.0) > contrast(1.0) { 0.0 } else { 1.0 };
     Ok(Picture { pixels: pixels(ground).collect(), size: (height as usize, width as usize) })
+}
+
+/// The colors of a picture with a palette, of each pixel red, green, blue and opacity. `lines` holds numbers of colors,
+/// several in a byte if they are short, `line_size` bytes a row.
+fn unpacked(lines: &[u8], info: &Info<'_>, line_size: usize) -> Result<Vec<u8>, String> {
+    let (width, bits) = (info.width as usize, info.bit_depth as usize);
+    let palette: Vec<&[u8]> = info.palette.as_deref().unwrap_or_default().chunks_exact(3).collect();
+    let opacity = info.trns.as_deref().unwrap_or_default();
+    let mut pixels = Vec::with_capacity(4 * width * info.height as usize);
+    for (y, line) in lines.chunks_exact(line_size).enumerate() {
+        for x in 0..width {
+            let byte = line[x * bits / 8];
+            let number = usize::from(byte >> (8 - bits - x * bits % 8)) & ((1 << bits) - 1);
+            let Some(color) = palette.get(number) else {
+                let colors = palette.len();
+                return Err(format!("is damaged: the pixel at ({x}, {y}) has color {number} of a palette of {colors}"));
+            };
+            pixels.extend(*color);
+            pixels.push(opacity.get(number).copied().unwrap_or(255));
+        }
+    }
+    Ok(pixels)
 }
 
 /// The brightness of a color, from 0 to 1 (ITU-R BT.709).
@@ -124,6 +155,37 @@ mod tests {
             [over(0.0, 0, 1.0), over(0.0, 255, 1.0), over(0.25, 255, 0.0), over(1.0, 0, 0.0)],
             [1.0, 0.0, 0.25, 0.0]
         );
+    }
+
+    #[test]
+    fn palettes_are_read_and_colors_that_they_lack_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("palette.png");
+        // Black, white, red, and a white that is transparent.
+        let palette = [[0, 0, 0], [255, 255, 255], [255, 0, 0], [255, 255, 255]];
+        let write = |depth, colors: usize, lines: &[u8]| {
+            let mut encoder = Encoder::new(File::create(&path).unwrap(), 5, 2);
+            encoder.set_color(ColorType::Indexed);
+            encoder.set_depth(depth);
+            encoder.set_palette(palette[..colors].concat());
+            encoder.set_trns([255, 255, 255, 0][..colors].to_vec());
+            encoder.write_header().unwrap().write_image_data(lines).unwrap();
+        };
+        let red = luminance(255, 0, 0);
+        let expected = [0.0, 1.0, red, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, red];
+        write(BitDepth::Two, 4, &[0b0001_1011, 0b0000_0000, 0b0101_0000, 0b1000_0000]);
+        assert_eq!(read(&path).unwrap(), Picture { pixels: expected.to_vec(), size: (2, 5) });
+        write(BitDepth::Eight, 4, &[0, 1, 2, 3, 0, 1, 1, 0, 0, 2]);
+        assert_eq!(read(&path).unwrap().pixels, expected);
+        write(BitDepth::Two, 3, &[0b0001_1011, 0b0000_0000, 0b0101_0000, 0b1000_0000]);
+        let message = read(&path).unwrap_err().to_string();
+        assert!(
+            message.contains("palette.png: is damaged: the pixel at (3, 0) has color 3 of a palette of 3"),
+            "{message}"
+        );
+        write(BitDepth::Eight, 4, &[0, 1, 2, 3, 0, 1, 1, 0, 200, 2]);
+        let message = read(&path).unwrap_err().to_string();
+        assert!(message.contains("the pixel at (3, 1) has color 200 of a palette of 4"), "{message}");
     }
 
     #[test]

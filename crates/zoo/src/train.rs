@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use thalweg::nn::Step;
 use thalweg::prelude::*;
-use thalweg::train::{End, Fitted, ModelCard, Prepare};
+use thalweg::train::checkpoint::CheckpointError;
+use thalweg::train::{End, FitError, Fitted, ModelCard, Prepare};
 
 use crate::error::ZooError;
 use crate::options::{Options, Settings};
@@ -13,6 +14,9 @@ use crate::recipe::{Recipe, Source, Splits};
 
 /// Rows at a time in evaluation.
 pub(crate) const EVALUATION_BATCH: usize = 500;
+
+/// What the data of a run are called where it says what it was configured with.
+pub(crate) const DATA: [&str; 2] = ["data", "validation data"];
 
 /// What came of a training.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -62,7 +66,8 @@ pub fn train(recipe: &dyn Recipe, options: &Options) -> Result<Outcome, ZooError
     let run = options.run.as_ref().map(|path| RunFolder {
         resume: options.resume,
         save_every: options.save_every,
-        config: settings.config(recipe),
+        config: settings.config(recipe).into_iter().chain(fingerprints(&splits)).collect(),
+        may_differ: DATA.into_iter().filter(|_| options.new_data).map(String::from).collect(),
         model: Some(ModelCard::new(&task.inference, train.classes(), prepare.clone())),
         ..RunFolder::new(path)
     });
@@ -77,7 +82,7 @@ pub fn train(recipe: &dyn Recipe, options: &Options) -> Result<Outcome, ZooError
     let valid = prepared(valid)?;
     let training =
         Training { session: &session, task: &task, optimizer: &optimizer, data: &loader, validation: Some(&valid) };
-    let fitted: Fitted = fit(&training, &fit_options, &mut [])?;
+    let fitted: Fitted = fit(&training, &fit_options, &mut []).map_err(of_other_data)?;
     let interrupted = match fitted.end {
         End::Finished | End::AlreadyFinished => false,
         End::Interrupted | End::Stopped => true,
@@ -99,6 +104,27 @@ pub fn train(recipe: &dyn Recipe, options: &Options) -> Result<Outcome, ZooError
         checkpoint: fitted.checkpoint,
         interrupted,
     })
+}
+
+/// Says what can be done if a run is resumed on other data.
+fn of_other_data(error: FitError) -> ZooError {
+    match &error {
+        FitError::Checkpoint(CheckpointError::Config { differences })
+            if differences
+                .iter()
+                .any(|difference| DATA.iter().any(|name| difference.starts_with(&format!("{name} was ")))) =>
+        {
+            ZooError::OtherData { source: error.into() }
+        }
+        _ => error.into(),
+    }
+}
+
+/// What tells the data from others, for the configuration of a run.
+fn fingerprints(splits: &Splits) -> impl Iterator<Item = (String, String)> {
+    DATA.map(String::from)
+        .into_iter()
+        .zip([&splits.train, &splits.valid].map(|data| format!("sha256:{}", data.fingerprint())))
 }
 
 /// The graphs of a recipe without its data: the task, and the training step of a run of 1,000 steps.

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Value, json};
+use thalweg_zoo::ZooError;
 
 use self::measure::Figures;
 use crate::output;
@@ -80,7 +81,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let names: Vec<&str> = workloads.iter().map(|workload| workload.name).chain([cold_start::NAME]).collect();
     for wanted in &args.only {
         if !names.iter().any(|name| matches(name, wanted)) {
-            anyhow::bail!("there is no workload `{wanted}`; there are {}", names.join(", "));
+            return Err(ZooError::unknown("workload", wanted, names).into());
         }
     }
     let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|wanted| matches(name, wanted));

@@ -1,8 +1,9 @@
 //! What cannot be done: what is said, and the exit code.
 
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use crate::support::{folder, refuse, run, succeed, thalweg};
+use crate::support::{Ran, folder, refuse, run, succeed, thalweg};
 
 #[test]
 fn a_command_line_that_cannot_be_read_gets_a_usage_line() {
@@ -64,6 +65,7 @@ fn a_setting_out_of_its_range_is_named() {
     refuse(["train", "digits", "--set", "beta1=1"], 2, &["beta1 is 1"]);
     refuse(["graph", "digits", "--set", "weight_decay=-1"], 2, &["weight_decay = -1"]);
     refuse(["train", "digits", "--set", "width=8", "--set", "width=9"], 2, &["`width`", "twice"]);
+    refuse(["train", "digits", "--set", "width=1e9"], 2, &["width = 1000000000", "4096"]);
 }
 
 #[test]
@@ -91,7 +93,12 @@ fn a_folder_that_cannot_hold_a_run_is_refused_before_training() {
 
 #[test]
 fn a_workload_that_is_not_known_gets_the_list() {
-    refuse(["bench", "--only", "W99"], 1, &["`W99`", "W1"]);
+    refuse(
+        ["bench", "--only", "nope"],
+        2,
+        &["there is no workload `nope`; there are: W1_mlp_mnist, ", "W12_sgemm_256"],
+    );
+    refuse(["bench", "--only", "W1,W1_mlp_mnits"], 2, &["did you mean `W1_mlp_mnist`?"]);
 }
 
 #[test]
@@ -122,9 +129,38 @@ fn an_output_that_is_full_is_an_error() {
     assert!(message.starts_with("error: standard output: cannot write"), "{message}");
 }
 
+/// A reader that takes a line and goes, as `head -n 1` does.
+#[test]
+fn a_reader_that_has_seen_enough_ends_the_program_without_a_word() {
+    for args in [&["recipes"][..], &["graph", "digits"], &["train", "digits", "--steps", "3"], &["--help"]] {
+        let mut child = thalweg().args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ended = Ran::from(child.wait_with_output().unwrap());
+        assert_eq!(ended.code, Some(0), "{args:?}: {ended:?}");
+        assert!(!line.is_empty() && !ended.stderr.contains("panicked") && !ended.stderr.contains("error"), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_poor_terminal_gets_plain_text() {
+    for (name, value) in [("TERM", "dumb"), ("NO_COLOR", "1"), ("TERM", "xterm-256color")] {
+        let train = ["train", "digits", "--epochs", "1"];
+        for args in [&train[..], &["recipes"], &["graph", "digits", "--explain"], &["train", "nothing"], &["--help"]] {
+            // Standard error is no terminal here: colors and a bar that moves are for terminals alone.
+            let ran = Ran::from(thalweg().args(args).env(name, value).output().unwrap());
+            let said = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(!said.contains(['\u{1b}', '\r']), "{name}={value} {args:?}: {ran:?}");
+        }
+    }
+}
+
 #[test]
 fn help_shows_the_way() {
     let help = succeed(["--help"]).stdout;
+    for part in ["Exit codes:", "130, 143, 129"] {
+        assert!(help.contains(part), "{part}\n{help}");
+    }
     for command in ["recipes", "train", "evaluate", "predict", "graph", "bench"] {
         assert!(help.contains(&format!("\n  {command}")), "{help}");
         assert!(succeed([command, "--help"]).stdout.contains(&format!("Usage: thalweg {command}")));

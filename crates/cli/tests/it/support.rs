@@ -71,6 +71,15 @@ pub(crate) fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder for a test")
 }
 
+/// The checkpoints of a run, by name.
+pub(crate) fn checkpoints(run: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(run.join("checkpoints")) else { return Vec::new() };
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name.ends_with(".safetensors"));
+    names.sort();
+    names
+}
+
 /// A trained run of the recipe `digits`, shared by the tests that only read it.
 pub(crate) fn digits() -> &'static Path {
     static RUN: OnceLock<PathBuf> = OnceLock::new();

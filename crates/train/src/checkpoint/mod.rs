@@ -27,6 +27,7 @@ use thalweg_formats::array::{Array, DType};
 
 pub use error::CheckpointError;
 pub use folder::{Best, Goal, Loaded, Which, load, steps};
+pub(crate) use saver::EVENTS;
 pub use saver::{Saved, Saver, SaverOptions};
 
 /// The version of the content of the files. Files of a newer one are refused.
@@ -93,17 +94,21 @@ impl Checkpoint {
         self.set("config", config);
     }
 
-    /// Compares what this run is configured with to what the saved one was.
+    /// Compares what this run is configured with to what the saved one was, but for the entries that `may_differ`.
     ///
     /// # Errors
     /// If anything differs; the message names all of it.
-    pub fn check_config(&self, config: &BTreeMap<String, String>) -> Result<(), CheckpointError> {
+    pub fn check_config(
+        &self,
+        config: &BTreeMap<String, String>,
+        may_differ: &BTreeSet<String>,
+    ) -> Result<(), CheckpointError> {
         let saved: BTreeMap<String, String> = self.get("config")?;
         let names: BTreeSet<&String> = saved.keys().chain(config.keys()).collect();
         let shown = |value: Option<&String>| value.map_or("not set".to_string(), |value| format!("`{value}`"));
         let differences: Vec<String> = names
             .into_iter()
-            .filter(|&name| saved.get(name) != config.get(name))
+            .filter(|&name| saved.get(name) != config.get(name) && !may_differ.contains(name))
             .map(|name| format!("{name} was {}, now {}", shown(saved.get(name)), shown(config.get(name))))
             .collect();
         if differences.is_empty() { Ok(()) } else { Err(CheckpointError::Config { differences }) }
@@ -239,15 +244,19 @@ mod tests {
         let config = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         let mut checkpoint = Checkpoint::default();
         checkpoint.set_config(&config(&[("batch", "100"), ("optimizer", "adam"), ("recipe", "mnist")]));
-        checkpoint.check_config(&config(&[("optimizer", "adam"), ("recipe", "mnist"), ("batch", "100")])).unwrap();
+        let same = config(&[("optimizer", "adam"), ("recipe", "mnist"), ("batch", "100")]);
+        checkpoint.check_config(&same, &BTreeSet::new()).unwrap();
         let now = config(&[("batch", "64"), ("recipe", "mnist"), ("momentum", "0.9")]);
-        let message = checkpoint.check_config(&now).unwrap_err().to_string();
+        let message = checkpoint.check_config(&now, &BTreeSet::new()).unwrap_err().to_string();
         for piece in
             ["batch was `100`, now `64`", "momentum was not set, now `0.9`", "optimizer was `adam`, now not set"]
         {
             assert!(message.contains(piece), "`{piece}` is not in: {message}");
         }
         assert!(!message.contains("recipe"), "{message}");
+        let may_differ = ["batch".to_string(), "momentum".into()].into();
+        let message = checkpoint.check_config(&now, &may_differ).unwrap_err().to_string();
+        assert!(message.ends_with("otherwise: optimizer was `adam`, now not set"), "{message}");
     }
 
     #[test]

@@ -13,6 +13,11 @@ use super::folder::{Best, Goal, Loaded, checkpoints, file_of, is_damage, key, lo
 use super::lock::{self, Lock};
 use super::{Checkpoint, CheckpointError, FORMAT_VERSION};
 
+/// The file that is written and removed to try the folder.
+const TRIAL: &str = "trial";
+/// The event files of a run, beside its checkpoints.
+pub(crate) const EVENTS: &str = "events";
+
 /// Which checkpoints a [`Saver`] keeps.
 #[derive(Clone, Debug)]
 pub struct SaverOptions {
@@ -71,7 +76,8 @@ pub struct Saver {
 }
 
 impl Saver {
-    /// Begins a new run in the folder `run`, which is made if it is not there.
+    /// Begins a new run in the folder `run`, which is made if it is not there. What a run leaves that ended before its first
+    /// checkpoint is no obstacle.
     ///
     /// # Errors
     /// If the folder holds something already, is no folder, or cannot be written to, or another process trains in it.
@@ -114,7 +120,7 @@ impl Saver {
         let folder = checkpoints(run);
         fs::create_dir_all(&folder).map_err(FormatError::io(&folder, "create the folder"))?;
         atomic::remove_stale(&*options.disk, &folder)?;
-        let trial = folder.join("trial");
+        let trial = folder.join(TRIAL);
         atomic::replace(&*options.disk, &trial, 0, |_| Ok(()))?;
         options.disk.remove(&trial).map_err(FormatError::io(&trial, "remove"))?;
         Ok(Saver { run: run.to_path_buf(), options, best: None, _lock: lock })
@@ -211,12 +217,31 @@ impl Saver {
 }
 
 fn refuse_unless_empty(run: &Path) -> Result<(), CheckpointError> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(run).map_err(FormatError::io(run, "list"))? {
-        found.push(entry.map_err(FormatError::io(run, "list"))?.file_name().to_string_lossy().into_owned());
-    }
+    let mut found = names_in(run)?;
     found.retain(|name| name != lock::NAME);
+    if is_unsaved(run, &found)? {
+        return Ok(());
+    }
     found.sort();
     found.truncate(5);
     if found.is_empty() { Ok(()) } else { Err(CheckpointError::NotEmpty { run: run.to_path_buf(), found }) }
+}
+
+/// Whether the folder with these names in it is that of a run that ended before its first checkpoint.
+fn is_unsaved(run: &Path, found: &[String]) -> Result<bool, CheckpointError> {
+    let folder = checkpoints(run);
+    let ours = |name: &String| name == EVENTS || folder.ends_with(name);
+    if !folder.is_dir() || !found.iter().all(ours) {
+        return Ok(false);
+    }
+    Ok(names_in(&folder)?.iter().all(|name| name == TRIAL || atomic::is_temporary(name)))
+}
+
+/// The names of what is in a folder.
+fn names_in(folder: &Path) -> Result<Vec<String>, CheckpointError> {
+    let io = |error| FormatError::io(folder, "list")(error);
+    let entries = fs::read_dir(folder).map_err(io)?;
+    Ok(entries
+        .map(|entry| Ok(entry.map_err(io)?.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<_, FormatError>>()?)
 }

@@ -44,7 +44,7 @@ pub(crate) use minimize::make_step;
 pub use options::{FitOptions, Length, RunFolder};
 pub use stop::{EarlyStopping, Target, Watch};
 
-use crate::checkpoint::{Goal, Saver, SaverOptions};
+use crate::checkpoint::{EVENTS, Goal, Saver, SaverOptions};
 use crate::evaluate::{Inference, columns_read, evaluate, feeds, scalar};
 use crate::metrics::Mean;
 use crate::trained::StepCard;
@@ -328,7 +328,7 @@ impl<'a, 'c> Fit<'a, 'c> {
             self.saver = Some(saver);
             match loaded {
                 Some(loaded) => {
-                    loaded.checkpoint.check_config(&run.config)?;
+                    loaded.checkpoint.check_config(&run.config, &run.may_differ)?;
                     self.good = Snapshot::from_checkpoint(loaded.checkpoint, loaded.step)?;
                     self.training.session.load_state(&self.good.state)?;
                     self.place = self.good.place.clone();
@@ -340,8 +340,10 @@ impl<'a, 'c> Fit<'a, 'c> {
             }
         }
         if self.place.step < self.last_step {
-            self.own_callbacks
-                .push(Box::new(Record::open(&run.path.join("events"), run.resume.then_some(self.place.step))?));
+            let events = run.path.join(EVENTS);
+            // Of a training that ended before its first checkpoint there may be records: they no longer count.
+            let goes_on = run.resume || events.exists();
+            self.own_callbacks.push(Box::new(Record::open(&events, goes_on.then_some(self.place.step))?));
         }
         notes.iter().try_for_each(|note| self.tell(&Event::Note(note)).map(drop))
     }

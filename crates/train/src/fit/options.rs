@@ -1,6 +1,6 @@
 //! How a training goes: how long, where it is saved, how it is shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ pub struct RunFolder {
     pub keep: usize,
     /// What the training is configured with: a run that is resumed otherwise is refused. No paths, no machines.
     pub config: BTreeMap<String, String>,
+    /// What of it may differ when a run is resumed.
+    pub may_differ: BTreeSet<String>,
     /// What the checkpoints say of the model, so that it can be used and trained on without the code that made it.
     pub model: Option<ModelCard>,
 }
@@ -52,7 +54,8 @@ impl RunFolder {
     /// A new run in `path`, three checkpoints kept.
     pub fn new(path: impl Into<PathBuf>) -> RunFolder {
         let path = path.into();
-        RunFolder { path, resume: false, save_every: None, keep: 3, config: BTreeMap::new(), model: None }
+        let (config, may_differ) = Default::default();
+        RunFolder { path, resume: false, save_every: None, keep: 3, config, may_differ, model: None }
     }
 }
 

@@ -229,6 +229,15 @@ fn folders_that_cannot_be_used_are_refused_before_training() {
     fs::write(run.join("thesis.tex"), "").unwrap();
     assert_names(&refusal(Saver::create(&run, keep(3))), &["not empty", "thesis.tex", "resume"]);
     assert_eq!(fs::read_dir(&run).unwrap().count(), 1, "nothing is left in a foreign folder");
+    // Only folders of runs, and only those without a checkpoint, are used again.
+    let unsaved = folder.path().join("unsaved");
+    fs::create_dir_all(unsaved.join("events")).unwrap();
+    assert_names(&refusal(Saver::create(&unsaved, keep(3))), &["not empty", "events"]);
+    fs::create_dir(unsaved.join("checkpoints")).unwrap();
+    fs::write(unsaved.join("checkpoints/step-000000001.safetensors.123-0.tmp"), "half").unwrap();
+    Saver::create(&unsaved, keep(3)).unwrap();
+    fs::write(unsaved.join("checkpoints/step-000000001.safetensors.damaged"), "").unwrap();
+    assert_names(&refusal(Saver::create(&unsaved, keep(3))), &["not empty", "checkpoints, events"]);
     let odd = folder.path().join("with spaces/and ü");
     let mut saver = Saver::create(&odd, keep(3)).unwrap();
     saver.save(1, &content(1), None).unwrap();

@@ -225,6 +225,14 @@ fn a_state_that_is_not_finite_is_not_saved() {
     assert!(message.contains("with an infinity is `mul`"), "{message}");
     assert!(message.contains("no checkpoint had been saved yet"), "{message}");
     assert_eq!(session.read(&w).unwrap().item().unwrap(), 1.0);
+    // What is left is no obstacle for the next try, and its records do not count any more.
+    let optimizer = by_name("sgd", 1e-12).unwrap();
+    let session = self::session();
+    let training = Training { session: &session, optimizer: &optimizer, ..training };
+    fit(&training, &options, &mut []).unwrap();
+    assert_eq!(checkpoint::load(&folder.path().join("run"), Which::Last).unwrap().step, 10);
+    let message = fit(&training, &options, &mut []).unwrap_err().to_string();
+    assert!(message.contains("not empty"), "{message}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use thalweg_train::interrupt::{EXIT_CODE, Interrupt, Reaction};
+use thalweg_train::interrupt::{Interrupt, Reaction};
 
 #[test]
 fn the_first_request_finishes_and_the_second_ends() {
@@ -15,6 +15,7 @@ fn the_first_request_finishes_and_the_second_ends() {
     assert_eq!(interrupt.request(), Reaction::ExitNow);
     interrupt.clear();
     assert!(!seen_by_the_loop.requested());
+    assert_eq!(interrupt.exit_code(), 130);
     assert_eq!(interrupt.request(), Reaction::Finish);
 }
 
@@ -33,7 +34,7 @@ fn child(stubborn: bool) -> ! {
         std::thread::sleep(Duration::from_secs(60));
         std::process::exit(1);
     }
-    std::process::exit(EXIT_CODE)
+    std::process::exit(interrupt.exit_code().into())
 }
 
 fn send(signal: &str, child: &Child) {
@@ -46,7 +47,13 @@ fn signals_ask_and_then_end() {
     if let Some(mode) = std::env::var_os(CHILD) {
         child(mode == "stubborn");
     }
-    for (mode, signals) in [("orderly", &["-INT"][..]), ("orderly", &["-TERM"]), ("stubborn", &["-INT", "-INT"])] {
+    for (mode, signals, code) in [
+        ("orderly", &["-INT"][..], 130),
+        ("orderly", &["-TERM"], 143),
+        ("orderly", &["-HUP"], 129),
+        ("stubborn", &["-INT", "-INT"], 130),
+        ("stubborn", &["-INT", "-TERM"], 143),
+    ] {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "interrupt::signals_ask_and_then_end", "--nocapture"])
             .env(CHILD, mode)
@@ -59,7 +66,7 @@ fn signals_ask_and_then_end() {
             assert_eq!(said.next().unwrap().unwrap(), word);
             send(signal, &child);
         }
-        assert_eq!(child.wait().unwrap().code(), Some(EXIT_CODE), "{mode} {signals:?}");
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{mode} {signals:?}");
         let last = said.last().map(Result::unwrap);
         assert_eq!(last.as_deref(), (mode == "orderly").then_some("asked"));
     }
