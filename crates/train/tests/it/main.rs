@@ -1,5 +1,6 @@
 //! What training leaves on disk, from outside.
 
+mod abort;
 mod checkpoint;
 mod events;
 mod fit;
