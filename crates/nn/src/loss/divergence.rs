@@ -4,10 +4,25 @@ use thalweg_graph::Tensor;
 
 use crate::loss::{Loss, expect_alike};
 
-/// KL(p ‖ q) = Σⱼ pⱼ(ln pⱼ − ln qⱼ) over the last axis (Kullback and Leibler 1951), q given by logits, p by
+/// KL(p ‖ q) = Σⱼ pⱼ(ln pⱼ − ln qⱼ) over the classes, on the last axis if not said (Kullback and Leibler 1951), q given by logits, p by
 /// probabilities of the same dtype and shape; 0·ln 0 is 0. The gradient for the logits is softmax(x) − p.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KlDivergence;
+pub struct KlDivergence {
+    axis: isize,
+}
+
+impl Default for KlDivergence {
+    fn default() -> Self {
+        KlDivergence { axis: -1 }
+    }
+}
+
+impl KlDivergence {
+    /// Classes on this axis; negative ones count from the end.
+    pub fn axis(self, axis: isize) -> KlDivergence {
+        KlDivergence { axis }
+    }
+}
 
 impl Loss for KlDivergence {
     #[track_caller]
@@ -15,7 +30,7 @@ impl Loss for KlDivergence {
         expect_alike("kl_divergence", logits, targets);
         let some = targets.greater(0.0);
         let log = some.select(targets, 1.0).log();
-        (targets * (log - logits.log_softmax(-1))).sum_over(-1)
+        (targets * (log - logits.log_softmax(self.axis))).sum_over(self.axis)
     }
 }
 
@@ -36,16 +51,22 @@ mod tests {
                 (0..3).filter(|&j| p[row][j] > 0.0).map(term).sum()
             })
             .collect();
-        assert_close(&numbers(&KlDivergence.each(&constant(x), &constant(p))), &expected, 1e-12);
+        assert_close(&numbers(&KlDivergence::default().each(&constant(x), &constant(p))), &expected, 1e-12);
+        let turned = KlDivergence::default().axis(0).each(&constant(x).swap_axes(0, 1), &constant(p).swap_axes(0, 1));
+        assert_close(&numbers(&turned), &expected, 1e-12);
         let p = constant(p);
-        assert_gradients(|x| KlDivergence.mean(&x[0], &p), &[Array::from(x)]);
+        assert_gradients(|x| KlDivergence::default().mean(&x[0], &p), &[Array::from(x)]);
     }
 
     #[test]
     fn nothing_for_equal_distributions_and_finite_far_out() {
         let x = [[0.3, -1.0, 2.0]];
-        assert_close(&numbers(&KlDivergence.each(&constant(x), &constant(x).softmax(-1))), &[0.0], 1e-12);
+        assert_close(&numbers(&KlDivergence::default().each(&constant(x), &constant(x).softmax(-1))), &[0.0], 1e-12);
         let p = constant([[0.0f32, 1.0]]);
-        assert_close(&gradient_f32(|x| KlDivergence.each(x, &p), Array::from([[1e4f32, -1e4]])), &[1.0, -1.0], 1e-6);
+        assert_close(
+            &gradient_f32(|x| KlDivergence::default().each(x, &p), Array::from([[1e4f32, -1e4]])),
+            &[1.0, -1.0],
+            1e-6,
+        );
     }
 }

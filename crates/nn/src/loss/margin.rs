@@ -60,15 +60,16 @@ impl Loss for Perceptron {
 }
 
 /// Σⱼ max(0, m − s\[y\] + sⱼ)/k over the k classes j ≠ y (Weston and Watkins 1999; PyTorch's `MultiMarginLoss`). Classes
-/// on the last axis, labels as for [`crate::CrossEntropy`]. m is 1 if not said.
+/// on the last axis if not said, labels as for [`crate::CrossEntropy`]. m is 1 if not said.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MultiClassHinge {
     margin: f64,
+    axis: isize,
 }
 
 impl Default for MultiClassHinge {
     fn default() -> Self {
-        MultiClassHinge { margin: 1.0 }
+        MultiClassHinge { margin: 1.0, axis: -1 }
     }
 }
 
@@ -79,31 +80,52 @@ impl MultiClassHinge {
     /// If it is negative or not finite.
     #[track_caller]
     pub fn new(margin: f64) -> MultiClassHinge {
-        MultiClassHinge { margin: or_panic(Range::NotNegative.check("multi_class_hinge", "margin", margin)) }
+        let margin = or_panic(Range::NotNegative.check("multi_class_hinge", "margin", margin));
+        MultiClassHinge { margin, axis: -1 }
+    }
+
+    /// Classes on this axis; negative ones count from the end.
+    pub fn axis(self, axis: isize) -> MultiClassHinge {
+        MultiClassHinge { axis, ..self }
     }
 }
 
 impl Loss for MultiClassHinge {
     #[track_caller]
     fn each(&self, scores: &Tensor, labels: &Tensor) -> Tensor {
-        let axis = expect_labels("multi_class_hinge", scores, labels, -1);
-        let is_label = is_label(scores, labels, axis);
-        let right = at_label(scores, &is_label, axis).unsqueeze(-1);
+        let axis = expect_labels("multi_class_hinge", scores, labels, self.axis);
+        let (is_label, classes) = (is_label(scores, labels, axis), axis as isize);
+        let right = at_label(scores, &is_label, axis).unsqueeze(classes);
         let violation = (scores - right + self.margin).relu();
-        is_label.select(&scores.zeros_like(), violation).mean_over(-1)
+        is_label.select(&scores.zeros_like(), violation).mean_over(classes)
     }
 }
 
-/// maxⱼ sⱼ − s\[y\]: 0 where the answer is right. Classes on the last axis, labels as for [`crate::CrossEntropy`]. Where
+/// maxⱼ sⱼ − s\[y\]: 0 where the answer is right. Classes on the last axis if not said, labels as for [`crate::CrossEntropy`]. Where
 /// several scores are largest they share the gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MultiClassPerceptron;
+pub struct MultiClassPerceptron {
+    axis: isize,
+}
+
+impl Default for MultiClassPerceptron {
+    fn default() -> Self {
+        MultiClassPerceptron { axis: -1 }
+    }
+}
+
+impl MultiClassPerceptron {
+    /// Classes on this axis; negative ones count from the end.
+    pub fn axis(self, axis: isize) -> MultiClassPerceptron {
+        MultiClassPerceptron { axis }
+    }
+}
 
 impl Loss for MultiClassPerceptron {
     #[track_caller]
     fn each(&self, scores: &Tensor, labels: &Tensor) -> Tensor {
-        let axis = expect_labels("multi_class_perceptron", scores, labels, -1);
-        scores.max_over(-1) - at_label(scores, &is_label(scores, labels, axis), axis)
+        let axis = expect_labels("multi_class_perceptron", scores, labels, self.axis);
+        scores.max_over(axis as isize) - at_label(scores, &is_label(scores, labels, axis), axis)
     }
 }
 
@@ -128,7 +150,10 @@ mod tests {
         let (s, y) = (constant([[1.0, 1.5, -1.0], [2.0, 0.0, 0.5]]), constant([0i64, 0]));
         assert_close(&numbers(&MultiClassHinge::default().each(&s, &y)), &[0.5, 0.0], 1e-12);
         assert_close(&numbers(&MultiClassHinge::new(3.0).each(&s, &y)), &[(3.5 + 1.0) / 3.0, (1.0 + 1.5) / 3.0], 1e-12);
-        assert_close(&numbers(&MultiClassPerceptron.each(&s, &y)), &[0.5, 0.0], 1e-12);
+        assert_close(&numbers(&MultiClassPerceptron::default().each(&s, &y)), &[0.5, 0.0], 1e-12);
+        let s = s.swap_axes(0, 1);
+        assert_close(&numbers(&MultiClassHinge::default().axis(0).each(&s, &y)), &[0.5, 0.0], 1e-12);
+        assert_close(&numbers(&MultiClassPerceptron::default().axis(0).each(&s, &y)), &[0.5, 0.0], 1e-12);
     }
 
     #[test]
@@ -140,6 +165,6 @@ mod tests {
         let labels = constant([0i64, 1]);
         let scores = [Array::from([[1.0, 1.7, -1.0], [2.0, 0.1, 0.5]])];
         assert_gradients(|x| MultiClassHinge::default().mean(&x[0], &labels), &scores);
-        assert_gradients(|x| MultiClassPerceptron.mean(&x[0], &labels), &scores);
+        assert_gradients(|x| MultiClassPerceptron::default().mean(&x[0], &labels), &scores);
     }
 }

@@ -43,6 +43,27 @@ pub trait Loss {
         self.each(output, target).mean()
     }
 
+    /// The mean over the samples where `mask` is `true`; 0 if none is. What the others cost changes nothing, and their
+    /// gradient is 0 if their outputs are finite. Bool, of the shape of [`each`](Loss::each).
+    ///
+    /// ```
+    /// use thalweg_graph::{DType, placeholder};
+    /// use thalweg_nn::{Loss, loss::Huber};
+    /// let [output, target] = ["output", "target"].map(|name| placeholder(name, DType::F32, ("batch", "time")));
+    /// let spoken = placeholder("spoken", DType::Bool, ("batch", "time"));
+    /// let loss = Huber::new(1.0).masked_mean(&output, &target, &spoken);
+    /// ```
+    #[track_caller]
+    fn masked_mean(&self, output: &Tensor, target: &Tensor, mask: &Tensor) -> Tensor {
+        let each = self.each(output, target);
+        if mask.dtype() != DType::Bool || mask.shape() != each.shape() {
+            let reason = format!("the mask is a truth value for each sample, bool{}", each.shape());
+            refuse("masked_mean", &[("output", output), ("mask", mask)], reason);
+        }
+        let count = mask.cast(each.dtype()).sum().maximum(1.0);
+        mask.select(&each, 0.0).sum() / count
+    }
+
     /// The sum over all samples.
     #[track_caller]
     fn sum(&self, output: &Tensor, target: &Tensor) -> Tensor {
@@ -90,4 +111,39 @@ fn is_label(output: &Tensor, labels: &Tensor, axis: usize) -> Tensor {
 #[track_caller]
 fn at_label(output: &Tensor, is_label: &Tensor, axis: usize) -> Tensor {
     is_label.select(output, 0.0).sum_over(axis as isize)
+}
+
+#[cfg(test)]
+mod tests {
+    use thalweg_graph::{Array, constant};
+
+    use super::*;
+    use crate::testing::{assert_close, assert_gradients, gradient_f32, numbers};
+
+    #[test]
+    fn a_mask_leaves_samples_out_whatever_they_are() {
+        let target = constant([[0.0, 0.0], [1.0, 1.0]]);
+        let mask = constant([[true, false], [true, false]]);
+        let loss = |x: &Tensor| SquaredError.masked_mean(x, &target, &mask);
+        assert_close(&numbers(&loss(&constant([[2.0, f64::NAN], [4.0, 1e300]]))), &[(4.0 + 9.0) / 2.0], 1e-12);
+        assert_gradients(|x| loss(&x[0]), &[Array::from([[0.5, 2.0], [-1.0, 3.0]])]);
+        let x = Array::from([[1.0f32, 1e30], [0.0, 2.0]]);
+        let gradient = gradient_f32(
+            |x| {
+                let (target, mask) = (target.cast(DType::F32), mask.clone());
+                L1.masked_mean(x, &target, &mask)
+            },
+            x,
+        );
+        assert_close(&gradient, &[0.5, 0.0, -0.5, 0.0], 1e-7);
+        let nothing = constant([[false; 2]; 2]);
+        assert_eq!(numbers(&SquaredError.masked_mean(&constant([[1.0; 2]; 2]), &target, &nothing)), [0.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "the mask is a truth value for each sample, bool[2]")]
+    fn a_mask_of_another_shape_is_refused() {
+        let scores = constant([[1.0, 2.0], [0.0, 1.0]]);
+        MultiClassHinge::default().masked_mean(&scores, &constant([0i64, 1]), &constant([[true; 2]; 2]));
+    }
 }

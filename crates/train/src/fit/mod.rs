@@ -11,6 +11,7 @@
 //! | `event` | [`Event`], [`Callback`], [`Flow`] |
 //! | `minimize` | [`Minimize`]: where the graphs of a step come from |
 //! | `stop` | [`EarlyStopping`], [`Target`] |
+//! | `plateau` | [`ReduceOnPlateau`] |
 //! | `state` | what a checkpoint holds of a training |
 //! | `diagnose` | which tensor went wrong first |
 //! | `record` | event files |
@@ -22,6 +23,7 @@ mod error;
 mod event;
 mod minimize;
 mod options;
+mod plateau;
 mod record;
 mod show;
 mod state;
@@ -42,6 +44,7 @@ pub use event::{Callback, Event, Flow, Moment, StepNumbers};
 pub use minimize::Minimize;
 pub(crate) use minimize::make_step;
 pub use options::{FitOptions, Length, RunFolder};
+pub use plateau::ReduceOnPlateau;
 pub use stop::{EarlyStopping, Target, Watch};
 
 use crate::checkpoint::{EVENTS, Goal, Saver, SaverOptions};

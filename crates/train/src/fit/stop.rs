@@ -20,7 +20,7 @@ use crate::evaluate::Evaluation;
 #[derive(Clone, Copy)]
 pub struct Watch {
     name: &'static str,
-    goal: Goal,
+    pub(super) goal: Goal,
     of: fn(f64, Option<&Evaluation>) -> Option<f64>,
 }
 
@@ -47,12 +47,12 @@ impl Watch {
     }
 
     /// The number, if the event is a measurement.
-    fn read(&self, event: &Event<'_>) -> Result<Option<f64>, FitError> {
+    pub(super) fn read(&self, event: &Event<'_>) -> Result<Option<f64>, FitError> {
         let Event::Measured { train_loss, validation } = event else { return Ok(None) };
         match (self.of)(*train_loss, *validation) {
             Some(value) => Ok(Some(value)),
             None => Err(FitError::Setting {
-                setting: format!("stopping by the {}", self.name),
+                setting: format!("watching the {}", self.name),
                 reason: "this training does not measure it; is there a validation set?".into(),
             }),
         }

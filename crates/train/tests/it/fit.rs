@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use thalweg_data::{Dataset, Loader};
 use thalweg_nn::optim::by_name;
+use thalweg_nn::schedule::Plateau;
 use thalweg_run::graph::{Array, DType, Variable, placeholder};
 use thalweg_run::{Session, State};
 use thalweg_train::checkpoint::{self, Goal, Which};
 use thalweg_train::events::{self, Value, What};
-use thalweg_train::fit::{Event, Flow, Moment};
+use thalweg_train::fit::{Event, Flow, Moment, ReduceOnPlateau};
 use thalweg_train::interrupt::Interrupt;
 use thalweg_train::{
     EarlyStopping, End, FitError, FitOptions, Inference, Length, RunFolder, Target, Task, Training, Watch, evaluate,
@@ -351,7 +352,35 @@ fn stopping_by_what_is_not_measured_is_refused() {
         validation: None,
     };
     let message = fit(&training, &FitOptions::new(Length::Epochs(1)), &mut [&mut stopping]).unwrap_err().to_string();
-    assert!(message.contains("stopping by the validation loss") && message.contains("validation set"), "{message}");
+    assert!(message.contains("watching the validation loss") && message.contains("validation set"), "{message}");
+}
+
+#[test]
+fn the_learning_rate_is_reduced_on_a_plateau() {
+    // The loss does not depend on w: after 2 measurements without progress the rate is a tenth, and so on.
+    let (x, w) = (placeholder("x", DType::F32, ["n"]), Variable::new("w", 0.0));
+    let loss = (&w * 0.0 + &x).mean();
+    let task =
+        Task { train_loss: loss.clone(), inference: Inference { loss: loss.clone(), output: loss, label: None } };
+    let data = Dataset::new([("x", Array::from([1.0f32; 2]))]).unwrap();
+    let loader = Loader::new(&data, 2).unwrap();
+    let mut rates = Vec::new();
+    let mut listen = |event: &Event<'_>, _: &Moment<'_>| {
+        if let Event::Step(numbers) = event {
+            rates.push(numbers.learning_rate);
+        }
+        Flow::Continue
+    };
+    let mut reduce = ReduceOnPlateau::new(Watch::valid_loss(), Plateau::new(0.1, 1));
+    let optimizer = by_name("sgd", reduce.schedule(0.5)).unwrap();
+    let session = session();
+    let training =
+        Training { session: &session, task: &task, optimizer: &optimizer, data: &loader, validation: Some(&data) };
+    fit(&training, &FitOptions::new(Length::Epochs(7)), &mut [&mut listen, &mut reduce]).unwrap();
+    for (rate, expected) in rates.iter().zip([0.5, 0.5, 0.5, 0.05, 0.05, 0.005, 0.005]) {
+        assert!((rate / expected - 1.0).abs() < 1e-6, "{rates:?}");
+    }
+    assert_eq!(rates.len(), 7);
 }
 
 #[test]
