@@ -152,10 +152,11 @@ impl Session {
         self.answer_into(&Question { mode: Mode::Run, fetches: &fetches, feeds: &feeds }, outputs)
     }
 
-    /// As [`run`](Session::run) on the graph as it is used after training: dropout lets everything pass.
+    /// As [`run`](Session::run) on the graph as it is used after training: dropout lets everything pass and noise is gone,
+    /// however they were written.
     ///
     /// # Errors
-    /// As [`run`](Session::run); and if updates are fetched.
+    /// As [`run`](Session::run); and if updates are fetched, or something that only chance decides.
     pub fn evaluate<F: Fetch>(&self, fetches: F, feeds: Feeds<'_>) -> Result<F::Output, RunError> {
         self.answer(&Question { mode: Mode::Evaluate, fetches: &fetches, feeds: &feeds })
     }

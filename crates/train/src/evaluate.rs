@@ -45,6 +45,41 @@ impl Evaluation {
 /// # Errors
 /// If the data set is empty, has not the columns that the model reads, or a label is no class.
 pub fn evaluate(session: &Session, model: &Inference, data: &Dataset, batch: usize) -> Result<Evaluation, FitError> {
+    evaluate_with(session, model, data, batch, |_, _| Ok(()))
+}
+
+/// As [`evaluate`], showing every output with its batch: for other [metrics](crate::metrics), also during training, where
+/// a callback has session and model from its [`Moment`](crate::fit::Moment).
+///
+/// ```
+/// # use thalweg_data::Dataset;
+/// # use thalweg_run::{Session, graph::{DType, constant, placeholder}};
+/// # use thalweg_nn::cross_entropy;
+/// # use thalweg_train::Inference;
+/// use thalweg_train::evaluate::evaluate_with;
+/// use thalweg_train::metrics::RocAuc;
+/// # let x = placeholder("x", DType::F32, ("batch", 2));
+/// # let loss = cross_entropy(&x, &placeholder("label", DType::I64, ["batch"]));
+/// # let model = Inference { loss, output: x, label: Some("label".into()) };
+/// # let data = Dataset::new([("x", [[0.0f32, 1.0], [0.0, 2.0]].into()), ("label", [0i64, 1].into())])?;
+/// # let session = Session::cpu();
+/// let mut auc = RocAuc::default();
+/// let evaluation = evaluate_with(&session, &model, &data, 500, |output, batch| {
+///     Ok(auc.update(output, batch.column("label")?)?)
+/// })?;
+/// # assert_eq!((auc.value(), evaluation.accuracy()), (1.0, Some(0.5)));
+/// # Ok::<(), thalweg_train::FitError>(())
+/// ```
+///
+/// # Errors
+/// As [`evaluate`], and what `see` returns.
+pub fn evaluate_with(
+    session: &Session,
+    model: &Inference,
+    data: &Dataset,
+    batch: usize,
+    mut see: impl FnMut(&Array, &Batch) -> Result<(), FitError>,
+) -> Result<Evaluation, FitError> {
     let loader = Loader::new(data, batch)?;
     let columns = columns_read([&model.loss, &model.output]);
     let (mut loss, mut matrix) = (Mean::default(), None);
@@ -52,6 +87,7 @@ pub fn evaluate(session: &Session, model: &Inference, data: &Dataset, batch: usi
         let batch = batch?;
         let (mean, output) = session.evaluate((&model.loss, &model.output), feeds(&columns, &batch)?)?;
         loss.add(scalar(&mean), batch.len() as f64);
+        see(&output, &batch)?;
         if let Some(label) = &model.label {
             let classes = output.shape().last().copied().unwrap_or(0).max(1);
             matrix.get_or_insert_with(|| ConfusionMatrix::new(classes)).update(&output, batch.column(label)?)?;

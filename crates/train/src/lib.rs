@@ -20,7 +20,7 @@ pub mod metrics;
 pub mod progress;
 pub mod trained;
 
-pub use evaluate::{Evaluation, Inference, evaluate};
+pub use evaluate::{Evaluation, Inference, evaluate, evaluate_with};
 pub use fit::{
     EarlyStopping, End, FitError, FitOptions, Fitted, Length, Minimize, RunFolder, Target, Task, Training, Watch, fit,
 };
