@@ -61,7 +61,7 @@ pub fn test_row(trained: &Trained, data: Option<&Path>, row: usize) -> Result<(A
 
 /// The recipe of a run and its data, split as they were for the training.
 fn data_of(trained: &Trained, data: Option<&Path>) -> Result<(&'static dyn Recipe, Splits), ZooError> {
-    let config: BTreeMap<String, String> = trained.checkpoint().checkpoint.get("config")?;
+    let config: BTreeMap<String, String> = trained.checkpoint().checkpoint.config()?;
     let entry = |name: &str| {
         config
             .get(name)

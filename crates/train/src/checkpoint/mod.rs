@@ -94,6 +94,14 @@ impl Checkpoint {
         self.set("config", config);
     }
 
+    /// What the run was configured with.
+    ///
+    /// # Errors
+    /// If nothing was stored.
+    pub fn config(&self) -> Result<BTreeMap<String, String>, CheckpointError> {
+        self.get("config")
+    }
+
     /// Compares what this run is configured with to what the saved one was, but for the entries that `may_differ`.
     ///
     /// # Errors
@@ -103,7 +111,7 @@ impl Checkpoint {
         config: &BTreeMap<String, String>,
         may_differ: &BTreeSet<String>,
     ) -> Result<(), CheckpointError> {
-        let saved: BTreeMap<String, String> = self.get("config")?;
+        let saved = self.config()?;
         let names: BTreeSet<&String> = saved.keys().chain(config.keys()).collect();
         let shown = |value: Option<&String>| value.map_or("not set".to_string(), |value| format!("`{value}`"));
         let differences: Vec<String> = names

@@ -332,12 +332,18 @@ impl<'a, 'c> Fit<'a, 'c> {
             match loaded {
                 Some(loaded) => {
                     loaded.checkpoint.check_config(&run.config, &run.may_differ)?;
+                    let differs = loaded.checkpoint.config()? != run.config;
                     self.good = Snapshot::from_checkpoint(loaded.checkpoint, loaded.step)?;
                     self.training.session.load_state(&self.good.state)?;
-                    self.place = self.good.place.clone();
                     self.checkpoint = Some(loaded.path);
                     notes = loaded.notes;
                     notes.push(format!("resumed after step {}", loaded.step));
+                    if differs && self.good.place.batch > 0 {
+                        // A place in other data means nothing.
+                        self.good.place.end_epoch();
+                        notes.push("with other data than before, the next epoch begins".into());
+                    }
+                    self.place = self.good.place.clone();
                 }
                 None => notes.push("nothing was saved yet: the training begins at step 0".into()),
             }

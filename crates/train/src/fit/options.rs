@@ -44,7 +44,7 @@ pub struct RunFolder {
     pub keep: usize,
     /// What the training is configured with: a run that is resumed otherwise is refused. No paths, no machines.
     pub config: BTreeMap<String, String>,
-    /// What of it may differ when a run is resumed.
+    /// What of it may differ when a run is resumed: what describes the data. If it does, the next epoch begins.
     pub may_differ: BTreeSet<String>,
     /// What the checkpoints say of the model, so that it can be used and trained on without the code that made it.
     pub model: Option<ModelCard>,

@@ -52,9 +52,14 @@ impl Place {
         self.loss.merge(loss);
         self.batch += round.len() as u64;
         if self.batch == n_batches as u64 {
-            self.last_loss = Some(Real(self.loss.value()));
-            (self.epoch, self.batch, self.loss) = (self.epoch + 1, 0, Mean::default());
+            self.end_epoch();
         }
+    }
+
+    /// At the beginning of the next epoch.
+    pub(super) fn end_epoch(&mut self) {
+        self.last_loss = Some(Real(self.loss.value()));
+        (self.epoch, self.batch, self.loss) = (self.epoch + 1, 0, Mean::default());
     }
 
     /// The mean loss of the epoch so far, or of the whole one that just ended.

@@ -18,7 +18,7 @@ use thalweg_train::{
     fit,
 };
 
-use crate::support::{last_file, session, setup};
+use crate::support::{Setup, last_file, session, setup};
 
 /// Stops after a step, as Ctrl-C does.
 fn interrupt_after(step: u64, interrupt: &Interrupt) -> impl FnMut(&Event<'_>, &Moment<'_>) -> Flow {
@@ -136,6 +136,32 @@ fn a_finished_run_stays_finished_and_another_is_not_written_over_it() {
     let message = train(10, false).unwrap_err().to_string();
     assert!(message.contains("the folder is not empty") && message.contains("checkpoints"), "{message}");
     assert_eq!(last_file(&path), bytes);
+}
+
+#[test]
+fn a_run_goes_on_with_other_data_if_they_may_differ() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let mut setup = setup(10, 0.0);
+    let run = |setup: &Setup, data: &str, resume, may_differ: &[&str]| {
+        let mut run = setup.run(&path, resume);
+        run.config.insert("data".into(), data.into());
+        RunFolder { may_differ: may_differ.iter().map(ToString::to_string).collect(), ..run }
+    };
+    let interrupt = Interrupt::default();
+    let mut stop = interrupt_after(3, &interrupt);
+    let begin = Some(run(&setup, "many", false, &[]));
+    let options = FitOptions { run: begin, interrupt: interrupt.clone(), ..FitOptions::new(Length::Steps(9)) };
+    assert_eq!(setup.fit(&session(), &options, &mut [&mut stop]).unwrap().steps, 3);
+    // Two batches an epoch, of which the third is not one.
+    setup.loader = Loader::new(&setup.valid, 10).unwrap();
+    let options = |run| FitOptions { run: Some(run), ..FitOptions::new(Length::Steps(9)) };
+    let refused = setup.fit(&session(), &options(run(&setup, "few", true, &[])), &mut []).unwrap_err().to_string();
+    assert!(refused.ends_with("configured otherwise: data was `many`, now `few`"), "{refused}");
+    let fitted = setup.fit(&session(), &options(run(&setup, "few", true, &["data"])), &mut []).unwrap();
+    assert_eq!((fitted.end, fitted.steps, fitted.epochs), (End::Finished, 9, 4));
+    let last = checkpoint::load(&path, Which::Last).unwrap().checkpoint;
+    assert_eq!(last.config().unwrap()["data"], "few");
 }
 
 #[test]
