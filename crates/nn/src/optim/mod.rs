@@ -13,7 +13,8 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`optimizer`] | [`Optimizer`]: learning rate, groups, decay, clipping, around a [`Rule`] |
+//! | [`optimizer`] | [`Optimizer`]: learning rate, decay, clipping, largest norm, around a [`Rule`] |
+//! | [`group`] | [`Group`]: what is different for some parameters |
 //! | [`rule`] | [`Rule`]: how one parameter moves; its settings by name |
 //! | [`sgd`], [`adaptive`], [`adam`], [`sign`] | the rules |
 //! | [`names`] | optimizers by name, for command lines |
@@ -28,6 +29,7 @@ pub mod adam;
 pub mod adaptive;
 pub mod average;
 pub(crate) mod gradients;
+pub mod group;
 pub mod names;
 pub mod optimizer;
 pub mod rule;
@@ -40,8 +42,9 @@ pub use accumulate::Accumulation;
 pub use adam::{Adam, AdamW, Adamax, Lamb, NAdam};
 pub use adaptive::{Adadelta, Adagrad, RmsProp};
 pub use average::{Average, Averages};
+pub use group::Group;
 pub use names::by_name;
-pub use optimizer::{Group, Optimizer};
+pub use optimizer::Optimizer;
 pub use rule::{Rule, Setting};
 pub use sgd::Sgd;
 pub use sign::Lion;
