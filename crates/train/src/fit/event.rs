@@ -5,7 +5,7 @@ use thalweg_nn::Step;
 use thalweg_run::Session;
 
 use super::{FitError, Task};
-use crate::checkpoint::Saved;
+use crate::checkpoint::{Checkpoint, CheckpointError, Saved};
 use crate::evaluate::Evaluation;
 
 /// Something that happened.
@@ -97,6 +97,21 @@ pub trait Callback {
     /// # Errors
     /// What it returns ends the training without saving.
     fn on(&mut self, event: &Event<'_>, moment: &Moment<'_>) -> Result<Flow, FitError>;
+
+    /// Writes what it must know in a training that is resumed, into a part of each checkpoint that is its own. Nothing
+    /// where nothing is said.
+    fn remember(&self, memory: &mut Checkpoint) {
+        let _ = memory;
+    }
+
+    /// Takes over what was remembered, before the training goes on.
+    ///
+    /// # Errors
+    /// If that was something else: the callback at its place was another one.
+    fn recall(&mut self, memory: &Checkpoint) -> Result<(), CheckpointError> {
+        let _ = memory;
+        Ok(())
+    }
 }
 
 impl<F: FnMut(&Event<'_>, &Moment<'_>) -> Flow> Callback for F {

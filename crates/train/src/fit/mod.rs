@@ -54,7 +54,7 @@ use crate::trained::StepCard;
 use record::Record;
 use show::Show;
 pub(crate) use state::Snapshot;
-use state::{Measured, Place};
+use state::{Measured, Place, read_memories, write_memories};
 
 /// What is trained: a graph for training and one for use, over the same variables.
 #[derive(Clone, Debug)]
@@ -182,6 +182,9 @@ impl Fit<'_, '_> {
             return Ok(End::AlreadyFinished);
         }
         let mut flow = self.tell(&Event::Begin)?;
+        if flow == Flow::Stop {
+            return Ok(End::Stopped);
+        }
         let mut batches = self.batches()?;
         loop {
             let round = self.next_round(&mut batches)?;
@@ -278,6 +281,7 @@ impl Fit<'_, '_> {
         if let Some(card) = &self.step_card {
             card.write(&mut checkpoint);
         }
+        write_memories(self.callbacks, &mut checkpoint);
         let saved = saver.save(self.place.step, &checkpoint, metric)?;
         self.checkpoint = Some(saved.path.clone());
         self.tell(&Event::Saved(&saved)).map(drop)
@@ -333,6 +337,7 @@ impl<'a, 'c> Fit<'a, 'c> {
                 Some(loaded) => {
                     loaded.checkpoint.check_config(&run.config, &run.may_differ)?;
                     let differs = loaded.checkpoint.config()? != run.config;
+                    read_memories(self.callbacks, &loaded.checkpoint)?;
                     self.good = Snapshot::from_checkpoint(loaded.checkpoint, loaded.step)?;
                     self.training.session.load_state(&self.good.state)?;
                     self.checkpoint = Some(loaded.path);

@@ -1,15 +1,15 @@
 //! [`ReduceOnPlateau`]: the learning rate falls where a training gets no better.
 
+use thalweg_formats::array::Real;
 use thalweg_nn::Schedule;
 use thalweg_nn::schedule::Plateau;
 use thalweg_run::graph::Variable;
 
 use super::{Callback, Event, FitError, Flow, Moment, Watch};
-use crate::checkpoint::Goal;
+use crate::checkpoint::{Checkpoint, CheckpointError, Goal};
 
 /// Multiplies the learning rate by the factor of a [`Plateau`], which hears of every measurement. The factor is a variable,
-/// `plateau/factor`, and so a part of the checkpoints; how long it has been waited is not, and is counted anew in a
-/// training that is resumed.
+/// `plateau/factor`, and so a part of the checkpoints, as is the rest of what it remembers.
 ///
 /// ```
 /// use thalweg_nn::Adam;
@@ -48,5 +48,15 @@ impl Callback for ReduceOnPlateau {
             moment.session.write(&self.factor, self.plateau.observe(value) as f32)?;
         }
         Ok(Flow::Continue)
+    }
+
+    fn remember(&self, memory: &mut Checkpoint) {
+        memory.set("plateau", &(self.plateau.best.map(Real), self.plateau.waited));
+    }
+
+    fn recall(&mut self, memory: &Checkpoint) -> Result<(), CheckpointError> {
+        let (best, waited): (Option<Real>, u32) = memory.get("plateau")?;
+        (self.plateau.best, self.plateau.waited) = (best.map(|best| best.0), waited);
+        Ok(())
     }
 }

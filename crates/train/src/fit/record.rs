@@ -51,8 +51,10 @@ impl Callback for Record {
                 let mut values = Vec::new();
                 let gradients: Vec<_> = moment.optimization.gradients.iter().map(|(_, gradient)| gradient).collect();
                 // A run of its own, which changes nothing: the training step stays the one plan that it is.
-                let columns = columns_read(gradients.iter().copied());
-                let gradients = moment.session.run(&gradients, feeds(&columns, batch)?)?;
+                // With the loss, so that the sizes of the batch are known: a gradient may need a size and not the numbers.
+                let loss = &moment.task.train_loss;
+                let columns = columns_read(gradients.iter().copied().chain([loss]));
+                let (gradients, _) = moment.session.run((&gradients, loss), feeds(&columns, batch)?)?;
                 for ((name, _), gradient) in moment.optimization.gradients.iter().zip(&gradients) {
                     values.push((format!("gradients/{name}"), Value::Histogram(Histogram::of(gradient))));
                 }

@@ -5,7 +5,7 @@ use thalweg_data::Batch;
 use thalweg_formats::array::{Array, Element, Real, with_elements};
 use thalweg_run::State;
 
-use super::RunFolder;
+use super::{Callback, RunFolder};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::evaluate::Evaluation;
 use crate::metrics::Mean;
@@ -87,6 +87,38 @@ mod key {
     pub(super) const PLACE: &str = "place";
     /// The session's counter of runs and its seed: what random numbers depend on.
     pub(super) const SESSION: &str = "session";
+    /// How the names begin of what callbacks remember; their positions follow.
+    pub(super) const MEMORY: &str = "callback ";
+}
+
+/// Writes down what callbacks remember, each under its position.
+pub(super) fn write_memories(callbacks: &[&mut dyn Callback], checkpoint: &mut Checkpoint) {
+    for (position, callback) in callbacks.iter().enumerate() {
+        let mut memory = Checkpoint::default();
+        callback.remember(&mut memory);
+        let name = |name| format!("{}{position}/{name}", key::MEMORY);
+        checkpoint.tensors.extend(memory.tensors.into_iter().map(|(key, value)| (name(key), value)));
+        checkpoint.metadata.extend(memory.metadata.into_iter().map(|(key, value)| (name(key), value)));
+    }
+}
+
+/// Lets callbacks recall what was written; those that left nothing are not asked.
+pub(super) fn read_memories(
+    callbacks: &mut [&mut dyn Callback],
+    checkpoint: &Checkpoint,
+) -> Result<(), CheckpointError> {
+    for (position, callback) in callbacks.iter_mut().enumerate() {
+        let prefix = format!("{}{position}/", key::MEMORY);
+        let own = |name: &String| name.strip_prefix(&*prefix).map(String::from);
+        let memory = Checkpoint {
+            tensors: checkpoint.tensors.iter().filter_map(|(name, x)| Some((own(name)?, x.clone()))).collect(),
+            metadata: checkpoint.metadata.iter().filter_map(|(name, x)| Some((own(name)?, x.clone()))).collect(),
+        };
+        if memory != Checkpoint::default() {
+            callback.recall(&memory)?;
+        }
+    }
+    Ok(())
 }
 
 impl Snapshot {
@@ -108,9 +140,10 @@ impl Snapshot {
         checkpoint
     }
 
-    pub(crate) fn from_checkpoint(checkpoint: Checkpoint, step: u64) -> Result<Snapshot, CheckpointError> {
+    pub(crate) fn from_checkpoint(mut checkpoint: Checkpoint, step: u64) -> Result<Snapshot, CheckpointError> {
         let place = Place { step, ..checkpoint.get(key::PLACE)? };
         let (counter, seed) = checkpoint.get(key::SESSION)?;
+        checkpoint.tensors.retain(|name, _| !name.starts_with(key::MEMORY));
         Ok(Snapshot { state: State { variables: checkpoint.tensors, step: counter, seed }, place })
     }
 }

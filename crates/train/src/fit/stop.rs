@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use thalweg_formats::array::Real;
 use thalweg_run::State;
 
 use super::{Callback, Event, FitError, Flow, Moment};
-use crate::checkpoint::Goal;
+use crate::checkpoint::{Checkpoint, CheckpointError, Goal};
 use crate::evaluate::Evaluation;
 
 /// A number of each measurement, and which way is better.
@@ -68,8 +69,9 @@ impl fmt::Debug for Watch {
 /// Ends a training when so many measurements in a row were no better than the best, and puts the session back to where
 /// it was best (Prechelt 1998). It looks ahead: patience is how far.
 ///
-/// The checkpoints stay what they are: the best, by validation loss, is kept beside the newest. What is remembered here
-/// is not saved; a training that is resumed counts from its next measurement.
+/// What it remembers, the best weights included, is a part of the checkpoints: a training that was interrupted and resumed
+/// ends at the same step with the same weights. The files themselves hold the weights of their steps; the best of them, by
+/// validation loss, is kept beside the newest.
 ///
 /// ```
 /// use thalweg_train::fit::{Callback, EarlyStopping, Watch};
@@ -145,6 +147,20 @@ impl Callback for EarlyStopping {
         }
         Ok(if self.waited >= self.patience { Flow::Stop } else { Flow::Continue })
     }
+
+    fn remember(&self, memory: &mut Checkpoint) {
+        if let Some(Best { value, step, state }) = &self.best {
+            memory.tensors = state.variables.clone();
+            memory.set("early_stopping", &(self.waited, Real(*value), step, state.step, state.seed));
+        }
+    }
+
+    fn recall(&mut self, memory: &Checkpoint) -> Result<(), CheckpointError> {
+        let (waited, Real(value), step, session_step, seed) = memory.get("early_stopping")?;
+        let state = State { variables: memory.tensors.clone(), step: session_step, seed };
+        (self.waited, self.best) = (waited, Some(Best { value, step, state }));
+        Ok(())
+    }
 }
 
 /// Ends a training when a measurement reaches a target. [`validate_every`](super::FitOptions::validate_every) and
@@ -186,5 +202,14 @@ impl Callback for Target {
             self.reached = Some(moment.step);
         }
         Ok(if self.reached.is_some() { Flow::Stop } else { Flow::Continue })
+    }
+
+    fn remember(&self, memory: &mut Checkpoint) {
+        memory.set("target", &self.reached);
+    }
+
+    fn recall(&mut self, memory: &Checkpoint) -> Result<(), CheckpointError> {
+        self.reached = memory.get("target")?;
+        Ok(())
     }
 }

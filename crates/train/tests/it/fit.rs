@@ -6,17 +6,13 @@ use std::time::Duration;
 
 use thalweg_data::{Dataset, Loader};
 use thalweg_nn::optim::by_name;
-use thalweg_nn::schedule::Plateau;
 use thalweg_run::graph::{Array, DType, Variable, placeholder};
 use thalweg_run::{Session, State};
-use thalweg_train::checkpoint::{self, Goal, Which};
+use thalweg_train::checkpoint::{self, Which};
 use thalweg_train::events::{self, Value, What};
-use thalweg_train::fit::{Event, Flow, Moment, ReduceOnPlateau};
+use thalweg_train::fit::{Event, Flow, Moment};
 use thalweg_train::interrupt::Interrupt;
-use thalweg_train::{
-    EarlyStopping, End, FitError, FitOptions, Inference, Length, RunFolder, Target, Task, Training, Watch, evaluate,
-    fit,
-};
+use thalweg_train::{End, FitError, FitOptions, Inference, Length, RunFolder, Task, Training, evaluate, fit};
 
 use crate::support::{Setup, last_file, session, setup};
 
@@ -323,90 +319,6 @@ fn it_is_measured_every_so_many_steps_and_each_time_that_so_long_has_passed() {
     let each = |duration| measured_after(FitOptions { validate_each: Some(duration), ..options.clone() });
     assert_eq!(each(Duration::from_secs(3600)), [5, 10]);
     assert_eq!(each(Duration::from_nanos(1)), (1..=10).collect::<Vec<_>>());
-}
-
-#[test]
-fn a_training_ends_when_it_reaches_its_target() {
-    let setup = setup(10, 0.0);
-    let options = FitOptions { validate_every: Some(1), ..FitOptions::new(Length::Epochs(8)) };
-    let mut target = Target::new(Watch::valid_accuracy(), 0.8);
-    let fitted = setup.fit(&session(), &options, &mut [&mut target]).unwrap();
-    assert_eq!((fitted.end, target.reached()), (End::Stopped, Some(fitted.steps)));
-    assert!(fitted.valid_accuracy.unwrap() >= 0.8 && fitted.steps < 40, "{fitted:?}");
-    let mut target = Target::new(Watch::train_loss(), 0.0);
-    let fitted = setup.fit(&session(), &options, &mut [&mut target]).unwrap();
-    assert_eq!((fitted.end, target.reached()), (End::Finished, None));
-}
-
-#[test]
-fn early_stopping_looks_ahead_and_returns_to_the_best_weights() {
-    // w moves by 1 in each step; the validation loss is (w − 3)²: 4, 1, 0, 1, 4, 9, …
-    let (x, w) = (placeholder("x", DType::F32, ["n"]), Variable::new("w", 0.0));
-    let train_loss = -(&w * &x).mean();
-    let loss = ((&w - 3.0) * &x).square().mean();
-    let task = Task { train_loss, inference: Inference { output: loss.clone(), loss, label: None } };
-    let data = Dataset::new([("x", Array::from([1.0f32; 2]))]).unwrap();
-    let (loader, optimizer) = (Loader::new(&data, 2).unwrap(), by_name("sgd", 1.0).unwrap());
-    let train = |watch: Watch, patience, min_delta| {
-        let session = session();
-        let mut stopping = EarlyStopping::new(watch, patience).min_delta(min_delta);
-        let training =
-            Training { session: &session, task: &task, optimizer: &optimizer, data: &loader, validation: Some(&data) };
-        let fitted = fit(&training, &FitOptions::new(Length::Epochs(20)), &mut [&mut stopping]).unwrap();
-        (fitted.end, fitted.steps, stopping.best().unwrap(), session.read(&w).unwrap().item().unwrap())
-    };
-    assert_eq!(train(Watch::valid_loss(), 1, 0.0), (End::Stopped, 4, (3, 0.0), 3.0));
-    assert_eq!(train(Watch::valid_loss(), 4, 0.0), (End::Stopped, 7, (3, 0.0), 3.0));
-    // From 1 to 0 is no more than 1: the best is that of step 2.
-    assert_eq!(train(Watch::valid_loss(), 2, 1.0), (End::Stopped, 4, (2, 1.0), 2.0));
-    // Patience that is not used up: the end comes, and the best weights with it.
-    assert_eq!(train(Watch::valid_loss(), 50, 0.0), (End::Finished, 20, (3, 0.0), 3.0));
-    let error = Watch::new("distance", Goal::Max, |_, validation| Some(-validation?.loss));
-    assert_eq!(train(error, 1, 0.0), (End::Stopped, 4, (3, 0.0), 3.0));
-}
-
-#[test]
-fn stopping_by_what_is_not_measured_is_refused() {
-    let setup = setup(10, 0.0);
-    let session = session();
-    let mut stopping = EarlyStopping::new(Watch::valid_loss(), 1);
-    let training = Training {
-        session: &session,
-        task: &setup.task,
-        optimizer: &setup.optimizer,
-        data: &setup.loader,
-        validation: None,
-    };
-    let message = fit(&training, &FitOptions::new(Length::Epochs(1)), &mut [&mut stopping]).unwrap_err().to_string();
-    assert!(message.contains("watching the validation loss") && message.contains("validation set"), "{message}");
-}
-
-#[test]
-fn the_learning_rate_is_reduced_on_a_plateau() {
-    // The loss does not depend on w: after 2 measurements without progress the rate is a tenth, and so on.
-    let (x, w) = (placeholder("x", DType::F32, ["n"]), Variable::new("w", 0.0));
-    let loss = (&w * 0.0 + &x).mean();
-    let task =
-        Task { train_loss: loss.clone(), inference: Inference { loss: loss.clone(), output: loss, label: None } };
-    let data = Dataset::new([("x", Array::from([1.0f32; 2]))]).unwrap();
-    let loader = Loader::new(&data, 2).unwrap();
-    let mut rates = Vec::new();
-    let mut listen = |event: &Event<'_>, _: &Moment<'_>| {
-        if let Event::Step(numbers) = event {
-            rates.push(numbers.learning_rate);
-        }
-        Flow::Continue
-    };
-    let mut reduce = ReduceOnPlateau::new(Watch::valid_loss(), Plateau::new(0.1, 1));
-    let optimizer = by_name("sgd", reduce.schedule(0.5)).unwrap();
-    let session = session();
-    let training =
-        Training { session: &session, task: &task, optimizer: &optimizer, data: &loader, validation: Some(&data) };
-    fit(&training, &FitOptions::new(Length::Epochs(7)), &mut [&mut listen, &mut reduce]).unwrap();
-    for (rate, expected) in rates.iter().zip([0.5, 0.5, 0.5, 0.05, 0.05, 0.005, 0.005]) {
-        assert!((rate / expected - 1.0).abs() < 1e-6, "{rates:?}");
-    }
-    assert_eq!(rates.len(), 7);
 }
 
 #[test]

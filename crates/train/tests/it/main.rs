@@ -1,6 +1,7 @@
 //! What training leaves on disk, from outside.
 
 mod abort;
+mod callbacks;
 mod checkpoint;
 mod events;
 mod fit;
