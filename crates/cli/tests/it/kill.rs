@@ -62,6 +62,12 @@ fn files(run: &Path) -> Vec<(String, Vec<u8>)> {
     checkpoints(run).into_iter().map(read).collect()
 }
 
+/// Whether the run has these files. A run that was killed when its last checkpoint was in place has older ones too.
+fn holds(run: &Path, expected: &[(String, Vec<u8>)]) -> bool {
+    let found = files(run);
+    expected.iter().all(|file| found.contains(file)) && found.last() == expected.last()
+}
+
 #[test]
 fn a_training_killed_at_any_moment_goes_on_to_the_same_bytes() {
     let folder = folder();
@@ -86,7 +92,7 @@ fn a_training_killed_at_any_moment_goes_on_to_the_same_bytes() {
         let ran = Ran::from(train(&run, &["--threads", threads, "--resume"]).output().unwrap());
         assert!(ran.stderr.contains(&format!("resumed after step {step}")), "{ran:?}");
         assert_eq!(outcome(&ran), expected, "{threads} threads");
-        assert!(files(&run) == expected_files, "{threads} threads: the checkpoints differ");
+        assert!(holds(&run, &expected_files), "{threads} threads: the checkpoints differ");
     }
 }
 
@@ -111,4 +117,50 @@ fn a_training_killed_before_its_first_checkpoint_is_begun_again_in_the_same_fold
     assert!(checkpoints(&run).is_empty());
     assert!(train(["--epochs", "1", "--save-every", "20"]).output().unwrap().status.success());
     assert_eq!(newest(&run), Some(39));
+}
+
+/// A short training with several saves, under `strace` if `kill_at` names a system call and which of its calls is the last.
+#[cfg(target_os = "linux")]
+fn short(run: &Path, kill_at: Option<(&str, usize)>, more: &[&str]) -> std::process::Command {
+    let mut command = match kill_at {
+        None => thalweg(),
+        Some((call, number)) => {
+            let mut strace = std::process::Command::new("strace");
+            strace.args(["-f", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+            strace.args(["-e", &format!("inject={call}:signal=KILL:when={number}")]);
+            strace.arg(thalweg().get_program());
+            strace
+        }
+    };
+    command.args(["train", "digits", "--epochs", "1", "--save-every", "10", "--set", "width=16", "--threads", "1"]);
+    command.arg("--run").arg(run).args(more).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+/// Every seventh call of those that change files; `THALWEG_KILL_EVERY=1` takes each.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_training_killed_at_its_system_calls_goes_on_to_the_same_bytes() {
+    let tried = std::process::Command::new("strace").args(["-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
+    if !tried.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: there is no strace that works here");
+        return;
+    }
+    let every = std::env::var("THALWEG_KILL_EVERY").map_or(7, |every| every.parse().expect("a number"));
+    let folder = folder();
+    let whole = folder.path().join("whole");
+    assert!(short(&whole, None, &[]).status().unwrap().success());
+    let expected = files(&whole);
+    for call in ["fsync", "/^rename", "/^unlink", "openat", "write"] {
+        for number in (1..).step_by(every) {
+            let run = folder.path().join(format!("{} {number}", call.trim_start_matches("/^")));
+            if short(&run, Some((call, number)), &[]).status().unwrap().success() {
+                assert!(number > 1, "{call} is called");
+                break;
+            }
+            let ran = Ran::from(short(&run, None, &["--resume"]).output().unwrap());
+            assert_eq!(ran.code, Some(0), "{call} {number}: {ran:?}");
+            assert!(holds(&run, &expected), "{call} {number}: the checkpoints differ");
+        }
+    }
 }
