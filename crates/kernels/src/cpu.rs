@@ -85,6 +85,32 @@ impl FromStr for Isa {
     }
 }
 
+/// Asks for the cache line that holds `address`, which need not be valid, in the first-level cache.
+#[inline(always)]
+pub(crate) fn prefetch(address: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: a prefetch touches nothing that a program could notice, whatever the address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = address;
+}
+
+/// The same for the second-level cache.
+#[inline(always)]
+pub(crate) fn prefetch_to_second_level(address: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: as above.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(address.cast());
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = address;
+}
+
 /// While this value lives, its thread treats denormal numbers as zero and rounds results that would be denormal to
 /// zero; when it is dropped, the thread's former state comes back.
 ///

@@ -3,10 +3,11 @@
 use std::ops::Range;
 use std::slice;
 
-use super::Operands;
+use super::packer::Packer;
 use super::partition::{Packing, Partition};
 use super::source::Source;
-use super::tile::{Accumulator, Strip, StripKernel, Tile};
+use super::tile::{Accumulator, Ahead, Strip, StripKernel, Tile};
+use super::{Operands, Scratch};
 use crate::cpu::Isa;
 
 /// Of scratch memory, in bytes: a cache line.
@@ -17,75 +18,168 @@ pub(super) fn align(start: *mut u8) -> *mut u8 {
     start.wrapping_add(start.align_offset(ALIGNMENT))
 }
 
-/// Computes a block of C.
+/// What is called with finished rows and columns of C, and where C would begin if all of it lay as they do.
+pub(super) type Finish<'a> = dyn Fn(Range<usize>, Range<usize>, *mut u8) + 'a;
+
+/// Packs some rows of A into the scratch memory that all share: panel of k by panel, tile by tile.
+///
+/// # Safety
+/// As for [`Matmul::pack_chunk`](super::Matmul::pack_chunk), for operands of type `S`.
+pub(super) unsafe fn pack_a<S: Source>(plan: &Partition, isa: Isa, chunk: usize, operands: Operands, scratch: Scratch) {
+    let rows = plan.packing_chunk(chunk);
+    for depth in plan.panels() {
+        // SAFETY: the rows are inside of A, and each tile has its own place in the packed copy.
+        unsafe {
+            let strip = Strip {
+                k: depth.len(),
+                rows: rows.len(),
+                from: operands.a.cast::<S>().add(rows.start * plan.a.row + depth.start * plan.a.column),
+                from_row: plan.a.row,
+                from_step: plan.a.column,
+                to: scratch.shared.cast::<S::Sum>().add(plan.packed_a_offset(&depth, rows.start)),
+                to_step: plan.tile_rows(),
+                panel: plan.tile_rows(),
+                to_panel: plan.tile_rows() * depth.len(),
+            };
+            pack::<S>(S::Sum::kernels(isa).pack, &strip);
+        }
+    }
+}
+
+/// Computes a block of C: one group of columns after the other, in it one panel of k after the other.
 ///
 /// # Safety
 /// As for [`Matmul::run_chunk`](super::Matmul::run_chunk), for operands of type `S`; nobody else touches the block of C.
 pub(super) unsafe fn multiply<S: Source>(
     plan: &Partition,
     isa: Isa,
-    rows: &Range<usize>,
-    columns: &Range<usize>,
+    rows: Range<usize>,
+    columns: Range<usize>,
     operands: Operands,
-    scratch: *mut u8,
+    scratch: Scratch,
+    finish: Option<&Finish<'_>>,
 ) {
     let kernels = S::Sum::kernels(isa);
-    let (a, b, c): (*const S, *const S, *mut S::Sum) = (operands.a.cast(), operands.b.cast(), operands.c.cast());
-    let block_of_a: *mut S::Sum = scratch.cast();
-    let packed_b = block_of_a.wrapping_add(plan.block_of_a_elements());
-    if plan.k == 0 && !plan.accumulate {
-        for i in rows.clone() {
-            // SAFETY: the positions are inside of C, and all its element types may be zero bytes.
-            unsafe { c.add(i * plan.c_row_stride + columns.start).write_bytes(0, columns.len()) };
+    let (a, b): (*const S, *const S) = (operands.a.cast(), operands.b.cast());
+    let packed_a: *const S::Sum = scratch.shared.cast();
+    let height = plan.tile_rows();
+    let depths = plan.panels().len();
+    let groups = columns.len().div_ceil(plan.group_columns);
+    // What is multiplied by at a time: a group of columns of B, and of them a panel of k.
+    let part = |number: usize| {
+        let first = columns.start + number / depths * plan.group_columns;
+        Some((first..columns.end.min(first + plan.group_columns), plan.panels().nth(number % depths)?))
+    };
+    let calls = plan.tiles(rows.clone()).len() * plan.group_columns.min(columns.len()).div_ceil(plan.panel_columns);
+    let packed_b = |number: usize| {
+        let buffers = scratch.own.cast::<S::Sum>().wrapping_add(plan.c_elements());
+        buffers.wrapping_add(number % 2 * plan.packed_group_elements())
+    };
+    let packer = |number: usize| {
+        if plan.packing_of_b != Packing::PerGroup || number >= groups * depths {
+            return None;
         }
+        let part = part(number)?;
+        Some(Packer::<S>::new(plan, kernels.pack, b, part, packed_b(number), calls))
+    };
+    if let Some(mut first) = packer(0) {
+        // SAFETY: the group is inside of B, and the scratch memory has room for it.
+        unsafe { first.pack_rest() };
     }
-    // SAFETY: every position is inside of its matrix, or of the part of the scratch memory that the plan set aside.
-    unsafe {
-        for depth in plan.panels() {
-            let k = depth.len();
-            let a = a.add(rows.start * plan.a.row + depth.start * plan.a.column);
-            let height = plan.tile_rows(rows.len());
-            if plan.pack_a {
-                let strip = Strip {
-                    k,
-                    rows: rows.len(),
-                    from: a,
-                    from_row: plan.a.row,
-                    from_step: plan.a.column,
-                    to: block_of_a,
-                    to_step: height,
-                    panel: height,
-                    to_panel: height * k,
-                };
-                pack::<S>(kernels.pack, &strip);
-            }
-            for first in columns.clone().step_by(plan.group_columns) {
-                let group = first..columns.end.min(first + plan.group_columns);
-                if plan.packing_of_b == Packing::PerGroup {
-                    pack_columns_of_b::<S>(plan, kernels.pack, b, &depth, group.clone(), packed_b);
-                }
-                for tile in plan.tiles(rows.len()) {
+    for number in 0..groups * depths {
+        let Some((group, depth)) = part(number) else { break };
+        let k = depth.len();
+        let is_first = number % depths == 0;
+        let is_last = number % depths + 1 == depths;
+        let mut next = packer(number + 1);
+        for first in rows.clone().step_by(plan.finished_rows()) {
+            let some_rows = first..rows.end.min(first + plan.finished_rows());
+            let (c, c_row) =
+                c_of::<S::Sum>(plan, operands, scratch, if depths > 1 { rows.start } else { first }, group.start);
+            for tile in plan.tiles(some_rows.clone()) {
+                // SAFETY: every position is inside of its matrix, or of the part of the scratch memory that the plan set
+                // aside for it.
+                unsafe {
                     let (a, a_row, a_step): (*const S::Sum, _, _) = if plan.pack_a {
-                        (block_of_a.add(tile.start * k), 1, height)
+                        (packed_a.add(plan.packed_a_offset(&depth, tile.start)), 1, height)
                     } else {
-                        (a.add(tile.start * plan.a.row).cast(), plan.a.row, plan.a.column)
+                        let first = tile.start * plan.a.row + depth.start * plan.a.column;
+                        (a.add(first).cast(), plan.a.row, plan.a.column)
                     };
-                    let c = c.add((rows.start + tile.start) * plan.c_row_stride);
                     for first in group.clone().step_by(plan.panel_columns) {
                         let columns = plan.panel_columns.min(group.end - first);
                         let (b, b_step): (*const S::Sum, usize) = match plan.packing_of_b {
                             Packing::InPlace => (b.add(depth.start * plan.b.row + first).cast(), plan.b.row),
-                            Packing::PerGroup => (packed_b.add((first - group.start) * k), plan.panel_columns),
+                            Packing::PerGroup => (packed_b(number).add((first - group.start) * k), plan.panel_columns),
                             Packing::Before => {
                                 (b.cast::<S::Sum>().add(plan.packed_b_offset(depth.start, first)), plan.panel_columns)
                             }
                         };
-                        let (c, c_row) = (c.add(first), plan.c_row_stride);
-                        let add = plan.accumulate || depth.start > 0;
+                        let c = c.wrapping_add(tile.start * c_row + first);
+                        let add = plan.accumulate || !is_first;
+                        let ahead = next.as_ref().map_or(Ahead::NOTHING, Packer::ahead);
                         let tile_kernel = kernels.tile(tile.len(), columns);
-                        tile_kernel(&Tile { k, a, a_row, a_step, b, b_step, c, c_row, columns, add });
+                        tile_kernel(&Tile { k, a, a_row, a_step, b, b_step, c, c_row, columns, add, ahead });
+                        if let Some(next) = &mut next {
+                            next.pack_piece();
+                        }
                     }
                 }
+            }
+            if let (true, Some(finish)) = (is_last, finish) {
+                finish(some_rows, group.clone(), c.cast());
+            }
+        }
+        if let Some(mut next) = next {
+            // SAFETY: as for the first.
+            unsafe { next.pack_rest() };
+        }
+    }
+    if depths == 0 {
+        // SAFETY: our caller's promise.
+        unsafe { no_products::<S::Sum>(plan, rows, columns, operands, scratch, finish) };
+    }
+}
+
+/// Where C would begin if all of it lay as its part does that begins at `row` and `column`, and the elements from a row
+/// to the next.
+pub(super) fn c_of<T>(
+    plan: &Partition,
+    operands: Operands,
+    scratch: Scratch,
+    row: usize,
+    column: usize,
+) -> (*mut T, usize) {
+    match plan.c_in_scratch {
+        Some(c) => (scratch.own.cast::<T>().wrapping_sub(row * c.row_stride + column), c.row_stride),
+        None => (operands.c.cast(), plan.c_row_stride),
+    }
+}
+
+/// A block of a product over nothing: zeros, or C as it is.
+///
+/// # Safety
+/// As for [`multiply`].
+unsafe fn no_products<T>(
+    plan: &Partition,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    operands: Operands,
+    scratch: Scratch,
+    finish: Option<&Finish<'_>>,
+) {
+    for first in columns.clone().step_by(plan.group_columns) {
+        let columns = first..columns.end.min(first + plan.group_columns);
+        for first in rows.clone().step_by(plan.finished_rows()) {
+            let rows = first..rows.end.min(first + plan.finished_rows());
+            let (c, c_row) = c_of::<T>(plan, operands, scratch, rows.start, columns.start);
+            for i in rows.clone().filter(|_| !plan.accumulate) {
+                // SAFETY: the positions are inside of C, or of the scratch memory that stands for it; all element types
+                // may be zero bytes.
+                unsafe { c.wrapping_add(i * c_row + columns.start).write_bytes(0, columns.len()) };
+            }
+            if let Some(finish) = finish {
+                finish(rows, columns.clone(), c.cast());
             }
         }
     }
@@ -103,33 +197,7 @@ pub(super) unsafe fn pack_b_panel<S: Source>(plan: &Partition, isa: Isa, panel: 
     // SAFETY: the panel is inside of B and has its own place in the packed copy.
     unsafe {
         let to = operands.c.cast::<S::Sum>().add(plan.packed_b_offset(depth.start, first));
-        pack_columns_of_b::<S>(plan, S::Sum::kernels(isa).pack, operands.b.cast(), &depth, columns, to);
-    }
-}
-
-/// Copies `B[depth, columns]` to `to`, panel by panel.
-unsafe fn pack_columns_of_b<S: Source>(
-    plan: &Partition,
-    kernel: StripKernel<S::Sum>,
-    b: *const S,
-    depth: &Range<usize>,
-    columns: Range<usize>,
-    to: *mut S::Sum,
-) {
-    // SAFETY: the columns are inside of B, and `to` has room for them.
-    unsafe {
-        let strip = Strip {
-            k: depth.len(),
-            rows: columns.len(),
-            from: b.add(depth.start * plan.b.row + columns.start * plan.b.column),
-            from_row: plan.b.column,
-            from_step: plan.b.row,
-            to,
-            to_step: plan.panel_columns,
-            panel: plan.panel_columns,
-            to_panel: depth.len() * plan.panel_columns,
-        };
-        pack::<S>(kernel, &strip);
+        Packer::<S>::new(plan, S::Sum::kernels(isa).pack, operands.b.cast(), (columns, depth), to, 1).pack_rest();
     }
 }
 
@@ -137,7 +205,10 @@ unsafe fn pack_columns_of_b<S: Source>(
 const STAGED: usize = 2048;
 
 /// Copies a strip, widening its elements.
-unsafe fn pack<S: Source>(kernel: StripKernel<S::Sum>, strip: &Strip<S, S::Sum>) {
+///
+/// # Safety
+/// The elements that the strip names are there, and the kernel is one of this processor.
+pub(super) unsafe fn pack<S: Source>(kernel: StripKernel<S::Sum>, strip: &Strip<S, S::Sum>) {
     let Strip { k, rows, from, from_row, from_step, to, to_step, panel, to_panel } = *strip;
     if S::IS_SUM {
         // SAFETY: the caller's promise on the strip, whose elements are of the kernel's type.

@@ -11,13 +11,15 @@
 //!
 //! **Method.** After Goto and van de Geijn, *Anatomy of High-Performance Matrix Multiplication* (2008): a micro-kernel keeps
 //! a tile of C in registers while it walks along a few rows of A, which stay in the first-level cache, and a panel of B;
-//! panels are packed in groups that stay in the second. Where a copy would not pay, A or B is read in place.
+//! panels are packed in groups that stay in the second. Where a copy would not pay, A or B is read in place. All chunks
+//! share one packed copy of A; each packs its own part of B, the next one while it multiplies by the one before.
 //!
 //! | file | what it holds |
 //! | --- | --- |
 //! | `mod.rs` | the interface |
 //! | `partition.rs` | how the work is cut up |
 //! | `block.rs` | one chunk: panels, packing, tiles |
+//! | `packer.rs` | packing of B, piece by piece between tiles |
 //! | `tile.rs` | the micro-kernel and packing, over any vector type; the table of instances |
 //! | `simd.rs`, `x86.rs`, `neon.rs` | the vector types |
 //! | `source.rs` | element types and how they widen |
@@ -27,6 +29,7 @@ mod block;
 mod integer;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod packer;
 mod partition;
 mod simd;
 mod source;
@@ -138,9 +141,23 @@ pub const fn panel_length(k: usize) -> usize {
     }
 }
 
-/// What is called with a finished block of C (rows, columns, worker) while it is still in cache. The blocks cover C
-/// without overlap. It may read and write the block through its own pointer to C.
-pub type Epilogue<'a> = dyn Fn(Range<usize>, Range<usize>, usize) + Sync + 'a;
+/// A finished block of C.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// Its rows.
+    pub rows: Range<usize>,
+    /// Its columns.
+    pub columns: Range<usize>,
+    /// Where C would begin if all of it lay as this block does: element (i, j) of the block is `i * c_row_stride + j`
+    /// elements further on, with the [`c_row_stride`](Matmul::c_row_stride) of the plan.
+    pub c: *mut u8,
+    /// Who has computed it.
+    pub worker: usize,
+}
+
+/// What is called with each finished block of C while it is still in cache. The blocks cover C without overlap. It may
+/// read and write the block.
+pub type Epilogue<'a> = dyn Fn(Finished) + Sync + 'a;
 
 /// The first elements of the matrices, of the plan's dtypes.
 #[derive(Clone, Copy, Debug)]
@@ -149,7 +166,7 @@ pub struct Operands {
     pub a: *const u8,
     /// B, or B packed if the plan has [`with_packed_b`](Matmul::with_packed_b).
     pub b: *const u8,
-    /// C.
+    /// C; not looked at if the plan has [`with_c_in_scratch`](Matmul::with_c_in_scratch).
     pub c: *mut u8,
 }
 
@@ -157,6 +174,15 @@ pub struct Operands {
 unsafe impl Send for Operands {}
 // SAFETY: as above.
 unsafe impl Sync for Operands {}
+
+/// Scratch memory, aligned to 64 bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Scratch {
+    /// The packed copy of A that all workers read: [`shared_scratch_bytes`](Matmul::shared_scratch_bytes).
+    pub shared: *mut u8,
+    /// What one worker has to itself: [`worker_scratch_bytes`](Matmul::worker_scratch_bytes).
+    pub own: *mut u8,
+}
 
 /// A plan for a matrix multiply.
 ///
@@ -180,6 +206,7 @@ pub struct Matmul {
     problem: Problem,
     isa: Isa,
     packed_b: bool,
+    c_in_scratch: bool,
     partition: Partition,
 }
 
@@ -197,7 +224,7 @@ impl Matmul {
             m <= 1 || c_row_stride >= n,
             "rows of C of {n} elements overlap, with {c_row_stride} from one to the next"
         );
-        Matmul { problem, isa, packed_b: false, partition: Partition::new(&problem, isa, false) }
+        Matmul { problem, isa, packed_b: false, c_in_scratch: false, partition: Partition::new(&problem, isa, false) }
     }
 
     /// The same plan for a B that [`pack_b`](Matmul::pack_b) has packed, which pays where B stays the same over many runs.
@@ -207,7 +234,36 @@ impl Matmul {
     #[track_caller]
     pub fn with_packed_b(&self) -> Matmul {
         assert!(self.problem.dtype.is_float(), "a packed B of {}; only floats are packed", self.problem.dtype);
-        Matmul { packed_b: true, partition: Partition::new(&self.problem, self.isa, true), ..self.clone() }
+        let partition = Partition::new(&self.problem, self.isa, true);
+        Matmul { packed_b: true, partition, ..self.clone() }.placing_c(self.c_in_scratch)
+    }
+
+    /// The same plan without a C in memory: only an epilogue gets to see it, block by block in scratch memory.
+    ///
+    /// # Panics
+    /// If the plan accumulates, which needs a C that is there.
+    #[track_caller]
+    pub fn with_c_in_scratch(&self) -> Matmul {
+        assert!(!self.problem.accumulate, "a product that is added to C, without a C");
+        self.clone().placing_c(true)
+    }
+
+    fn placing_c(mut self, in_scratch: bool) -> Matmul {
+        self.c_in_scratch = in_scratch;
+        if in_scratch {
+            self.partition.put_c_in_scratch();
+        }
+        self
+    }
+
+    /// Elements from a row to the next of the C that an epilogue sees.
+    pub fn c_row_stride(&self) -> usize {
+        match (self.partition.swapped, self.partition.c_in_scratch) {
+            // A single column: its elements are neighbors.
+            (true, _) => 1,
+            (false, Some(c)) => c.row_stride,
+            (false, None) => self.problem.c_row_stride,
+        }
     }
 
     /// What the plan computes.
@@ -222,10 +278,16 @@ impl Matmul {
 
     /// Bytes of scratch memory that a run on a pool of `threads` needs, of any alignment.
     pub fn scratch_bytes(&self, threads: usize) -> usize {
-        match self.worker_scratch_bytes() {
+        match self.shared_scratch_bytes() + self.worker_scratch_bytes() * threads.min(self.chunks()) {
             0 => 0,
-            bytes => bytes * threads.min(self.chunks()) + block::ALIGNMENT,
+            bytes => bytes + block::ALIGNMENT,
         }
+    }
+
+    /// Bytes of scratch memory that all workers share, a multiple of 64, for callers of [`run_chunk`](Matmul::run_chunk).
+    pub fn shared_scratch_bytes(&self) -> usize {
+        let bytes = self.partition.packed_a_elements() * output_dtype(self.problem.dtype).size();
+        bytes.next_multiple_of(block::ALIGNMENT)
     }
 
     /// Bytes of scratch memory of one worker, a multiple of 64, for callers of [`run_chunk`](Matmul::run_chunk).
@@ -265,47 +327,88 @@ impl Matmul {
         let threads = pool.threads().min(self.chunks()).max(1);
         let needed = self.scratch_bytes(threads);
         assert!(scratch.len() >= needed, "{} bytes of scratch memory, {needed} are needed", scratch.len());
-        let scratch = Scratch { start: block::align(scratch.as_mut_ptr()), bytes: self.worker_scratch_bytes() };
-        pool.run(self.chunks(), &|chunk, worker| {
-            // SAFETY: a worker is in one call at a time and has its own part of the scratch memory, whose size was
-            // checked; the rest is what our caller promised.
-            unsafe { self.run_chunk(chunk, operands, scratch.of(worker), epilogue, worker) }
+        let start = block::align(scratch.as_mut_ptr());
+        let memory = Memory { start, shared: self.shared_scratch_bytes(), own: self.worker_scratch_bytes() };
+        // SAFETY (both blocks): a worker is in one call at a time and has its own part of the scratch memory, whose size was
+        // checked; packing is over when multiplying begins; the rest is what our caller promised.
+        match self.packing_chunks() {
+            0 => {}
+            chunks => pool.run(chunks, &|chunk, _| unsafe { self.pack_chunk(chunk, operands, memory.of(0)) }),
+        }
+        pool.run(self.chunks(), &|chunk, worker| unsafe {
+            self.run_chunk(chunk, operands, memory.of(worker), epilogue, worker);
         });
+    }
+
+    /// The number of independent parts of the work that comes before the first [`run_chunk`](Matmul::run_chunk): packing
+    /// A. 0 if A is read in place.
+    pub fn packing_chunks(&self) -> usize {
+        self.partition.packing_chunks()
+    }
+
+    /// One of the [`packing_chunks`](Matmul::packing_chunks).
+    ///
+    /// # Safety
+    /// As for [`run_chunk`](Matmul::run_chunk), of which none runs meanwhile on this scratch memory.
+    pub unsafe fn pack_chunk(&self, chunk: usize, operands: Operands, scratch: Scratch) {
+        let (plan, isa) = (&self.partition, self.isa);
+        let operands = self.in_order(operands);
+        // SAFETY: what our caller promised; the dtype is that of the plan.
+        unsafe {
+            match self.problem.dtype {
+                DType::F32 => block::pack_a::<f32>(plan, isa, chunk, operands, scratch),
+                DType::F64 => block::pack_a::<f64>(plan, isa, chunk, operands, scratch),
+                DType::F16 => block::pack_a::<f16>(plan, isa, chunk, operands, scratch),
+                DType::BF16 => block::pack_a::<bf16>(plan, isa, chunk, operands, scratch),
+                DType::I32 | DType::I64 | DType::U8 | DType::Bool => {
+                    unreachable!("integers are never packed")
+                }
+            }
+        }
     }
 
     /// One of the [`chunks`](Matmul::chunks), for callers that share out several multiplies in one run of a pool, as those
     /// of a batch. `worker` is handed to the epilogue.
     ///
     /// # Safety
-    /// As for [`run`](Matmul::run); and `scratch` points to [`worker_scratch_bytes`](Matmul::worker_scratch_bytes), aligned
-    /// to 64, that nobody else uses meanwhile.
+    /// As for [`run`](Matmul::run); all [`packing_chunks`](Matmul::packing_chunks) are done; and `scratch` points to memory
+    /// of the sizes that it names, of which nobody else uses the worker's own part meanwhile.
     pub unsafe fn run_chunk(
         &self,
         chunk: usize,
         operands: Operands,
-        scratch: *mut u8,
+        scratch: Scratch,
         epilogue: Option<&Epilogue<'_>>,
         worker: usize,
     ) {
         let Some((rows, columns)) = self.partition.block(chunk) else { return };
         let (plan, isa) = (&self.partition, self.isa);
-        let operands = if plan.swapped { Operands { a: operands.b, b: operands.a, c: operands.c } } else { operands };
+        let operands = self.in_order(operands);
+        let finish = epilogue.map(|epilogue| {
+            move |rows, columns, c| {
+                let (rows, columns) = if plan.swapped { (columns, rows) } else { (rows, columns) };
+                epilogue(Finished { rows, columns, c, worker });
+            }
+        });
+        let finish = finish.as_ref().map(|finish| finish as &block::Finish<'_>);
         // SAFETY: what our caller promised; the dtype is that of the plan.
         unsafe {
             match self.problem.dtype {
-                DType::F32 => block::multiply::<f32>(plan, isa, &rows, &columns, operands, scratch),
-                DType::F64 => block::multiply::<f64>(plan, isa, &rows, &columns, operands, scratch),
-                DType::F16 => block::multiply::<f16>(plan, isa, &rows, &columns, operands, scratch),
-                DType::BF16 => block::multiply::<bf16>(plan, isa, &rows, &columns, operands, scratch),
-                DType::I32 => integer::multiply::<i32>(plan, &rows, &columns, operands),
-                DType::I64 => integer::multiply::<i64>(plan, &rows, &columns, operands),
-                DType::U8 => integer::multiply::<u8>(plan, &rows, &columns, operands),
+                DType::F32 => block::multiply::<f32>(plan, isa, rows, columns, operands, scratch, finish),
+                DType::F64 => block::multiply::<f64>(plan, isa, rows, columns, operands, scratch, finish),
+                DType::F16 => block::multiply::<f16>(plan, isa, rows, columns, operands, scratch, finish),
+                DType::BF16 => block::multiply::<bf16>(plan, isa, rows, columns, operands, scratch, finish),
+                DType::I32 => integer::multiply::<i32>(plan, rows, columns, operands, scratch, finish),
+                DType::I64 => integer::multiply::<i64>(plan, rows, columns, operands, scratch, finish),
+                DType::U8 => integer::multiply::<u8>(plan, rows, columns, operands, scratch, finish),
                 DType::Bool => unreachable!("`Matmul::new` has refused bool"),
             }
         }
-        if let Some(epilogue) = epilogue {
-            if self.partition.swapped { epilogue(columns, rows, worker) } else { epilogue(rows, columns, worker) }
-        }
+    }
+
+    /// The operands as the partition sees them.
+    fn in_order(&self, operands: Operands) -> Operands {
+        if self.partition.swapped { Operands { a: operands.b, b: operands.a, c: operands.c } } else { operands }
     }
 
     /// Bytes of a packed B.
@@ -344,18 +447,19 @@ impl Matmul {
     }
 }
 
-/// The scratch memory of a run.
+/// The scratch memory of a run: the shared part, then one of each worker.
 #[derive(Clone, Copy)]
-struct Scratch {
+struct Memory {
     start: *mut u8,
-    bytes: usize,
+    shared: usize,
+    own: usize,
 }
 
-// SAFETY: each worker touches its own part only.
-unsafe impl Sync for Scratch {}
+// SAFETY: each worker touches its own part only, and of the shared one what the plan gives it.
+unsafe impl Sync for Memory {}
 
-impl Scratch {
-    fn of(&self, worker: usize) -> *mut u8 {
-        self.start.wrapping_add(worker * self.bytes)
+impl Memory {
+    fn of(&self, worker: usize) -> Scratch {
+        Scratch { shared: self.start, own: self.start.wrapping_add(self.shared + worker * self.own) }
     }
 }

@@ -13,15 +13,25 @@ use crate::cpu::Isa;
 const GROUP_PANELS: usize = 8;
 /// The least work that is worth a chunk of its own: some microseconds.
 const CHUNK_FLOPS: u64 = 400_000;
-/// The most chunks, unless they would exceed [`MAX_PACKED_ROWS`].
+/// The most chunks.
 const MAX_CHUNKS: usize = 16;
-/// The most rows of a chunk that packs its part of A: as f32, that takes up to 2 MiB.
-const MAX_PACKED_ROWS: usize = 1024;
+/// Columns of B from which on a packed A pays: it is read once for each panel of them.
+const ENOUGH_COLUMNS: usize = 256;
+/// Elements of A that are worth a chunk of packing of their own.
+const PACKED_CHUNK: usize = 1 << 15;
+/// Elements of A up to which it is packed only for speed.
+const MAX_PACKED: usize = 16 << 20;
+/// Elements of C that an epilogue gets at once, roughly: they are in the second-level cache, with room for what else it
+/// reads.
+const FINISHED: usize = 16 << 10;
 /// Rows that a panel of B should at least be used for once it is packed.
 const ENOUGH_ROWS: usize = 512;
 /// Bytes from a row of B to the next up to which it is read in place: lines so near do not displace each other in the
 /// first-level cache, and are fetched ahead.
 const NEAR_ROWS: usize = 1024;
+/// Bytes over which the rows of a tile of A may be spread before it is packed: beyond this, they displace each other in the
+/// first-level cache.
+const NEAR_ROWS_OF_A: usize = 16 << 10;
 /// Bytes over which the part of a transposed A that makes a tile may be spread before it is packed: beyond this, its pages
 /// are too many for the processor to keep their addresses.
 const NEAR_COLUMNS: usize = 512 << 10;
@@ -37,6 +47,15 @@ pub(super) enum Packing {
     Before,
 }
 
+/// A part of C in the scratch memory of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct CInScratch {
+    /// Rows that are there at once.
+    pub(super) rows: usize,
+    /// Elements from one to the next.
+    pub(super) row_stride: usize,
+}
+
 /// A multiply and its cut into blocks of C.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Partition {
@@ -49,9 +68,11 @@ pub(super) struct Partition {
     pub(super) b: Strides,
     pub(super) c_row_stride: usize,
     pub(super) accumulate: bool,
-    /// Whether A is packed, as much of it as a chunk needs for a panel of k.
+    /// Whether A is packed before the first chunk.
     pub(super) pack_a: bool,
     pub(super) packing_of_b: Packing,
+    /// Where C is, if not in memory of the caller's.
+    pub(super) c_in_scratch: Option<CInScratch>,
     pub(super) tile: TileSizes,
     /// Columns that the micro-kernel does at once.
     pub(super) panel_columns: usize,
@@ -78,10 +99,17 @@ impl Partition {
         };
 
         let must_pack = dtype != sum;
-        let far_columns = a.row == 1 && panel_length(k) * a.column * sum.size() > NEAR_COLUMNS;
-        let pack_a = must_pack || (far_columns && n >= 4 * 2 * tile.lanes);
+        let is_far = if a.row == 1 {
+            panel_length(k) * a.column * sum.size() > NEAR_COLUMNS
+        } else {
+            tile.rows * a.row * sum.size() > NEAR_ROWS_OF_A
+        };
+        let pack_a =
+            must_pack || (dtype.is_float() && is_far && m > tile.rows && n >= ENOUGH_COLUMNS && m * k <= MAX_PACKED);
         let packing_of_b = if b_is_packed {
             Packing::Before
+        } else if !dtype.is_float() {
+            Packing::InPlace
         } else if must_pack || b.column != 1 || (m > 2 * tile.rows && b.row * sum.size() > NEAR_ROWS) {
             Packing::PerGroup
         } else {
@@ -97,15 +125,8 @@ impl Partition {
         let group_panels = if m > 2 * tile.rows { GROUP_PANELS } else { 1 };
 
         let (mut row_blocks, mut column_blocks) = (m.min(1), n.min(1));
-        if pack_a {
-            row_blocks = m.div_ceil(MAX_PACKED_ROWS);
-        }
         let wanted = usize::try_from(problem.flops() / CHUNK_FLOPS).unwrap_or(usize::MAX).min(MAX_CHUNKS);
-        let least_panels = match (pack_a, in_place) {
-            (true, _) => 2 * GROUP_PANELS,
-            (false, false) => GROUP_PANELS * 3 / 4,
-            (false, true) => 1,
-        };
+        let least_panels = if in_place { 1 } else { GROUP_PANELS * 3 / 4 };
         while (1..=wanted / 2).contains(&(row_blocks * column_blocks)) {
             // To cut columns costs least while there are enough: each part of B is still packed once.
             let (rows, columns) = (m / row_blocks, n / column_blocks);
@@ -128,6 +149,7 @@ impl Partition {
             accumulate,
             pack_a,
             packing_of_b,
+            c_in_scratch: None,
             tile,
             panel_columns,
             group_columns: group_panels * panel_columns,
@@ -140,44 +162,87 @@ impl Partition {
         self.row_blocks * self.column_blocks
     }
 
+    /// C is to be in scratch memory: as much of it as is not finished.
+    pub(super) fn put_c_in_scratch(&mut self) {
+        let widest = (0..self.column_blocks).map(|i| self.columns_of(i).len()).max().unwrap_or(0);
+        let row_stride = widest.min(self.group_columns).next_multiple_of(self.tile.lanes);
+        // With several panels of k, no row is finished before the last one.
+        let tallest = (0..self.row_blocks).map(|i| self.rows_of(i).len()).max().unwrap_or(0);
+        let rows = if self.k > panel_length(self.k) { tallest } else { tallest.min(self.finished_rows()) };
+        self.c_in_scratch = Some(CInScratch { rows, row_stride });
+    }
+
+    /// Rows that an epilogue gets at once: whole tiles.
+    pub(super) fn finished_rows(&self) -> usize {
+        let height = self.tile_rows();
+        (FINISHED / self.group_columns.min(self.n).max(1) / height).max(1) * height
+    }
+
     /// Rows and columns of a block; blocks of the same columns follow each other.
     pub(super) fn block(&self, chunk: usize) -> Option<(Range<usize>, Range<usize>)> {
-        (chunk < self.chunks()).then(|| {
-            let rows = part(self.m, self.row_blocks, chunk % self.row_blocks, 1);
-            let columns = part(self.n, self.column_blocks, chunk / self.row_blocks, 2 * self.tile.lanes);
-            (rows, columns)
-        })
+        (chunk < self.chunks())
+            .then(|| (self.rows_of(chunk % self.row_blocks), self.columns_of(chunk / self.row_blocks)))
     }
 
-    /// The tiles of a block of `rows`, as rows within the block.
-    pub(super) fn tiles(&self, rows: usize) -> impl Iterator<Item = Range<usize>> {
-        let height = self.tile_rows(rows);
-        (0..rows).step_by(height).map(move |first| first..rows.min(first + height))
+    fn rows_of(&self, block: usize) -> Range<usize> {
+        part(self.m, self.row_blocks, block, self.tile_rows())
     }
 
-    /// Rows of all tiles of a block but the last: as few as the number of tiles allows.
-    pub(super) fn tile_rows(&self, rows: usize) -> usize {
+    fn columns_of(&self, block: usize) -> Range<usize> {
+        part(self.n, self.column_blocks, block, 2 * self.tile.lanes)
+    }
+
+    /// Rows of all tiles but the last: as few as the number of tiles allows.
+    pub(super) fn tile_rows(&self) -> usize {
         let most = if self.panel_columns > 2 * self.tile.lanes { self.tile.flat_rows } else { self.tile.rows };
-        rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
+        self.m.div_ceil(self.m.div_ceil(most).max(1)).max(1)
     }
 
-    /// Scratch memory of a worker, in elements that sums are made of: a block of A, then a group of panels of B.
+    /// The tiles of some rows that begin with a tile.
+    pub(super) fn tiles(&self, rows: Range<usize>) -> impl ExactSizeIterator<Item = Range<usize>> {
+        let height = self.tile_rows();
+        rows.clone().step_by(height).map(move |first| first..rows.end.min(first + height))
+    }
+
+    /// Elements of the packed copy of A.
+    pub(super) fn packed_a_elements(&self) -> usize {
+        // The last tile takes as much room as the others.
+        if self.pack_a { self.m.next_multiple_of(self.tile_rows()) * self.k } else { 0 }
+    }
+
+    /// Where in the packed copy the rows begin of the tile with this first row, in the panel of `depth`.
+    pub(super) fn packed_a_offset(&self, depth: &Range<usize>, row: usize) -> usize {
+        depth.start * self.m.next_multiple_of(self.tile_rows()) + row * depth.len()
+    }
+
+    /// The number of parts in which A is packed.
+    pub(super) fn packing_chunks(&self) -> usize {
+        let worth = (self.packed_a_elements() / PACKED_CHUNK).clamp(1, MAX_CHUNKS);
+        if self.pack_a { worth.min(self.m.div_ceil(self.tile_rows())) } else { 0 }
+    }
+
+    /// The rows of one of them.
+    pub(super) fn packing_chunk(&self, chunk: usize) -> Range<usize> {
+        part(self.m, self.packing_chunks(), chunk, self.tile_rows())
+    }
+
+    /// Scratch memory of a worker, in elements that sums are made of: a part of C, then two groups of panels of B, the one
+    /// that is multiplied by and the one that is packed meanwhile.
     pub(super) fn scratch_elements(&self) -> usize {
-        let group = match self.packing_of_b {
-            Packing::PerGroup => panel_length(self.k) * self.group_columns,
-            Packing::InPlace | Packing::Before => 0,
-        };
-        self.block_of_a_elements() + group
+        match self.packing_of_b {
+            Packing::PerGroup => self.c_elements() + 2 * self.packed_group_elements(),
+            Packing::InPlace | Packing::Before => self.c_elements(),
+        }
     }
 
-    /// The part of the scratch memory that holds a block of A.
-    pub(super) fn block_of_a_elements(&self) -> usize {
-        if !self.pack_a {
-            return 0;
-        }
-        // The last tile takes as much room as the others. Whole cache lines, so that what follows starts on one.
-        let rows = self.m.div_ceil(self.row_blocks.max(1)) + self.tile.rows;
-        (panel_length(self.k) * rows).next_multiple_of(64)
+    /// Elements of a packed group of panels of B.
+    pub(super) fn packed_group_elements(&self) -> usize {
+        (panel_length(self.k) * self.group_columns).next_multiple_of(64)
+    }
+
+    /// The part of the scratch memory that holds C: whole cache lines, so that what follows starts on one.
+    pub(super) fn c_elements(&self) -> usize {
+        self.c_in_scratch.map_or(0, |c| (c.rows * c.row_stride).next_multiple_of(64))
     }
 
     /// Panels of B in the packed copy: of columns, times of k.
@@ -197,7 +262,7 @@ impl Partition {
     }
 
     /// The panels of k.
-    pub(super) fn panels(&self) -> impl Iterator<Item = Range<usize>> {
+    pub(super) fn panels(&self) -> impl ExactSizeIterator<Item = Range<usize>> {
         let (k, length) = (self.k, panel_length(self.k));
         (0..k).step_by(length).map(move |p| p..k.min(p + length))
     }

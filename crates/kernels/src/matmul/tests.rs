@@ -183,7 +183,9 @@ fn integers_wrap_around() {
 #[test]
 fn sizes_beyond_one_block_and_one_panel() {
     let pool = Pool::new(2).unwrap();
-    for (m, k, n) in [(260, 520, 200), (1, 1000, 2100), (2100, 1000, 1), (9, 513, 1300), (1100, 130, 140)] {
+    for (m, k, n) in
+        [(260, 520, 200), (1, 1000, 2100), (2100, 1000, 1), (9, 513, 1300), (1100, 130, 140), (70, 520, 4200)]
+    {
         let problem = Problem::new(DType::F32, m, k, n);
         for problem in [problem, problem.transpose_a(), problem.transpose_b().accumulate()] {
             check::<f32>(problem, &pool);
@@ -253,33 +255,58 @@ fn the_error_stays_within_the_bound() {
     }
 }
 
-#[test]
-fn the_epilogue_sees_each_element_once_and_finished() {
-    for (m, k, n) in [(190, 300, 210), (200, 700, 1), (5, 0, 6), (3, 4, 5)] {
-        let problem = Problem::new(DType::F32, m, k, n);
-        let (a, b): (Vec<f32>, Vec<f32>) = (numbers(m * k, 1), numbers(k * n, 2));
-        let pool = Pool::new(3).unwrap();
-        let plan = Matmul::new(problem, Isa::best());
-        let mut c = vec![f32::NAN; m * n];
-        let mut scratch = vec![0xff; plan.scratch_bytes(3)];
-        let operands = Operands { a: a.as_ptr().cast(), b: b.as_ptr().cast(), c: c.as_mut_ptr().cast() };
-        let first = AtomicPtr::new(operands.c.cast::<f32>());
-        let elements = AtomicUsize::new(0);
-        let add_one = |rows: Range<usize>, columns: Range<usize>, worker: usize| {
-            assert!(worker < 3);
-            elements.fetch_add(rows.len() * columns.len(), Relaxed);
-            for i in rows {
-                for j in columns.clone() {
-                    // SAFETY: the element is in the epilogue's block.
-                    unsafe { *first.load(Relaxed).add(i * n + j) += 1.0 };
+/// The C that an epilogue makes by adding 1 to each finished element, by writing what it saw to memory of its own.
+fn through_an_epilogue<T: Tested>(plan: &Matmul, pool: &Pool, a: &[T], b: &[T], in_c: bool) -> Vec<T::Sum> {
+    let Problem { m, n, .. } = *plan.problem();
+    let mut c = vec![T::Sum::from_i64(77); if in_c { m * n } else { 0 }];
+    let mut scratch = vec![0xff; plan.scratch_bytes(pool.threads())];
+    let operands = Operands { a: a.as_ptr().cast(), b: b.as_ptr().cast(), c: c.as_mut_ptr().cast() };
+    let mut seen = vec![T::Sum::from_i64(99); m * n];
+    let first = AtomicPtr::new(seen.as_mut_ptr());
+    let elements = AtomicUsize::new(0);
+    let add_one = |Finished { rows, columns, c, worker }: Finished| {
+        assert!(worker < pool.threads());
+        elements.fetch_add(rows.len() * columns.len(), Relaxed);
+        for i in rows {
+            for j in columns.clone() {
+                // SAFETY: the element is in the epilogue's block.
+                unsafe {
+                    let x = *c.cast::<T::Sum>().wrapping_add(i * plan.c_row_stride() + j);
+                    *first.load(Relaxed).add(i * n + j) = T::add(x, T::Sum::from_i64(1));
                 }
             }
-        };
-        // SAFETY: the operands have the extents of the problem, and only the epilogue touches C besides.
-        unsafe { plan.run(&pool, operands, &mut scratch, Some(&add_one)) };
-        assert_eq!(elements.into_inner(), m * n);
-        let plain = run(&plan, &pool, &a, &b, &vec![0.0; m * n]);
-        assert_eq!(c, plain.iter().map(|x| x + 1.0).collect::<Vec<_>>());
+        }
+    };
+    // SAFETY: the operands have the extents of the problem, and only the epilogue touches C besides.
+    unsafe { plan.run(pool, operands, &mut scratch, Some(&add_one)) };
+    assert_eq!(elements.into_inner(), m * n);
+    seen
+}
+
+fn check_epilogue<T: Tested>(problem: Problem, pool: &Pool) {
+    let [a, b, _] = problem.extents();
+    let (a, b): (Vec<T>, Vec<T>) = (numbers(a, 1), numbers(b, 2));
+    for isa in Isa::available() {
+        let plan = Matmul::new(problem, isa);
+        let plain = run(&plan, pool, &a, &b, &vec![T::Sum::default(); problem.m * problem.n]);
+        let plus_one: Vec<_> = plain.into_iter().map(|x| T::add(x, T::Sum::from_i64(1))).collect();
+        assert_eq!(through_an_epilogue(&plan, pool, &a, &b, true), plus_one, "{problem:?} on {isa}");
+        let plan = plan.with_c_in_scratch();
+        assert_eq!(through_an_epilogue(&plan, pool, &a, &b, false), plus_one, "{problem:?} on {isa}, C in scratch");
+    }
+}
+
+#[test]
+fn the_epilogue_sees_each_element_once_and_finished() {
+    let pool = Pool::new(3).unwrap();
+    for (m, k, n) in [(190, 300, 210), (130, 700, 600), (200, 700, 1), (1, 90, 700), (5, 0, 6), (3, 4, 5)] {
+        let problem = Problem::new(DType::F32, m, k, n);
+        for problem in [problem, problem.transpose_a(), problem.transpose_b()] {
+            check_epilogue::<f32>(problem, &pool);
+        }
+        check_epilogue::<bf16>(Problem { dtype: DType::BF16, ..problem }, &pool);
+        check_epilogue::<f64>(Problem { dtype: DType::F64, ..problem }, &pool);
+        check_epilogue::<i32>(Problem { dtype: DType::I32, ..problem }, &pool);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use super::simd::{Plain, Vector};
-use crate::cpu::Isa;
+use crate::cpu::{Isa, prefetch_to_second_level};
 
 /// A tile of C and what is added up in it: C[i, j] (+)= Σ A[i, p]·B[p, j] for p below `k`, in that order.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,33 @@ pub(super) struct Tile<T> {
     pub(super) columns: usize,
     /// Add to C instead of overwriting it.
     pub(super) add: bool,
+    /// What will be needed soon, to be fetched meanwhile.
+    pub(super) ahead: Ahead,
+}
+
+/// Cache lines that are fetched while a tile is computed, a few at a time: stretches of them at equal distances.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ahead {
+    pub(super) first: *const u8,
+    pub(super) stretches: usize,
+    /// Bytes from a stretch to the next.
+    pub(super) distance: usize,
+    /// Lines of a stretch.
+    pub(super) lines: usize,
+}
+
+impl Ahead {
+    pub(super) const NOTHING: Ahead = Ahead { first: std::ptr::null(), stretches: 0, distance: 0, lines: 0 };
+    /// Bytes of a line.
+    pub(super) const LINE: usize = 64;
+    /// Steps of k between fetches: time for the memory to follow.
+    const STEPS: usize = 8;
+
+    /// How many lines must be fetched each time for all to be fetched in `k` steps.
+    #[inline(always)]
+    fn lines_at_once(&self, k: usize) -> usize {
+        (self.stretches * self.lines).div_ceil(k.div_ceil(Ahead::STEPS).max(1))
+    }
 }
 
 /// What is to be copied into panels, `panel` rows wide: row i, step p of the source, at `from + i * from_row + p *
@@ -90,23 +117,34 @@ pub(super) struct TileSizes {
 unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(t: &Tile<V::Scalar>) {
     // SAFETY: the caller's promise on the tile.
     unsafe {
-        // The compiler must see that packed rows are neighbors, to put their distances into the instructions.
         if t.a_row == 1 {
-            tile_in_rows::<V, ROWS, VECTORS>(t, std::array::from_fn(|i| i));
-        } else if ROWS <= 6 {
-            // It must not see through the distances of others, or it adds them up row by row in each step, and that chain
-            // of additions takes longer than the multiplications. More than 6 do not fit the registers.
-            tile_in_rows::<V, ROWS, VECTORS>(t, std::array::from_fn(|i| black_box(i * t.a_row)));
+            // The compiler must see that packed rows are neighbors, to put their distances into the instructions.
+            tile_in_rows::<V, ROWS, VECTORS>(t, std::array::from_fn(|i| i), ROWS);
         } else {
-            tile_in_rows::<V, ROWS, VECTORS>(t, std::array::from_fn(|i| i * t.a_row));
+            // It must not see through the distances of others, or it adds them up row by row in each step, and that chain
+            // of additions takes as long as the multiplications. So that they fit the registers, the lower half of the
+            // rows is reached from a pointer of its own.
+            let half = ROWS.div_ceil(2);
+            let mut rows = [0; ROWS];
+            for i in 1..half {
+                rows[i] = black_box(i * t.a_row);
+                if half + i < ROWS {
+                    rows[half + i] = rows[i];
+                }
+            }
+            tile_in_rows::<V, ROWS, VECTORS>(t, rows, half);
         }
     }
 }
 
-/// [`tile`] for rows of A at the distances `row` from the first.
+/// [`tile`] for rows of A at the distances `row` from the first, or from the one of number `half` for those from there on.
 #[allow(clippy::needless_range_loop)] // indices, as in the formula
 #[inline(always)]
-unsafe fn tile_in_rows<V: Vector, const ROWS: usize, const VECTORS: usize>(t: &Tile<V::Scalar>, row: [usize; ROWS]) {
+unsafe fn tile_in_rows<V: Vector, const ROWS: usize, const VECTORS: usize>(
+    t: &Tile<V::Scalar>,
+    row: [usize; ROWS],
+    half: usize,
+) {
     // SAFETY: the caller's promise on the tile.
     unsafe {
         let full = t.columns == VECTORS * V::LANES;
@@ -116,22 +154,40 @@ unsafe fn tile_in_rows<V: Vector, const ROWS: usize, const VECTORS: usize>(t: &T
             V::prefetch(t.c.wrapping_add(i * t.c_row));
             V::prefetch(t.c.wrapping_add(i * t.c_row + (VECTORS - 1) * V::LANES));
         }
-        let (mut a, mut b) = (t.a, t.b);
-        for _ in 0..t.k {
-            let mut row_of_b = [V::zero(); VECTORS];
-            for v in 0..VECTORS - 1 {
-                row_of_b[v] = V::load(b.add(v * V::LANES));
-            }
-            let b_last = b.add((VECTORS - 1) * V::LANES);
-            row_of_b[VECTORS - 1] = if full { V::load(b_last) } else { V::load_masked(b_last, last) };
-            for i in 0..ROWS {
-                let x = V::splat(*a.add(row[i]));
-                for v in 0..VECTORS {
-                    sums[i][v] = x.mul_add(row_of_b[v], sums[i][v]);
+        let (mut upper, mut lower, mut b) = (t.a, t.a.wrapping_add(half * t.a_row), t.b);
+        let (mut ahead, at_once, mut line) = (t.ahead, t.ahead.lines_at_once(t.k), 0);
+        let mut left = t.k;
+        while left > 0 {
+            for _ in 0..at_once {
+                if ahead.stretches > 0 {
+                    prefetch_to_second_level(ahead.first.wrapping_add(line * Ahead::LINE));
+                    line += 1;
+                    if line == ahead.lines {
+                        line = 0;
+                        ahead.first = ahead.first.wrapping_add(ahead.distance);
+                        ahead.stretches -= 1;
+                    }
                 }
             }
-            a = a.wrapping_add(t.a_step);
-            b = b.wrapping_add(t.b_step);
+            let steps = left.min(Ahead::STEPS);
+            left -= steps;
+            for _ in 0..steps {
+                let mut row_of_b = [V::zero(); VECTORS];
+                for v in 0..VECTORS - 1 {
+                    row_of_b[v] = V::load(b.add(v * V::LANES));
+                }
+                let b_last = b.add((VECTORS - 1) * V::LANES);
+                row_of_b[VECTORS - 1] = if full { V::load(b_last) } else { V::load_masked(b_last, last) };
+                for i in 0..ROWS {
+                    let x = V::splat(*if i < half { upper.add(row[i]) } else { lower.add(row[i]) });
+                    for v in 0..VECTORS {
+                        sums[i][v] = x.mul_add(row_of_b[v], sums[i][v]);
+                    }
+                }
+                upper = upper.wrapping_add(t.a_step);
+                lower = lower.wrapping_add(t.a_step);
+                b = b.wrapping_add(t.b_step);
+            }
         }
         for i in 0..ROWS {
             let c = t.c.add(i * t.c_row);
@@ -193,10 +249,9 @@ unsafe fn pack<V: Vector>(s: &Strip<V::Scalar, V::Scalar>) {
     unsafe {
         let panels = || (0..s.rows).step_by(s.panel).enumerate();
         if s.from_row == 1 {
-            // Each step may lie in a page of its own, so all its rows are read in one go.
-            for p in 0..s.k {
-                for (number, first) in panels() {
-                    let rows = s.panel.min(s.rows - first);
+            for (number, first) in panels() {
+                let rows = s.panel.min(s.rows - first);
+                for p in 0..s.k {
                     let (from, to) =
                         (s.from.add(p * s.from_step + first), s.to.add(number * s.to_panel + p * s.to_step));
                     for i in (0..rows).step_by(V::LANES) {

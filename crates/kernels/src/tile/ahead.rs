@@ -3,6 +3,8 @@
 //! A tile is a few pages at most, so that the prefetcher of a processor, which stops at the end of a page, hardly gets
 //! going; left to it, computing and waiting for memory would take turns.
 
+use crate::cpu::prefetch;
+
 /// The most operands that are fetched.
 const MOST: usize = 8;
 /// Bytes of a cache line.
@@ -38,16 +40,4 @@ impl Ahead {
             *lines -= part;
         }
     }
-}
-
-#[inline(always)]
-fn prefetch(address: *const u8) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    // SAFETY: a prefetch touches nothing that a program could notice, whatever the address.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(address.cast());
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    let _ = address;
 }

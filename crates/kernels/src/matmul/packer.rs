@@ -1,0 +1,131 @@
+//! Packing a part of B piece by piece, between the tiles that multiply by the part before: what a piece needs is fetched
+//! while a tile is computed, so that packing hardly waits for memory.
+//!
+//! Fetching all of it beforehand would not do: its rows may lie a power of two apart, and then displace each other in
+//! the second-level cache.
+
+use std::ops::Range;
+
+use super::block::pack;
+use super::partition::Partition;
+use super::source::Source;
+use super::tile::{Ahead, Strip, StripKernel};
+
+/// Steps of k in a piece of a transposed B: a cache line of most types.
+const STEPS: usize = 16;
+
+/// What is still to be packed.
+#[derive(Debug)]
+pub(super) struct Packer<S: Source> {
+    kernel: StripKernel<S::Sum>,
+    /// The first element of the part.
+    from: *const S,
+    from_row: usize,
+    from_step: usize,
+    to: *mut S::Sum,
+    k: usize,
+    columns: usize,
+    panel: usize,
+    /// Pieces cross all panels; else they stay in one.
+    across: bool,
+    /// Where the next piece begins.
+    column: usize,
+    step: usize,
+    /// Steps of k of a piece.
+    steps: usize,
+}
+
+impl<S: Source> Packer<S> {
+    /// `B[depth, columns]` of a B at `b` goes to `to`, in at most about `calls` pieces.
+    pub(super) fn new(
+        plan: &Partition,
+        kernel: StripKernel<S::Sum>,
+        b: *const S,
+        (columns, depth): (Range<usize>, Range<usize>),
+        to: *mut S::Sum,
+        calls: usize,
+    ) -> Packer<S> {
+        let (k, panel) = (depth.len(), plan.panel_columns);
+        let across = plan.b.column == 1;
+        let steps = if across {
+            k.div_ceil(calls.max(1))
+        } else {
+            let pieces = k.div_ceil(STEPS) * columns.len().div_ceil(panel);
+            pieces.div_ceil(calls.max(1)) * STEPS
+        };
+        Packer {
+            kernel,
+            from: b.wrapping_add(depth.start * plan.b.row + columns.start * plan.b.column),
+            from_row: plan.b.column,
+            from_step: plan.b.row,
+            to,
+            k,
+            columns: columns.len(),
+            panel,
+            across,
+            column: 0,
+            step: 0,
+            steps: steps.max(1),
+        }
+    }
+
+    /// Columns and steps of the next piece; none if all is packed.
+    fn piece(&self) -> Option<(Range<usize>, Range<usize>)> {
+        let columns = self.column..if self.across { self.columns } else { self.columns.min(self.column + self.panel) };
+        (!columns.is_empty() && self.k > 0).then(|| (columns, self.step..self.k.min(self.step + self.steps)))
+    }
+
+    fn address(&self, column: usize, step: usize) -> *const S {
+        self.from.wrapping_add(column * self.from_row + step * self.from_step)
+    }
+
+    /// What the next piece reads.
+    pub(super) fn ahead(&self) -> Ahead {
+        let Some((columns, steps)) = self.piece() else { return Ahead::NOTHING };
+        let first = self.address(columns.start, steps.start).cast::<u8>();
+        let (length, stretches, distance) = match (self.from_row, self.from_step) {
+            (1, step) => (columns.len(), steps.len(), step),
+            (row, 1) => (steps.len(), columns.len(), row),
+            // Hardly a line would be used whole.
+            (..) => return Ahead::NOTHING,
+        };
+        // A stretch that begins within a line ends within one.
+        let lines = (length * size_of::<S>() + first.addr() % Ahead::LINE).div_ceil(Ahead::LINE);
+        Ahead { first, stretches, distance: distance * size_of::<S>(), lines }
+    }
+
+    /// Packs the next piece; false if there is none.
+    ///
+    /// # Safety
+    /// The part is inside of B, and there is room for it where it goes.
+    pub(super) unsafe fn pack_piece(&mut self) -> bool {
+        let Some((columns, steps)) = self.piece() else { return false };
+        let strip = Strip {
+            k: steps.len(),
+            rows: columns.len(),
+            from: self.address(columns.start, steps.start),
+            from_row: self.from_row,
+            from_step: self.from_step,
+            to: self.to.wrapping_add(columns.start * self.k + steps.start * self.panel),
+            to_step: self.panel,
+            panel: self.panel,
+            to_panel: self.k * self.panel,
+        };
+        // SAFETY: the caller's promise.
+        unsafe { pack::<S>(self.kernel, &strip) };
+        self.step = steps.end;
+        if self.step == self.k {
+            (self.step, self.column) = (0, columns.end);
+        }
+        true
+    }
+
+    /// Packs what is left.
+    ///
+    /// # Safety
+    /// As for [`pack_piece`](Packer::pack_piece).
+    pub(super) unsafe fn pack_rest(&mut self) {
+        // SAFETY: the caller's promise.
+        while unsafe { self.pack_piece() } {}
+    }
+}
