@@ -115,8 +115,8 @@ pub struct MatMul {
     pub a: Operand,
     /// As `a`.
     pub b: Operand,
-    /// Row-major, contiguous.
-    pub c: BufferId,
+    /// Row-major, contiguous. None if nobody but the epilogue looks at C: its blocks then never leave the cache.
+    pub c: Option<BufferId>,
     /// What is done to each block of C while it is in cache.
     pub epilogue: Option<Epilogue>,
 }
@@ -128,7 +128,7 @@ pub struct Epilogue {
     pub program: Program,
     /// The inputs from 1 on, one stride per axis of the space.
     pub inputs: Vec<Operand>,
-    /// The outputs; one may be the buffer of C itself.
+    /// The outputs.
     pub outputs: Vec<Operand>,
 }
 
@@ -299,9 +299,7 @@ impl Kernel {
             Kernel::Map(map) => map.outputs.iter().map(|output| output.buffer).collect(),
             Kernel::MatMul(matmul) => {
                 let epilogue = matmul.epilogue.iter().flat_map(|epilogue| &epilogue.outputs);
-                let mut writes: SmallVec<[BufferId; 4]> = smallvec::smallvec![matmul.c];
-                writes.extend(epilogue.map(|operand| operand.buffer).filter(|&buffer| buffer != matmul.c));
-                writes
+                matmul.c.into_iter().chain(epilogue.map(|operand| operand.buffer)).collect()
             }
             Kernel::Copy { to, .. } => smallvec::smallvec![to.buffer],
             Kernel::Assemble { to, .. } | Kernel::Fill { to, .. } => smallvec::smallvec![*to],

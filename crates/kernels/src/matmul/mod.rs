@@ -336,6 +336,7 @@ impl Matmul {
             chunks => pool.run(chunks, &|chunk, _| unsafe { self.pack_chunk(chunk, operands, memory.of(0)) }),
         }
         pool.run(self.chunks(), &|chunk, worker| unsafe {
+            let epilogue = epilogue.map(|epilogue| epilogue as &dyn Fn(Finished));
             self.run_chunk(chunk, operands, memory.of(worker), epilogue, worker);
         });
     }
@@ -378,7 +379,7 @@ impl Matmul {
         chunk: usize,
         operands: Operands,
         scratch: Scratch,
-        epilogue: Option<&Epilogue<'_>>,
+        epilogue: Option<&dyn Fn(Finished)>,
         worker: usize,
     ) {
         let Some((rows, columns)) = self.partition.block(chunk) else { return };

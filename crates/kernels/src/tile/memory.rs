@@ -1,5 +1,7 @@
 //! Between memory of any strides and dtype, and the registers of a tile.
 
+use std::ops::Range;
+
 use thalweg_array::{DType, bf16, f16};
 
 use super::run::Tile;
@@ -32,14 +34,22 @@ impl Access {
         })
     }
 
-    /// The lowest and the highest byte offset of an element of the space; `None` if it is empty.
-    pub(super) fn span(&self, axes: &[usize], columns: usize) -> Option<(isize, isize)> {
+    /// The lowest and the highest byte offset of an element of a part of the space, or lower and higher; `None` if the part
+    /// is empty.
+    pub(super) fn span(&self, axes: &[usize], rows: &Range<usize>, columns: &Range<usize>) -> Option<(isize, isize)> {
+        if rows.is_empty() || columns.is_empty() {
+            return None;
+        }
         let (mut low, mut high) = (0, 0);
-        let strides = self.rows.iter().chain(std::iter::once(&self.column));
-        for (&size, &stride) in axes.iter().chain(std::iter::once(&columns)).zip(strides) {
-            let reach = size.checked_sub(1)? as isize * stride;
-            low += reach.min(0);
-            high += reach.max(0);
+        let mut reach = |range: Range<usize>, stride: isize| {
+            let ends = [range.start as isize * stride, (range.end as isize - 1) * stride];
+            low += ends[0].min(ends[1]);
+            high += ends[0].max(ends[1]);
+        };
+        reach(columns.clone(), self.column);
+        match self.rows[..] {
+            [stride] => reach(rows.clone(), stride),
+            _ => axes.iter().zip(&self.rows).for_each(|(&size, &stride)| reach(0..size, stride)),
         }
         let size = self.dtype.size() as isize;
         Some((low * size, (high + 1) * size - 1))

@@ -172,7 +172,7 @@ impl Prepared {
     pub unsafe fn run_chunk(&self, chunk: usize, operands: &Operands, scratch: *mut u8, partials: Partials) {
         let (rows, columns) = self.part(chunk);
         // SAFETY: the contract of this function.
-        let mut worker = unsafe { Worker::new(self, operands, scratch) };
+        let mut worker = unsafe { Worker::new(self, operands, scratch, &rows, &columns) };
         if chunk == 0 {
             self.store_single_numbers(operands, &worker);
         }
@@ -261,7 +261,7 @@ impl Prepared {
         debug_assert!(!self.schedule.staged || columns == (0..self.geometry.columns));
         // SAFETY: the contract of this function.
         unsafe {
-            let mut worker = Worker::new(self, operands, scratch);
+            let mut worker = Worker::new(self, operands, scratch, &rows, &columns);
             if rows.start == 0 && columns.start == 0 {
                 self.store_single_numbers(operands, &worker);
             }
@@ -317,16 +317,16 @@ impl Prepared {
         }
     }
 
-    /// Whether a stored output and an input share memory.
-    pub(super) fn may_overlap(&self, operands: &Operands) -> bool {
-        let Geometry { axes, columns, inputs, outputs, .. } = &self.geometry;
+    /// Whether a stored output and an input share memory in this part of the space.
+    pub(super) fn may_overlap(&self, operands: &Operands, rows: &Range<usize>, columns: &Range<usize>) -> bool {
+        let Geometry { axes, inputs, outputs, .. } = &self.geometry;
         let range = |span: Option<(isize, isize)>, base: *const u8| {
             span.map(|(low, high)| (base.wrapping_offset(low).addr(), base.wrapping_offset(high).addr()))
         };
         self.program.outputs.iter().zip(outputs).zip(operands.outputs).any(|((what, output), &to)| {
             what.kind == OutputKind::Store
                 && inputs.iter().zip(operands.inputs).any(|(input, &from)| {
-                    match (range(output.span(axes, *columns), to), range(input.span(axes, *columns), from)) {
+                    match (range(output.span(axes, rows, columns), to), range(input.span(axes, rows, columns), from)) {
                         (Some((low, high)), Some((from_low, from_high))) => low <= from_high && from_low <= high,
                         _ => false,
                     }

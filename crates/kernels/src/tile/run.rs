@@ -52,10 +52,18 @@ pub(super) struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
+    /// A worker for these rows and columns.
+    ///
     /// # Safety
     /// As [`Prepared::run_chunk`], with `scratch` of [`Prepared::scratch_bytes`], aligned to 64.
-    pub(super) unsafe fn new(prepared: &'a Prepared, operands: &'a Operands<'a>, scratch: *mut u8) -> Self {
-        let in_place = prepared.may_overlap(operands);
+    pub(super) unsafe fn new(
+        prepared: &'a Prepared,
+        operands: &'a Operands<'a>,
+        scratch: *mut u8,
+        rows: &Range<usize>,
+        columns: &Range<usize>,
+    ) -> Self {
+        let in_place = prepared.may_overlap(operands, rows, columns);
         let mut worker = Worker { prepared, operands, scratch, in_place };
         let tile = Tile { row: 0, rows: 1, column: 0, columns: 1 };
         for step in &prepared.schedule.once {

@@ -108,11 +108,7 @@ impl Lowering<'_> {
                 }
                 Kernel::MatMul(matmul) => {
                     let factors = is_variable(matmul.a.buffer) || is_variable(matmul.b.buffer);
-                    let epilogue = matmul.epilogue.as_ref();
-                    let reads_it = epilogue.is_some_and(|e| e.inputs.iter().any(|input| is_variable(input.buffer)));
-                    // Blocks of C that are not final would stand where the epilogue still reads.
-                    let in_place = matmul.c == source && reads_it;
-                    !factors && !in_place && epilogue.is_none_or(|e| aligned(&e.inputs, &e.outputs))
+                    !factors && matmul.epilogue.as_ref().is_none_or(|e| aligned(&e.inputs, &e.outputs))
                 }
                 Kernel::Fill { .. } => true,
                 Kernel::Copy { from, .. } => !is_variable(from.buffer),

@@ -220,27 +220,26 @@ impl Lowering<'_> {
         let dtype = self.graph[id].meta.dtype;
         let y = self.buffer(id);
         if product_dtype(dtype) == dtype {
-            let matmul = self.product(id, y);
+            let matmul = self.product(id, Some(y));
             return self.push(id, &[id], Kernel::MatMul(matmul));
         }
         // Computed in f32 and rounded block by block.
         use thalweg_graph::array::program::{Extent, Input, Instruction, Output, OutputKind, Program};
         let computed = product_dtype(dtype);
         let sizes = dims(self.graph, id);
-        let c = self.temporary(computed, sizes.clone());
         let mut program =
             Program { inputs: vec![Input { dtype: computed, extent: Extent::Full }], ..Program::default() };
         let x = program.push(Instruction::Load { input: 0 });
         let register = program.push(Instruction::Cast { from: computed, to: dtype, x });
         program.outputs.push(Output { register, kind: OutputKind::Store });
-        let mut matmul = self.product(id, c);
+        let mut matmul = self.product(id, None);
         let outputs = vec![Operand { buffer: y, offset: 0, strides: contiguous(&sizes) }];
         matmul.epilogue = Some(Epilogue { program, inputs: Vec::new(), outputs });
         self.push(id, &[id], Kernel::MatMul(matmul));
     }
 
-    /// The matrix product of a node's inputs into `c`.
-    pub(super) fn product(&mut self, id: NodeId, c: BufferId) -> MatMul {
+    /// The matrix product of a node's inputs, into `c` if it is to be in memory.
+    pub(super) fn product(&mut self, id: NodeId, c: Option<BufferId>) -> MatMul {
         let node = &self.graph[id];
         let (a, b) = (node.inputs[0], node.inputs[1]);
         let sizes = dims(self.graph, id);

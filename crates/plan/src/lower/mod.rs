@@ -82,7 +82,6 @@ pub fn lower(graph: &Graph, bindings: &Bindings, target: &dyn Target) -> Result<
         product_of: HashMap::new(),
         product_readers: product_readers(graph, &views, &grouping),
         roots: graph.roots().map(|root| views[root.index()].base).collect(),
-        next_values: graph.updates().iter().map(|(_, value)| *value).collect(),
         drafts: Vec::new(),
     };
     lowering.declare_feeds();
@@ -120,8 +119,6 @@ struct Lowering<'a> {
     product_readers: HashMap<NodeId, Vec<NodeId>>,
     /// The bases of fetches and next values.
     roots: HashSet<NodeId>,
-    /// What variables become.
-    next_values: HashSet<NodeId>,
     /// The number of each variable that the plan has met.
     variable_numbers: HashMap<TensorId, usize>,
     drafts: Vec<DraftCall>,
@@ -384,24 +381,10 @@ impl Lowering<'_> {
         draft.inputs.remove(position);
         put_input_first(&mut draft, position);
 
-        // The product needs memory of its own where others read it or an output could not take its place.
-        let read_elsewhere = self.product_read_elsewhere(product, members);
-        let dtype = kernels::product_dtype(self.graph[product].meta.dtype);
         let inputs: Vec<Operand> = draft.inputs.iter().map(|look| self.operand(look)).collect();
         let outputs: Vec<Operand> = draft.outputs.iter().map(|look| self.operand(look)).collect();
-        // What becomes a variable's next value may be written over the variable while the program reads it: blocks of
-        // C that are not final have no place there.
-        let next_value = |look: &Look| matches!(look.source, Source::Node(node) if self.next_values.contains(&node));
-        let mut candidates = outputs.iter().zip(&draft.outputs).filter(|(_, look)| !next_value(look));
-        let takes_place = candidates.find(|(output, _)| self.plan[output.buffer].dtype == dtype);
-        let c = match takes_place {
-            Some((output, _)) if !read_elsewhere => output.buffer,
-            _ if read_elsewhere && dtype == self.graph[product].meta.dtype => self.buffer(product),
-            _ => self.temporary(dtype, views::dims(self.graph, product)),
-        };
-        if read_elsewhere && dtype != self.graph[product].meta.dtype {
-            unreachable!("16-bit products that others read are not absorbed: a bug in Thalweg");
-        }
+        // The product is in memory only if others read it.
+        let c = self.product_read_elsewhere(product, members).then(|| self.buffer(product));
         let mut matmul = self.product(product, c);
         matmul.epilogue = Some(Epilogue { program: draft.program, inputs, outputs });
         let nodes: Vec<NodeId> = [product].iter().chain(members).copied().collect();

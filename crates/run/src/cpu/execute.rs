@@ -231,12 +231,12 @@ impl Workspace {
 
     fn calls(&mut self, prepared: &Prepared, pool: &Pool, draw: Draw) -> Result<(), RunError> {
         let plan = &*prepared.plan;
-        let partials = self.memory.start().wrapping_add(plan.arena_bytes.next_multiple_of(ALIGNMENT));
-        let scratch = Scratch { start: partials.wrapping_add(prepared.partial_bytes), bytes: prepared.scratch_bytes };
+        let shared = self.memory.start().wrapping_add(plan.arena_bytes.next_multiple_of(ALIGNMENT));
+        let scratch = Scratch { start: shared.wrapping_add(prepared.shared_bytes), bytes: prepared.scratch_bytes };
         for step in &prepared.steps {
             self.call = step.call;
             let begin = self.times.is_some().then(Instant::now);
-            self.step(prepared, step, pool, draw, scratch, Partials(partials))?;
+            self.step(prepared, step, pool, draw, scratch, shared)?;
             if let (Some(times), Some(begin)) = (&mut self.times, begin) {
                 times[step.call] += begin.elapsed();
             }
@@ -251,16 +251,16 @@ impl Workspace {
         pool: &Pool,
         draw: Draw,
         scratch: Scratch,
-        partials: Partials,
+        shared: *mut u8,
     ) -> Result<(), RunError> {
         let plan = &*prepared.plan;
         match &step.work {
             Work::Map { tile, inputs, outputs } => {
                 self.gather_operands(inputs, outputs);
                 let operands = Operands { inputs: &self.reads, outputs: &self.writes, draw };
-                map(tile, pool, &operands, scratch, partials);
+                map(tile, pool, &operands, scratch, Partials(shared));
             }
-            Work::Product(product) => self.product(product, pool, draw, scratch),
+            Work::Product(product) => self.product(product, pool, draw, scratch, shared),
             Work::Copy { copy, from, to } => {
                 let both = Ends { from: self.address(from), to: self.address(to) };
                 let chunk = |chunk, _| {
@@ -313,31 +313,37 @@ impl Workspace {
         }
     }
 
-    fn product(&mut self, product: &Product, pool: &Pool, draw: Draw, scratch: Scratch) {
-        let base =
-            matmul::Operands { a: self.address(&product.a), b: self.address(&product.b), c: self.address(&product.c) };
+    fn product(&mut self, product: &Product, pool: &Pool, draw: Draw, scratch: Scratch, shared: *mut u8) {
+        let base = matmul::Operands {
+            a: self.address(&product.a),
+            b: self.address(&product.b),
+            c: product.c.as_ref().map_or(std::ptr::null_mut(), |c| self.address(c)),
+        };
         if let Some(tail) = &product.epilogue {
             self.gather_operands(&tail.inputs, &tail.outputs);
-            self.reads.insert(0, base.c);
         }
         let operands = Operands { inputs: &self.reads, outputs: &self.writes, draw };
-        let parts = product.matmul.chunks();
-        if parts > 1 {
-            let chunks = parts * product.batch.len();
-            pool.run(chunks, &|chunk, worker| {
-                one_product(product, chunk / parts, chunk % parts, base, &operands, scratch.of(worker), worker);
-            });
-            return;
+        let batch = product.batch.len();
+        let one = OneProduct { product, base, operands: &operands, scratch, shared };
+        if !product.is_shared() {
+            let each = product.products_per_chunk;
+            let do_chunk = |chunk: usize, worker: usize| {
+                (chunk * each..((chunk + 1) * each).min(batch)).for_each(|index| one.run_whole(index, worker));
+            };
+            return match batch.div_ceil(each) {
+                1 => do_chunk(0, 0),
+                chunks => pool.run(chunks, &do_chunk),
+            };
         }
-        let each = product.products_per_chunk;
-        let do_chunk = |chunk: usize, worker: usize| {
-            for index in chunk * each..((chunk + 1) * each).min(product.batch.len()) {
-                one_product(product, index, 0, base, &operands, scratch.of(worker), worker);
+        let parts = product.matmul.chunks();
+        match product.matmul.packing_chunks() {
+            0 => pool.run(parts * batch, &|chunk, worker| one.run_part(chunk / parts, chunk % parts, worker)),
+            packing => {
+                for index in 0..batch {
+                    pool.run(packing, &|chunk, worker| one.pack(index, chunk, worker));
+                    pool.run(parts, &|chunk, worker| one.run_part(index, chunk, worker));
+                }
             }
-        };
-        match product.batch.len().div_ceil(each) {
-            1 => do_chunk(0, 0),
-            chunks => pool.run(chunks, &do_chunk),
         }
     }
 }
@@ -361,41 +367,75 @@ fn map(tile: &tile::Prepared, pool: &Pool, operands: &Operands<'_>, scratch: Scr
     }
 }
 
-/// One chunk of one product of a batch, and what is done to its blocks.
-fn one_product(
-    product: &Product,
-    index: usize,
-    chunk: usize,
+/// The products of a batch, one of which is computed, and what is done to its blocks.
+struct OneProduct<'a> {
+    product: &'a Product,
+    /// Where the operands of the first product of the batch are.
     base: matmul::Operands,
-    operands: &Operands<'_>,
-    scratch: *mut u8,
-    worker: usize,
-) {
-    let [a, b, c] = product.batch[index];
-    let here =
-        matmul::Operands { a: base.a.wrapping_offset(a), b: base.b.wrapping_offset(b), c: base.c.wrapping_offset(c) };
-    let Some(tail) = &product.epilogue else {
-        // SAFETY: as in `map`.
-        return unsafe { product.matmul.run_chunk(chunk, here, scratch, None, worker) };
-    };
-    let (mut reads, writes): (SmallVec<[*const u8; 16]>, SmallVec<[*mut u8; 16]>);
-    let mut operands = *operands;
-    if product.batch.len() > 1 {
-        let (inputs, outputs) = tail.batch[index].split_at(tail.inputs.len());
-        reads = SmallVec::from_slice(&[here.c.cast_const()]);
-        reads.extend(operands.inputs[1..].iter().zip(inputs).map(|(from, &offset)| from.wrapping_offset(offset)));
-        writes = operands.outputs.iter().zip(outputs).map(|(to, &offset)| to.wrapping_offset(offset)).collect();
-        let problem = product.matmul.problem();
-        operands.draw.first += (index * problem.m * problem.n) as u64;
-        operands = Operands { inputs: &reads, outputs: &writes, draw: operands.draw };
+    /// Those of the epilogue, without the product itself.
+    operands: &'a Operands<'a>,
+    scratch: Scratch,
+    /// What all threads share.
+    shared: *mut u8,
+}
+
+// SAFETY: plain addresses; chunks write different elements, and each thread its own scratch memory.
+unsafe impl Sync for OneProduct<'_> {}
+
+impl OneProduct<'_> {
+    fn operands_of(&self, index: usize) -> matmul::Operands {
+        let ([a, b, c], base) = (self.product.batch[index], &self.base);
+        matmul::Operands { a: base.a.wrapping_offset(a), b: base.b.wrapping_offset(b), c: base.c.wrapping_offset(c) }
     }
-    let tile_scratch = Scratch { start: scratch.wrapping_add(product.matmul.worker_scratch_bytes()), bytes: 0 };
-    let finish = |rows, columns, _| {
-        // SAFETY: as in `map`; a block is the matter of the thread that has just computed it.
-        unsafe { tail.tile.run_rectangle(rows, columns, &operands, tile_scratch.of(0)) }
-    };
-    // SAFETY: as in `map`.
-    unsafe { product.matmul.run_chunk(chunk, here, scratch, Some(&finish), worker) }
+
+    fn memory(&self, worker: usize) -> matmul::Scratch {
+        let own = self.scratch.of(worker);
+        let after = own.wrapping_add(self.product.matmul.worker_scratch_bytes());
+        matmul::Scratch { shared: if self.product.is_shared() { self.shared } else { after }, own }
+    }
+
+    /// All of a product, by one thread.
+    fn run_whole(&self, index: usize, worker: usize) {
+        for chunk in 0..self.product.matmul.packing_chunks() {
+            self.pack(index, chunk, worker);
+        }
+        self.run_part(index, 0, worker);
+    }
+
+    fn pack(&self, index: usize, chunk: usize, worker: usize) {
+        // SAFETY: as in `map`; packing is over when multiplying begins.
+        unsafe { self.product.matmul.pack_chunk(chunk, self.operands_of(index), self.memory(worker)) }
+    }
+
+    fn run_part(&self, index: usize, chunk: usize, worker: usize) {
+        let (product, memory) = (self.product, self.memory(worker));
+        let here = self.operands_of(index);
+        let Some(tail) = &product.epilogue else {
+            // SAFETY: as in `map`.
+            return unsafe { product.matmul.run_chunk(chunk, here, memory, None, worker) };
+        };
+        let (inputs, outputs) = tail.batch[index].split_at(tail.inputs.len());
+        let further = |from: &[*const u8], by: &[isize]| -> SmallVec<[*const u8; 16]> {
+            from.iter().zip(by).map(|(from, &offset)| from.wrapping_offset(offset)).collect()
+        };
+        let mut reads = further(self.operands.inputs, inputs);
+        reads.insert(0, std::ptr::null());
+        let writes: SmallVec<[*mut u8; 16]> =
+            self.operands.outputs.iter().zip(outputs).map(|(to, &offset)| to.wrapping_offset(offset)).collect();
+        let problem = product.matmul.problem();
+        let mut draw = self.operands.draw;
+        draw.first += (index * problem.m * problem.n) as u64;
+        let tail_scratch = self.scratch.of(worker).wrapping_add(product.tail_offset());
+        let finish = |block: matmul::Finished| {
+            let mut reads = reads.clone();
+            reads[0] = block.c.cast_const();
+            let operands = Operands { inputs: &reads, outputs: &writes, draw };
+            // SAFETY: as in `map`; a block is the matter of the thread that has just computed it.
+            unsafe { tail.tile.run_rectangle(block.rows, block.columns, &operands, tail_scratch) }
+        };
+        // SAFETY: as in `map`.
+        unsafe { product.matmul.run_chunk(chunk, here, memory, Some(&finish), worker) }
+    }
 }
 
 /// # Safety

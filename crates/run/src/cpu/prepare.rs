@@ -21,7 +21,7 @@ pub(crate) struct Prepared {
     pub(crate) plan: Arc<Plan>,
     pub(crate) steps: Vec<Step>,
     /// Bytes that the chunks of a call share.
-    pub(crate) partial_bytes: usize,
+    pub(crate) shared_bytes: usize,
     /// Bytes that each thread has to itself.
     pub(crate) scratch_bytes: usize,
 }
@@ -62,12 +62,27 @@ pub(crate) struct Product {
     pub(crate) matmul: Matmul,
     pub(crate) a: Look,
     pub(crate) b: Look,
-    pub(crate) c: Look,
+    /// None if only the epilogue sees C.
+    pub(crate) c: Option<Look>,
     /// For each index of the batch the bytes by which A, B and C are further on.
     pub(crate) batch: Vec<[isize; 3]>,
     /// How many products one chunk does, where a product is too small to be shared.
     pub(crate) products_per_chunk: usize,
     pub(crate) epilogue: Option<Tail>,
+}
+
+impl Product {
+    /// Whether several threads work on one product of the batch.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.matmul.chunks() > 1
+    }
+
+    /// The bytes of a thread's own memory that come before those of the epilogue: a product that is not shared keeps what
+    /// others would share there as well.
+    pub(crate) fn tail_offset(&self) -> usize {
+        let shared = if self.is_shared() { 0 } else { self.matmul.shared_scratch_bytes() };
+        self.matmul.worker_scratch_bytes() + shared
+    }
 }
 
 /// What is done to each block of a product.
@@ -116,26 +131,27 @@ impl Prepared {
         let most = |bytes: &dyn Fn(&Step) -> usize| {
             steps.iter().map(|step| bytes(step).next_multiple_of(ALIGNMENT)).max().unwrap_or(0)
         };
-        let partial_bytes = most(&|step| match &step.work {
+        let shared_bytes = most(&|step| match &step.work {
             Work::Map { tile, .. } => tile.partial_bytes(),
+            Work::Product(product) if product.is_shared() => product.matmul.shared_scratch_bytes(),
             Work::Product(_) | Work::Copy { .. } | Work::Fill { .. } | Work::Whole => 0,
         });
         let scratch_bytes = most(&|step| match &step.work {
             Work::Map { tile, .. } => tile.scratch_bytes(),
             Work::Product(product) => {
                 let tail = product.epilogue.as_ref().map_or(0, |tail| tail.tile.scratch_bytes());
-                product.matmul.worker_scratch_bytes() + tail
+                product.tail_offset() + tail
             }
             Work::Whole => loops::scratch_elements(&plan.calls[step.call].kernel) * size_of::<i64>(),
             Work::Copy { .. } | Work::Fill { .. } => 0,
         });
-        Prepared { plan, steps, partial_bytes, scratch_bytes }
+        Prepared { plan, steps, shared_bytes, scratch_bytes }
     }
 
     /// Bytes of memory that a run on so many threads takes besides feeds, variables and results.
     pub(crate) fn workspace_bytes(&self, threads: usize) -> usize {
         let arena = self.plan.arena_bytes.next_multiple_of(ALIGNMENT);
-        arena + self.partial_bytes + self.scratch_bytes * threads
+        arena + self.shared_bytes + self.scratch_bytes * threads
     }
 }
 
@@ -207,7 +223,10 @@ fn product(plan: &Plan, matmul: &MatMul) -> Option<Work> {
         column: operand.strides[rank + 1].unsigned_abs(),
     };
     let problem = Problem { dtype, m, k, n, a: matrix(a), b: matrix(b), c_row_stride: n, accumulate: false };
-    let kernel = Matmul::new(problem, Isa::best());
+    let mut kernel = Matmul::new(problem, Isa::best());
+    if c.is_none() {
+        kernel = kernel.with_c_in_scratch();
+    }
     let product_size = (m * n * output_dtype(dtype).size()) as isize;
     let positions = positions(batch);
     let further = |operand: &Operand, index: &[usize], dtype: DType| {
@@ -221,7 +240,7 @@ fn product(plan: &Plan, matmul: &MatMul) -> Option<Work> {
     let tail = |epilogue: &Epilogue| {
         let operands = || epilogue.inputs.iter().chain(&epilogue.outputs);
         let strides = |operand: &Operand| operand.strides[rank..].to_vec();
-        let first = vec![n as isize, 1];
+        let first = vec![kernel.c_row_stride() as isize, 1];
         let space = Space {
             dims: vec![m, n],
             outer: 0,
@@ -241,7 +260,7 @@ fn product(plan: &Plan, matmul: &MatMul) -> Option<Work> {
     Some(Work::Product(Box::new(Product {
         a: look(plan, a),
         b: look(plan, b),
-        c: Look { buffer: c, offset: 0 },
+        c: c.map(|buffer| Look { buffer, offset: 0 }),
         batch: offsets.collect(),
         products_per_chunk: (CHUNK_FLOPS / problem.flops().max(1)).max(1) as usize,
         epilogue: epilogue.as_ref().map(tail),
