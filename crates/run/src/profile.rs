@@ -16,6 +16,17 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// The median of each call over several runs of one plan; none of none.
+    pub fn median(profiles: &[Profile]) -> Option<Profile> {
+        let plan = Arc::clone(&profiles.first()?.plan);
+        let median = |call: usize| {
+            let mut times: Vec<Duration> = profiles.iter().map(|profile| profile.times[call]).collect();
+            times.sort();
+            times[times.len() / 2]
+        };
+        Some(Profile { times: (0..plan.calls.len()).map(median).collect(), plan })
+    }
+
     /// How long all calls took together.
     pub fn total(&self) -> Duration {
         self.times.iter().sum()

@@ -15,7 +15,7 @@ const REPEATS: usize = 5;
 /// The child's work: a step of W1, then a word to the parent.
 pub(super) fn child(threads: usize) -> anyhow::Result<()> {
     let mut step = super::steps::mlp_mnist(threads)?;
-    step()?;
+    step.run()?;
     crate::output::line(peak_rss_mib().unwrap_or(f64::NAN))
 }
 

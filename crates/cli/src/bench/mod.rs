@@ -12,9 +12,11 @@ mod steps;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Args;
 use serde_json::{Value, json};
+use thalweg::run::Profile;
 use thalweg_zoo::ZooError;
 
 use self::measure::Figures;
@@ -35,6 +37,9 @@ pub(crate) struct BenchArgs {
     /// A file of such lines of other frameworks; the ratio to the fastest is printed
     #[arg(long, value_name = "FILE")]
     peers: Option<PathBuf>,
+    /// Show where the time of each call goes, part by part
+    #[arg(long, conflicts_with_all = ["peers", "json"])]
+    profile: bool,
     /// JSON lines in place of a table
     #[arg(long)]
     json: bool,
@@ -51,10 +56,15 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 /// Something to time: makes the call, which is then timed again and again.
-type Make = fn(threads: usize) -> anyhow::Result<Call>;
+type Make = fn(threads: usize) -> anyhow::Result<Box<dyn Call>>;
 
 /// A call to be timed.
-type Call = Box<dyn FnMut() -> anyhow::Result<()>>;
+trait Call {
+    /// Does it once.
+    fn run(&mut self) -> anyhow::Result<()>;
+    /// Does it once and says where the time went.
+    fn profile(&mut self) -> anyhow::Result<Profile>;
+}
 
 /// A workload: its name, the work of a call where a rate is given, and how its call is made.
 struct Workload {
@@ -85,18 +95,45 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|wanted| matches(name, wanted));
+    if args.profile {
+        return profile(workloads.iter().filter(|workload| wanted(workload.name)), threads, args.seconds);
+    }
     let peers = args.peers.as_deref().map(peers::Peers::read).transpose()?;
     let mut report = Report { json: args.json, peers, threads };
     report.begin()?;
     for workload in workloads.iter().filter(|workload| wanted(workload.name)) {
         let mut call = (workload.make)(threads)?;
-        let figures = measure::measure(&mut call, args.seconds)?;
+        let figures = measure::measure(&mut || call.run(), args.seconds)?;
         report.call(workload, &figures)?;
     }
     if wanted(cold_start::NAME) {
         for (metric, unit, figures) in cold_start::measure(threads)? {
             report.line(cold_start::NAME, metric, unit, &figures, None)?;
         }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints where the time of the workloads goes: the median of each call over as many runs as fit the time.
+fn profile<'a>(
+    workloads: impl Iterator<Item = &'a Workload>,
+    threads: usize,
+    seconds: f64,
+) -> anyhow::Result<ExitCode> {
+    for workload in workloads {
+        let mut call = (workload.make)(threads)?;
+        let begin = Instant::now();
+        while begin.elapsed().as_secs_f64() < 1.0 {
+            call.run()?;
+        }
+        let begin = Instant::now();
+        let mut profiles = vec![call.profile()?];
+        while begin.elapsed().as_secs_f64() < seconds {
+            profiles.push(call.profile()?);
+        }
+        let runs = profiles.len();
+        output::line(format_args!("{} on {threads} threads, the median of {runs} runs", workload.name))?;
+        output::line(Profile::median(&profiles).expect("there is at least one"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

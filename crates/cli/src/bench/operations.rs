@@ -1,6 +1,7 @@
 //! The operations of W12: forward only, on operands that the session keeps as variables; every call gives a new array.
 
 use thalweg::prelude::*;
+use thalweg::run::Profile;
 
 use super::{Call, Work, Workload};
 
@@ -29,31 +30,44 @@ fn operand(name: &str, shape: &[usize]) -> Variable {
     Variable::new(name, random_normal(shape, f32)).not_trainable()
 }
 
-fn call(threads: usize, result: Tensor) -> anyhow::Result<Call> {
-    let session = Session::builder().threads(threads).seed(SEED).build()?;
-    Ok(Box::new(move || {
-        std::hint::black_box(session.run(&result, feeds! {})?);
-        Ok(())
-    }))
+/// An operation on what the session keeps.
+struct Operation {
+    session: Session,
+    result: Tensor,
 }
 
-fn sgemm(threads: usize, n: usize) -> anyhow::Result<Call> {
+impl Call for Operation {
+    fn run(&mut self) -> anyhow::Result<()> {
+        std::hint::black_box(self.session.run(&self.result, feeds! {})?);
+        Ok(())
+    }
+
+    fn profile(&mut self) -> anyhow::Result<Profile> {
+        Ok(self.session.profile(&self.result, feeds! {})?.1)
+    }
+}
+
+fn call(threads: usize, result: Tensor) -> anyhow::Result<Box<dyn Call>> {
+    Ok(Box::new(Operation { session: Session::builder().threads(threads).seed(SEED).build()?, result }))
+}
+
+fn sgemm(threads: usize, n: usize) -> anyhow::Result<Box<dyn Call>> {
     call(threads, operand("a", &[n, n]).matmul(&operand("b", &[n, n])))
 }
 
-fn gelu_chain(threads: usize) -> anyhow::Result<Call> {
+fn gelu_chain(threads: usize) -> anyhow::Result<Box<dyn Call>> {
     call(threads, (operand("x", &[ELEMENTS]).tensor() * 1.5 + 0.5).gelu())
 }
 
-fn softmax(threads: usize) -> anyhow::Result<Call> {
+fn softmax(threads: usize) -> anyhow::Result<Box<dyn Call>> {
     call(threads, operand("x", &[4096, 4096]).softmax(-1))
 }
 
-fn layer_norm(threads: usize) -> anyhow::Result<Call> {
+fn layer_norm(threads: usize) -> anyhow::Result<Box<dyn Call>> {
     let x = operand("x", &[4096, 1024]);
     call(threads, x.layer_norm(&operand("scale", &[1024]), &operand("shift", &[1024]), 1e-5))
 }
 
-fn sum(threads: usize) -> anyhow::Result<Call> {
+fn sum(threads: usize) -> anyhow::Result<Box<dyn Call>> {
     call(threads, operand("x", &[ELEMENTS]).sum())
 }

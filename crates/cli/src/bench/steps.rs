@@ -3,6 +3,7 @@
 use thalweg::array::random::Philox;
 use thalweg::nn::{Step, binary_cross_entropy_with_logits};
 use thalweg::prelude::*;
+use thalweg::run::Profile;
 
 use super::{Call, Make, Workload};
 
@@ -45,7 +46,59 @@ fn pool(batch: usize, width: usize, classes: Option<usize>) -> Vec<Batch> {
         .collect()
 }
 
-/// A call that takes the next batch, runs the step and reads the loss.
+/// A training step on the batches in turn.
+struct Training {
+    session: Session,
+    loss: Tensor,
+    step: Step,
+    placeholders: Placeholders,
+    pool: Vec<Batch>,
+    /// The batch that was taken last.
+    next: usize,
+    /// The loss as a host number.
+    outputs: [Array; 1],
+}
+
+/// What a batch feeds.
+struct Placeholders {
+    inputs: Tensor,
+    labels: Option<Tensor>,
+}
+
+impl Placeholders {
+    fn feed<'a>(&'a self, batch: &'a Batch) -> Feeds<'a> {
+        let feeds = Feeds::new().with(&self.inputs, &batch.inputs);
+        match (&self.labels, &batch.labels) {
+            (Some(placeholder), Some(labels)) => feeds.with(placeholder, labels),
+            _ => feeds,
+        }
+    }
+}
+
+impl Training {
+    /// Goes on to the next batch.
+    fn advance(&mut self) -> usize {
+        self.next = (self.next + 1) % self.pool.len();
+        self.next
+    }
+}
+
+impl Call for Training {
+    fn run(&mut self) -> anyhow::Result<()> {
+        let batch = self.advance();
+        let feeds = self.placeholders.feed(&self.pool[batch]);
+        self.session.run_into((&self.loss, &self.step), feeds, &mut self.outputs)?;
+        std::hint::black_box(self.outputs[0].as_slice::<f32>()?[0]);
+        Ok(())
+    }
+
+    fn profile(&mut self) -> anyhow::Result<Profile> {
+        let batch = self.advance();
+        let feeds = self.placeholders.feed(&self.pool[batch]);
+        Ok(self.session.profile((&self.loss, &self.step), feeds)?.1)
+    }
+}
+
 fn cycle(
     threads: usize,
     loss: Tensor,
@@ -53,20 +106,17 @@ fn cycle(
     inputs: Tensor,
     labels: Option<Tensor>,
     pool: Vec<Batch>,
-) -> anyhow::Result<Call> {
+) -> anyhow::Result<Box<dyn Call>> {
     let session = Session::builder().threads(threads).seed(SEED).build()?;
-    let mut outputs = [Array::scalar(0.0f32)];
-    let mut next = 0;
-    Ok(Box::new(move || {
-        let batch = &pool[next];
-        next = (next + 1) % pool.len();
-        let mut feeds = Feeds::new().with(&inputs, &batch.inputs);
-        if let (Some(placeholder), Some(labels)) = (&labels, &batch.labels) {
-            feeds = feeds.with(placeholder, labels);
-        }
-        session.run_into((&loss, &step), feeds, &mut outputs)?;
-        std::hint::black_box(outputs[0].as_slice::<f32>()?[0]);
-        Ok(())
+    let outputs = [Array::scalar(0.0f32)];
+    Ok(Box::new(Training {
+        session,
+        loss,
+        step,
+        placeholders: Placeholders { inputs, labels },
+        pool,
+        next: 0,
+        outputs,
     }))
 }
 
@@ -75,7 +125,7 @@ fn classifier(
     widths: &[usize],
     batch: usize,
     minimize: impl Fn(&Tensor) -> Step,
-) -> anyhow::Result<Call> {
+) -> anyhow::Result<Box<dyn Call>> {
     let (width, classes) = (widths[0], widths[widths.len() - 1]);
     let x = placeholder("x", f32, ("batch", width));
     let y = placeholder("y", i64, ["batch"]);
@@ -85,15 +135,15 @@ fn classifier(
     cycle(threads, loss, step, x, Some(y), pool(batch, width, Some(classes)))
 }
 
-pub(super) fn mlp_mnist(threads: usize) -> anyhow::Result<Call> {
+pub(super) fn mlp_mnist(threads: usize) -> anyhow::Result<Box<dyn Call>> {
     classifier(threads, &[784, 128, 32, 10], 100, |loss| Sgd::new(0.01).minimize(loss))
 }
 
-fn mlp_wide(threads: usize) -> anyhow::Result<Call> {
+fn mlp_wide(threads: usize) -> anyhow::Result<Box<dyn Call>> {
     classifier(threads, &[1024, 4096, 4096, 1000], 256, |loss| Adam::new(1e-3).minimize(loss))
 }
 
-fn vae_mnist(threads: usize) -> anyhow::Result<Call> {
+fn vae_mnist(threads: usize) -> anyhow::Result<Box<dyn Call>> {
     #[derive(Module)]
     struct Vae {
         encoder: Linear,
@@ -125,7 +175,7 @@ fn vae_mnist(threads: usize) -> anyhow::Result<Call> {
     cycle(threads, loss, step, x, None, pool(128, 784, None))
 }
 
-fn xor_tiny(threads: usize) -> anyhow::Result<Call> {
+fn xor_tiny(threads: usize) -> anyhow::Result<Box<dyn Call>> {
     let points = Array::from([[0.0f32, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]);
     let targets = Array::from([[0.0f32], [1.0], [1.0], [0.0]]);
     let x = placeholder("x", f32, ("batch", 2));

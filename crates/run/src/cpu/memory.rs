@@ -37,10 +37,11 @@ impl Block {
         if bytes == 0 {
             return Ok(Block::empty());
         }
-        let layout = Layout::from_size_align(bytes, ALIGNMENT).map_err(|_| OutOfMemory { bytes })?;
+        let layout = layout(bytes).ok_or(OutOfMemory { bytes })?;
         // SAFETY: the size is not 0.
         let start = NonNull::new(unsafe { alloc(layout) }).ok_or(OutOfMemory { bytes })?;
         let mut block = Block { start, bytes };
+        block.ask_for_huge_pages();
         if cfg!(debug_assertions) {
             block.poison();
         }
@@ -74,6 +75,16 @@ impl Block {
         Ok(())
     }
 
+    /// Asks for pages of 2 MiB: the processor keeps the addresses of few small ones, and a product steps from page to page.
+    fn ask_for_huge_pages(&mut self) {
+        #[cfg(all(target_os = "linux", not(miri)))]
+        if self.bytes >= HUGE {
+            // The answer does not matter: a system that has none gives small ones.
+            // SAFETY: the block owns these bytes, and the advice changes none of them.
+            unsafe { libc::madvise(self.start().cast(), self.bytes, libc::MADV_HUGEPAGE) };
+        }
+    }
+
     /// Fills the block with bits that are NaN in every floating-point dtype, so that reading what nobody wrote shows.
     pub(crate) fn poison(&mut self) {
         // SAFETY: the block owns these bytes.
@@ -94,8 +105,9 @@ impl Block {
 impl Drop for Block {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            // SAFETY: allocated by `new` with this very layout, which was valid then.
-            unsafe { dealloc(self.start(), Layout::from_size_align_unchecked(self.bytes, ALIGNMENT)) };
+            let layout = layout(self.bytes).expect("the layout was valid when the block was made");
+            // SAFETY: allocated by `new` with this very layout.
+            unsafe { dealloc(self.start(), layout) };
         }
     }
 }
@@ -104,6 +116,14 @@ impl fmt::Debug for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Block({} bytes)", self.bytes)
     }
+}
+
+/// A huge page.
+const HUGE: usize = 2 << 20;
+
+/// How a block of `bytes` bytes is allocated: aligned to cache lines, or to huge pages if it fills one.
+fn layout(bytes: usize) -> Option<Layout> {
+    Layout::from_size_align(bytes, if bytes >= HUGE { HUGE } else { ALIGNMENT }).ok()
 }
 
 /// A cache line: what blocks are aligned to.
