@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`cpu`] | [`Isa`](cpu::Isa): the instruction sets that kernels are written for; flushing of denormals |
+//! | [`limits`] | [`Limits`](limits::Limits): what this machine can do at most, measured |
 //! | [`matmul`] | [`Matmul`](matmul::Matmul): C = A·B |
 //! | [`movement`] | strided copies, gather and scatter, what runs along an axis |
 //! | [`pool`] | [`Pool`](pool::Pool): fork and join over a fixed set of threads |
@@ -14,6 +15,7 @@
 #![allow(unsafe_code)]
 
 pub mod cpu;
+pub mod limits;
 pub mod matmul;
 pub mod movement;
 pub mod pool;

@@ -31,7 +31,7 @@ mod integer;
 mod neon;
 mod packer;
 mod partition;
-mod simd;
+pub(crate) mod simd;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -45,7 +45,7 @@ use thalweg_array::{DType, Element, bf16, f16};
 
 use crate::cpu::Isa;
 use crate::pool::Pool;
-use partition::Partition;
+use partition::{Packing, Partition};
 
 /// Steps between neighbors, in elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -445,6 +445,26 @@ impl Matmul {
                 }
             }
         });
+    }
+
+    /// What runs, in a line for profiles: `matmul 14x32 avx512, A and B packed, 16 chunks`, with rows and columns of a tile.
+    pub fn describe(&self) -> String {
+        let Partition { pack_a, packing_of_b, swapped, panel_columns, .. } = self.partition;
+        let packs_b = packing_of_b == Packing::PerGroup;
+        let packing = match if swapped { (packs_b, pack_a) } else { (pack_a, packs_b) } {
+            (true, true) => ", A and B packed",
+            (true, false) => ", A packed",
+            (false, true) => ", B packed",
+            (false, false) => "",
+        };
+        let before = if self.packed_b { ", B packed before" } else { "" };
+        let kernel = if self.problem.dtype.is_float() {
+            format!("{}x{panel_columns} {}", self.partition.tile_rows(), self.isa)
+        } else {
+            format!("{} portable", self.problem.dtype)
+        };
+        let chunks = self.chunks();
+        format!("matmul {kernel}{packing}{before}, {chunks} chunk{}", if chunks == 1 { "" } else { "s" })
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the micro-kernel asks of a vector type, and the portable one.
+//! What the micro-kernel, and the measurement of the machine's limits, ask of a vector type; the portable one.
 
 /// A vector of floats.
 ///
@@ -7,7 +7,7 @@
 /// # Safety
 /// Of all methods: the processor has the instruction set of the type. Of those with pointers: the elements that are
 /// named may be read or written.
-pub(super) trait Vector: Copy {
+pub(crate) trait Vector: Copy {
     /// The type of an element.
     type Scalar: Copy;
     /// Which of the first lanes take part.
@@ -54,7 +54,7 @@ pub(super) trait Vector: Copy {
 
 /// `N` floats for the target's baseline; `N` is chosen so that the compiler finds its vector registers.
 #[derive(Clone, Copy)]
-pub(super) struct Plain<T, const N: usize>([T; N]);
+pub(crate) struct Plain<T, const N: usize>([T; N]);
 
 macro_rules! plain {
     ($scalar:ty, $lanes:literal) => {

@@ -352,3 +352,19 @@ fn slices_that_are_too_short_are_refused() {
     assert!(short(6, 11, 8).unwrap_err().starts_with("B has 11 elements"));
     assert!(short(6, 12, 7).unwrap_err().starts_with("C has 7 elements"));
 }
+
+#[test]
+fn a_plan_says_what_runs() {
+    let describe = |problem: Problem| Matmul::new(problem, Isa::Portable).describe();
+    let square = Problem::new(DType::F32, 512, 512, 512);
+    let sizes = Matmul::new(square, Isa::Portable).partition;
+    let (rows, columns) = (sizes.tile_rows(), sizes.panel_columns);
+    assert_eq!(describe(square), format!("matmul {rows}x{columns} portable, B packed, {} chunks", sizes.chunks()));
+    let far = Problem { a: Strides { row: 1 << 20, column: 1 }, ..square };
+    assert!(describe(far).contains("portable, A and B packed, "), "{}", describe(far));
+    let before = Matmul::new(square, Isa::Portable).with_packed_b().describe();
+    assert!(before.contains("portable, B packed before, "), "{before}");
+    let column = Problem::new(DType::F32, 512, 512, 1).transpose_a();
+    assert!(describe(column).starts_with("matmul 1x"), "{}", describe(column));
+    assert_eq!(describe(Problem::new(DType::I32, 2, 3, 4)), "matmul i32 portable, 1 chunk");
+}

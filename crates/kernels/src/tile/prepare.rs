@@ -333,6 +333,13 @@ impl Prepared {
                 })
         })
     }
+
+    /// What runs, in a line for profiles: `tile program avx512, 12 instructions, 8 chunks`.
+    pub fn describe(&self) -> String {
+        let plural = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let instructions = plural(self.program.instructions.len(), "instruction");
+        format!("tile program {}, {instructions}, {}", self.isa, plural(self.chunks.count, "chunk"))
+    }
 }
 
 impl Chunks {

@@ -555,3 +555,15 @@ fn a_sum_of_ones_is_exact() {
     assert_eq!(found[0].read(DType::F32, 0), 16_777_216.0);
     assert_eq!([found[1].read(DType::F32, 0), found[1].read(DType::F32, 1)], [8_388_608.0; 2]);
 }
+
+#[test]
+fn a_program_says_what_runs() {
+    let mut program = Program { inputs: vec![Input { dtype: DType::F32, extent: Extent::Full }], ..Program::default() };
+    let x = program.push(Instruction::Load { input: 0 });
+    let y = program.push(Instruction::Unary { f: Unary::Exp, dtype: DType::F32, x });
+    program.outputs.push(Output { register: y, kind: OutputKind::Store });
+    let dense = vec![vec![8, 1]];
+    let space = Space { dims: vec![4, 8], outer: 0, inputs: dense.clone(), outputs: dense };
+    let prepared = Prepared::new(&program, &space).with_isa(Isa::Portable);
+    assert_eq!(prepared.describe(), "tile program portable, 2 instructions, 1 chunk");
+}
