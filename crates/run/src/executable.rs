@@ -6,6 +6,7 @@ use thalweg_plan::graph::passes::{self, Options};
 use thalweg_plan::graph::{Bindings, Graph};
 use thalweg_plan::{Cpu, LowerError, lower};
 
+use crate::compile_times::{CompileTimes, Laps};
 use crate::cpu::{Prepared, largest};
 use crate::error::RunError;
 use crate::feed::Feeds;
@@ -21,6 +22,8 @@ pub(crate) struct Executable {
     pub(crate) feed_positions: Vec<usize>,
     /// For each variable of the plan its position among the session's.
     pub(crate) variable_positions: Vec<usize>,
+    /// How long it took to get here.
+    pub(crate) times: CompileTimes,
 }
 
 /// What the machine offers.
@@ -39,14 +42,19 @@ impl Executable {
         feeds: &Feeds<'_>,
         machine: Machine,
     ) -> Result<Executable, RunError> {
+        let mut laps = Laps::begin();
+        let mut times = CompileTimes::default();
         let has_updates = !graph.updates().is_empty();
         let graph = passes::bind::bind(graph, bindings)?;
+        times.bind = laps.lap();
         let graph = passes::optimize(graph, &Options::default());
+        times.passes = laps.lap();
         let limit = machine.memory_limit;
         let plan = lower(&graph, bindings, &Cpu { memory_limit: limit }).map_err(|error| match error {
             LowerError::TooLarge { tensor, bytes, limit } => RunError::TooLarge { tensor, bytes, total: bytes, limit },
             error @ LowerError::Unbound { .. } => panic!("{error}: a bug in Thalweg"),
         })?;
+        times.lower = laps.lap();
         let prepared = Prepared::new(Arc::new(plan));
         let results: usize = prepared.plan.fetches.iter().map(|&fetch| prepared.plan[fetch].bytes()).sum();
         let total = prepared.workspace_bytes(machine.threads) + results;
@@ -57,7 +65,8 @@ impl Executable {
         let position = |name: &str| feeds.0.iter().position(|feed| feed.name.name() == name);
         let fed = prepared.plan.feeds.iter().map(|feed| position(&feed.name).expect("every placeholder is fed"));
         let feed_positions = fed.collect();
-        Ok(Executable { prepared, has_updates, feed_positions, variable_positions: Vec::new() })
+        times.prepare = laps.lap();
+        Ok(Executable { prepared, has_updates, feed_positions, variable_positions: Vec::new(), times })
     }
 
     /// Finds the variables of the plan among the session's; all of them have values.

@@ -28,6 +28,7 @@
 //! | `bind` | what is fed against what the graph expects; the numbers of the names |
 //! | `cache` | what was compiled before, least recently used first to go |
 //! | `executable` | from a graph to what runs |
+//! | [`compile_times`] | [`CompileTimes`]: where the time of compiling goes |
 //! | `cpu` | plans made ready for the kernels of the CPU, and the memory in which they run |
 //! | `variables` | the numbers of the variables |
 //! | [`state`] | [`State`]: everything that a checkpoint must hold |
@@ -37,6 +38,7 @@
 
 mod bind;
 mod cache;
+pub mod compile_times;
 mod cpu;
 pub mod error;
 pub mod eval;
@@ -47,6 +49,7 @@ pub mod session;
 pub mod state;
 mod variables;
 
+pub use compile_times::CompileTimes;
 pub use error::RunError;
 pub use eval::Eval;
 pub use feed::{Feed, FeedKey, FeedValue, Feeds, IntoFeed, RawBytes};

@@ -13,6 +13,7 @@ use thalweg_plan::graph::{Array, Fetch, Graph, Root, Tensor, Update, Variable};
 
 use crate::bind::bind;
 use crate::cache::{Cache, Mode, Question};
+use crate::compile_times::{CompileTimes, Laps};
 use crate::cpu::{Access, Inputs, Workspace};
 use crate::error::RunError;
 use crate::executable::{Executable, Machine};
@@ -207,6 +208,25 @@ impl Session {
         Ok((fetches.output(&mut arrays.into_iter()), Profile { plan, times }))
     }
 
+    /// How long it takes to compile what [`run`](Session::run) would follow: it is compiled anew and not kept.
+    ///
+    /// ```
+    /// use thalweg_run::graph::{DType, placeholder};
+    /// use thalweg_run::{Session, feeds};
+    /// let x = placeholder("x", DType::F32, ["n"]);
+    /// let times = Session::cpu().compile_times((&x * 2.0 + 1.0).exp(), feeds! { x => [1.0f32, 2.0] })?;
+    /// println!("{:?} of {:?} in passes", times.passes, times.total());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`run`](Session::run).
+    pub fn compile_times<F: Fetch>(&self, fetches: F, feeds: Feeds<'_>) -> Result<CompileTimes, RunError> {
+        let question = Question { mode: Mode::Run, fetches: &fetches, feeds: &feeds };
+        let (executable, _) = self.compile(&question)?;
+        Ok(executable.times)
+    }
+
     /// The value of a variable; its initial value if nothing has changed it.
     ///
     /// # Errors
@@ -362,26 +382,7 @@ impl Session {
             return Ok(executable);
         }
         // Compiled without the lock, so that other runs go on; two threads may do the same work once.
-        let executable = Arc::new(self.compile(question)?);
-        self.cache().insert(question, executable.clone());
-        Ok(executable)
-    }
-
-    fn compile<F: Fetch>(&self, question: &Question<'_, '_, F>) -> Result<Executable, RunError> {
-        let graph = captured(question.fetches);
-        let graph = match question.mode {
-            Mode::Run => graph,
-            Mode::Evaluate => for_evaluation(graph)?,
-        };
-        let mut assigned = HashSet::with_capacity(graph.updates().len());
-        for (variable, _) in graph.updates() {
-            if !assigned.insert(variable.id()) {
-                return Err(RunError::AssignedTwice { name: variable.name().to_string() });
-            }
-        }
-        let bindings = bind(&graph, question.feeds)?;
-        let used = used_variables(&graph);
-        let mut executable = Executable::new(graph, &bindings, question.feeds, self.machine())?;
+        let (mut executable, used) = self.compile(question)?;
         let mut variables = self.exclusive();
         // All names first: nothing is initialized if two are equal.
         for variable in &used {
@@ -391,7 +392,34 @@ impl Session {
             variables.initialize(variable, &|graph, variables| self.initial_value(graph, variables))?;
         }
         executable.connect(&variables);
+        drop(variables);
+        let executable = Arc::new(executable);
+        self.cache().insert(question, executable.clone());
         Ok(executable)
+    }
+
+    /// What runs, not yet connected to the variables that it uses, and these.
+    fn compile<F: Fetch>(&self, question: &Question<'_, '_, F>) -> Result<(Executable, Vec<Variable>), RunError> {
+        let mut laps = Laps::begin();
+        let graph = captured(question.fetches);
+        let graph = match question.mode {
+            Mode::Run => graph,
+            Mode::Evaluate => for_evaluation(graph)?,
+        };
+        let capture = laps.lap();
+        let mut assigned = HashSet::with_capacity(graph.updates().len());
+        for (variable, _) in graph.updates() {
+            if !assigned.insert(variable.id()) {
+                return Err(RunError::AssignedTwice { name: variable.name().to_string() });
+            }
+        }
+        let bindings = bind(&graph, question.feeds)?;
+        let used = used_variables(&graph);
+        let bind = laps.lap();
+        let mut executable = Executable::new(graph, &bindings, question.feeds, self.machine())?;
+        executable.times.capture = capture;
+        executable.times.bind += bind;
+        Ok((executable, used))
     }
 
     /// The number that a graph of an initial value gives: the same at every step.

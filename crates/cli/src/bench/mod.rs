@@ -5,6 +5,7 @@
 //! `WORKLOADS.md` of the benchmark suite; the output has the form given there, one JSON object a line.
 
 mod cold_start;
+mod compile;
 mod measure;
 mod operations;
 mod peers;
@@ -16,7 +17,7 @@ use std::time::Instant;
 
 use clap::Args;
 use serde_json::{Value, json};
-use thalweg::run::Profile;
+use thalweg::run::{CompileTimes, Profile};
 use thalweg_zoo::ZooError;
 
 use self::measure::Figures;
@@ -40,6 +41,9 @@ pub(crate) struct BenchArgs {
     /// Show where the time of each call goes, part by part
     #[arg(long, conflicts_with_all = ["peers", "json"])]
     profile: bool,
+    /// Show how long it takes to compile each workload, part by part, the median of 20 times
+    #[arg(long, conflicts_with_all = ["peers", "profile"])]
+    compile: bool,
     /// JSON lines in place of a table
     #[arg(long)]
     json: bool,
@@ -64,6 +68,8 @@ trait Call {
     fn run(&mut self) -> anyhow::Result<()>;
     /// Does it once and says where the time went.
     fn profile(&mut self) -> anyhow::Result<Profile>;
+    /// Compiles it anew and says how long that took.
+    fn compile(&self) -> anyhow::Result<CompileTimes>;
 }
 
 /// A workload: its name, the work of a call where a rate is given, and how its call is made.
@@ -95,13 +101,17 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|wanted| matches(name, wanted));
+    let chosen = workloads.iter().filter(|workload| wanted(workload.name));
     if args.profile {
-        return profile(workloads.iter().filter(|workload| wanted(workload.name)), threads, args.seconds);
+        return profile(chosen, threads, args.seconds);
+    }
+    if args.compile {
+        return compile::report(chosen, threads, args.json);
     }
     let peers = args.peers.as_deref().map(peers::Peers::read).transpose()?;
     let mut report = Report { json: args.json, peers, threads };
     report.begin()?;
-    for workload in workloads.iter().filter(|workload| wanted(workload.name)) {
+    for workload in chosen {
         let mut call = (workload.make)(threads)?;
         let figures = measure::measure(&mut || call.run(), args.seconds)?;
         report.call(workload, &figures)?;

@@ -1,7 +1,7 @@
 //! The operations of W12: forward only, on operands that the session keeps as variables; every call gives a new array.
 
 use thalweg::prelude::*;
-use thalweg::run::Profile;
+use thalweg::run::{CompileTimes, Profile};
 
 use super::{Call, Work, Workload};
 
@@ -44,6 +44,10 @@ impl Call for Operation {
 
     fn profile(&mut self) -> anyhow::Result<Profile> {
         Ok(self.session.profile(&self.result, feeds! {})?.1)
+    }
+
+    fn compile(&self) -> anyhow::Result<CompileTimes> {
+        Ok(self.session.compile_times(&self.result, feeds! {})?)
     }
 }
 

@@ -3,7 +3,7 @@
 use thalweg::array::random::Philox;
 use thalweg::nn::{Step, binary_cross_entropy_with_logits};
 use thalweg::prelude::*;
-use thalweg::run::Profile;
+use thalweg::run::{CompileTimes, Profile};
 
 use super::{Call, Make, Workload};
 
@@ -96,6 +96,11 @@ impl Call for Training {
         let batch = self.advance();
         let feeds = self.placeholders.feed(&self.pool[batch]);
         Ok(self.session.profile((&self.loss, &self.step), feeds)?.1)
+    }
+
+    fn compile(&self) -> anyhow::Result<CompileTimes> {
+        let feeds = self.placeholders.feed(&self.pool[self.next]);
+        Ok(self.session.compile_times((&self.loss, &self.step), feeds)?)
     }
 }
 
