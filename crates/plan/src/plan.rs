@@ -206,6 +206,25 @@ pub struct Call {
     pub label: Arc<str>,
 }
 
+impl Call {
+    /// The ops it stands for, without the line: `matmul+add+relu`.
+    pub fn ops(&self) -> &str {
+        self.label_parts().0
+    }
+
+    /// The user's line that made the last of them, if it is known: `src/main.rs:12:5`.
+    pub fn location(&self) -> Option<&str> {
+        self.label_parts().1
+    }
+
+    fn label_parts(&self) -> (&str, Option<&str>) {
+        match self.label.rsplit_once(" (made at ") {
+            Some((ops, location)) => (ops, Some(location.trim_end_matches(')'))),
+            None => (&self.label, None),
+        }
+    }
+}
+
 /// A fed buffer.
 #[derive(Clone, Debug)]
 pub struct Feed {
@@ -314,5 +333,22 @@ impl Kernel {
             | Kernel::Custom { y, .. } => smallvec::smallvec![*y],
             Kernel::CheckIndices { .. } => smallvec::smallvec![],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_has_ops_and_maybe_a_line() {
+        let call = |label: &str| Call {
+            kernel: Kernel::Fill { value: Scalar::from(0.0f32), to: BufferId(0) },
+            label: label.into(),
+        };
+        let known = call("matmul+add 'hidden (made at home)' (made at src/main.rs:12:5)");
+        assert_eq!((known.ops(), known.location()), ("matmul+add 'hidden (made at home)'", Some("src/main.rs:12:5")));
+        let unknown = call("matmul+add");
+        assert_eq!((unknown.ops(), unknown.location()), ("matmul+add", None));
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use thalweg_graph::array::program::{Instruction, OutputKind, Program};
 
-use crate::plan::{BufferId, Kernel, Place, Plan};
+use crate::plan::{Buffer, BufferId, Kernel, Place, Plan};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,10 +48,17 @@ impl fmt::Display for Plan {
                 Place::Constant(_) => "constant".to_string(),
                 Place::Fetch(number) => format!("fetch {number}"),
             };
-            let sizes: Vec<String> = buffer.shape.iter().map(usize::to_string).collect();
-            writeln!(f, "  b{position:<4} {}[{}]  {place}", buffer.dtype, sizes.join(","))?;
+            writeln!(f, "  b{position:<4} {buffer}  {place}")?;
         }
         Ok(())
+    }
+}
+
+/// `f32[100,784]`.
+impl fmt::Display for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sizes: Vec<String> = self.shape.iter().map(usize::to_string).collect();
+        write!(f, "{}[{}]", self.dtype, sizes.join(","))
     }
 }
 

@@ -34,6 +34,7 @@
 //! | [`state`] | [`State`]: everything that a checkpoint must hold |
 //! | [`mod@eval`] | [`Eval`]: a tensor's numbers at once, for exploring |
 //! | [`profile`] | [`Profile`]: where the time of a run goes |
+//! | [`trace`] | [`Trace`](trace::Trace): the same as a file for trace viewers |
 //! | [`error`] | messages |
 
 mod bind;
@@ -47,13 +48,14 @@ pub mod feed;
 pub mod profile;
 pub mod session;
 pub mod state;
+pub mod trace;
 mod variables;
 
 pub use compile_times::CompileTimes;
 pub use error::RunError;
 pub use eval::Eval;
 pub use feed::{Feed, FeedKey, FeedValue, Feeds, IntoFeed, RawBytes};
-pub use profile::Profile;
+pub use profile::{Profile, ProfiledCall};
 pub use session::{Session, SessionBuilder};
 pub use state::State;
 pub use thalweg_kernels as kernels;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use thalweg_kernels::limits::Limits;
 use thalweg_kernels::pool::{Pool, PoolError};
 use thalweg_kernels::tile::Draw;
 use thalweg_plan::Plan;
@@ -181,7 +182,7 @@ impl Session {
         Ok(self.executable(&question)?.prepared.plan.clone())
     }
 
-    /// As [`run`](Session::run), with the time that each call of the plan took.
+    /// As [`run`](Session::run), with what each call of the plan took, and which kernel did it.
     ///
     /// ```
     /// use thalweg_run::graph::random_normal;
@@ -203,9 +204,16 @@ impl Session {
         workspace.times = Some(vec![Duration::ZERO; plan.calls.len()]);
         let done = self.perform(&mut workspace, &executable, &feeds, &mut arrays);
         let times = workspace.times.take().unwrap_or_default();
+        let kernels = executable.prepared.describe();
         self.workspaces().push(workspace);
         done?;
-        Ok((fetches.output(&mut arrays.into_iter()), Profile { plan, times }))
+        Ok((fetches.output(&mut arrays.into_iter()), Profile { plan, kernels, times, limits: None }))
+    }
+
+    /// What the threads of this session can do at most, measured now in about 0.3 s: to be put beside a
+    /// [`profile`](Session::profile). No other run should be under way.
+    pub fn limits(&self) -> Limits {
+        Limits::measure(&self.pool)
     }
 
     /// How long it takes to compile what [`run`](Session::run) would follow: it is compiled anew and not kept.

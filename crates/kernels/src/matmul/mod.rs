@@ -447,12 +447,12 @@ impl Matmul {
         });
     }
 
-    /// What runs, in a line for profiles: `matmul 14x32 avx512, A and B packed, 16 chunks`, with rows and columns of a tile.
+    /// What runs, in a line for profiles: `matmul 14x32 avx512, A B packed, 16 chunks`, with rows and columns of a tile.
     pub fn describe(&self) -> String {
         let Partition { pack_a, packing_of_b, swapped, panel_columns, .. } = self.partition;
         let packs_b = packing_of_b == Packing::PerGroup;
         let packing = match if swapped { (packs_b, pack_a) } else { (pack_a, packs_b) } {
-            (true, true) => ", A and B packed",
+            (true, true) => ", A B packed",
             (true, false) => ", A packed",
             (false, true) => ", B packed",
             (false, false) => "",

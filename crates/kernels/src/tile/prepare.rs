@@ -334,11 +334,11 @@ impl Prepared {
         })
     }
 
-    /// What runs, in a line for profiles: `tile program avx512, 12 instructions, 8 chunks`.
+    /// What runs, in a line for profiles: `tile avx512, 12 instructions, 8 chunks`.
     pub fn describe(&self) -> String {
         let plural = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
         let instructions = plural(self.program.instructions.len(), "instruction");
-        format!("tile program {}, {instructions}, {}", self.isa, plural(self.chunks.count, "chunk"))
+        format!("tile {}, {instructions}, {}", self.isa, plural(self.chunks.count, "chunk"))
     }
 }
 

@@ -565,5 +565,5 @@ fn a_program_says_what_runs() {
     let dense = vec![vec![8, 1]];
     let space = Space { dims: vec![4, 8], outer: 0, inputs: dense.clone(), outputs: dense };
     let prepared = Prepared::new(&program, &space).with_isa(Isa::Portable);
-    assert_eq!(prepared.describe(), "tile program portable, 2 instructions, 1 chunk");
+    assert_eq!(prepared.describe(), "tile portable, 2 instructions, 1 chunk");
 }

@@ -4,8 +4,10 @@
 //! | --- | --- |
 //! | [`memory`] | aligned memory |
 //! | [`prepare`] | [`Prepared`]: a plan with everything worked out that does not change from run to run |
+//! | `describe` | what runs, in words |
 //! | [`execute`] | [`Workspace`]: one run at a time |
 
+mod describe;
 pub(crate) mod execute;
 mod loops;
 pub(crate) mod memory;
