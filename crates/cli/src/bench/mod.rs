@@ -3,20 +3,24 @@
 //! A call is one training step or one operation. Batches come from a pool of eight made before the clock starts; the
 //! figure is the median of single calls after a warm-up. The workloads and the procedure are described in
 //! `WORKLOADS.md` of the benchmark suite; the output has the form given there, one JSON object a line.
+//! What the machine can do at most is measured first and stands above the figures.
 
 mod cold_start;
 mod compile;
 mod measure;
 mod operations;
 mod peers;
+mod profile;
 mod steps;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use clap::Args;
 use serde_json::{Value, json};
+use thalweg::prelude::Session;
+use thalweg::run::kernels::cpu::Isa;
+use thalweg::run::kernels::limits::Limits;
 use thalweg::run::{CompileTimes, Profile};
 use thalweg_zoo::ZooError;
 
@@ -38,9 +42,12 @@ pub(crate) struct BenchArgs {
     /// A file of such lines of other frameworks; the ratio to the fastest is printed
     #[arg(long, value_name = "FILE")]
     peers: Option<PathBuf>,
-    /// Show where the time of each call goes, part by part
-    #[arg(long, conflicts_with_all = ["peers", "json"])]
+    /// Show where the time of each workload goes, kernel by kernel, beside what the machine can do at most
+    #[arg(long, conflicts_with = "peers")]
     profile: bool,
+    /// Write the profiles into a file for trace viewers (chrome://tracing) as well
+    #[arg(long, value_name = "FILE", requires = "profile")]
+    trace: Option<PathBuf>,
     /// Show how long it takes to compile each workload, part by part, the median of 20 times
     #[arg(long, conflicts_with_all = ["peers", "profile"])]
     compile: bool,
@@ -103,13 +110,15 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|wanted| matches(name, wanted));
     let chosen = workloads.iter().filter(|workload| wanted(workload.name));
     if args.profile {
-        return profile(chosen, threads, args.seconds);
+        return profile::report(chosen, args);
     }
     if args.compile {
         return compile::report(chosen, threads, args.json);
     }
     let peers = args.peers.as_deref().map(peers::Peers::read).transpose()?;
-    let mut report = Report { json: args.json, peers, threads };
+    let limits = measure_limits(threads)?;
+    heading(&limits, threads, args.json)?;
+    let mut report = Report { json: args.json, peers, threads, limits };
     report.begin()?;
     for workload in chosen {
         let mut call = (workload.make)(threads)?;
@@ -124,28 +133,34 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints where the time of the workloads goes: the median of each call over as many runs as fit the time.
-fn profile<'a>(
-    workloads: impl Iterator<Item = &'a Workload>,
-    threads: usize,
-    seconds: f64,
-) -> anyhow::Result<ExitCode> {
-    for workload in workloads {
-        let mut call = (workload.make)(threads)?;
-        let begin = Instant::now();
-        while begin.elapsed().as_secs_f64() < 1.0 {
-            call.run()?;
-        }
-        let begin = Instant::now();
-        let mut profiles = vec![call.profile()?];
-        while begin.elapsed().as_secs_f64() < seconds {
-            profiles.push(call.profile()?);
-        }
-        let runs = profiles.len();
-        output::line(format_args!("{} on {threads} threads, the median of {runs} runs", workload.name))?;
-        output::line(Profile::median(&profiles).expect("there is at least one"))?;
+/// What the threads of a session can do at most.
+fn measure_limits(threads: usize) -> anyhow::Result<Limits> {
+    let session = Session::builder().threads(threads).build()?;
+    measure::wait_until_quiet();
+    Ok(session.limits())
+}
+
+/// Says what the machine can do at most: a line for people, or lines for programs in the form of the suite's own program
+/// that measures it.
+fn heading(limits: &Limits, threads: usize, json: bool) -> anyhow::Result<()> {
+    let (isa, version) = (Isa::best(), env!("CARGO_PKG_VERSION"));
+    let Limits { multiply_add, triad } = *limits;
+    if !json {
+        let limits = format!("{multiply_add:.1} GFLOP/s in registers, {triad:.1} GB/s in memory");
+        return output::line(format_args!("Thalweg {version} on {threads} threads ({isa}); the limits: {limits}"));
     }
-    Ok(ExitCode::SUCCESS)
+    let triad_name = match isa {
+        Isa::Avx2 | Isa::Avx512 => "triad_nontemporal",
+        Isa::Portable | Isa::Neon => "triad",
+    };
+    let line = |mode: &str, name: &str, rate: f64, unit: &str| {
+        output::line(json!({
+            "framework": "machine", "mode": mode, "workload": name, "threads": threads, "rate": round(rate),
+            "rate_unit": unit, "isa": isa.name(),
+        }))
+    };
+    line("registers", "fma_peak", multiply_add, "GFLOP/s")?;
+    line("huge_pages", triad_name, triad, "GB/s")
 }
 
 /// Whether `wanted` names the workload or a prefix of it that ends at an underscore.
@@ -158,6 +173,15 @@ struct Report {
     json: bool,
     peers: Option<peers::Peers>,
     threads: usize,
+    limits: Limits,
+}
+
+/// Work by the time it took.
+struct Rate {
+    value: f64,
+    unit: &'static str,
+    /// The share of the machine's limit.
+    limit_share: f64,
 }
 
 impl Report {
@@ -165,16 +189,19 @@ impl Report {
         if self.json {
             return Ok(());
         }
-        output::line(format_args!("Thalweg {} on {} threads", env!("CARGO_PKG_VERSION"), self.threads))?;
         let ratio = if self.peers.is_some() { "   ours/best  best peer" } else { "" };
         let columns = ["median", "min", "p90"].map(|name| format!("{name:>12}")).join(" ");
-        output::line(format_args!("{:<25} {columns}  {:>14}{ratio}", "workload", "rate"))
+        output::line(format_args!("{:<25} {columns}  {:>14}  {:>5}{ratio}", "workload", "rate", "limit"))
     }
 
     fn call(&mut self, workload: &Workload, figures: &Figures) -> anyhow::Result<()> {
-        let rate = workload.work.map(|work| match work {
-            Work::Flop(flop) => (flop / (figures.median * 1e3), "GFLOP/s"),
-            Work::Bytes(bytes) => (bytes / (figures.median * 1e3), "GB/s"),
+        let rate = workload.work.map(|work| {
+            let (amount, unit, limit) = match work {
+                Work::Flop(flop) => (flop, "GFLOP/s", self.limits.multiply_add),
+                Work::Bytes(bytes) => (bytes, "GB/s", self.limits.triad),
+            };
+            let value = amount / (figures.median * 1e3);
+            Rate { value, unit, limit_share: value / limit }
         });
         self.line(workload.name, "call_time", "us", figures, rate)
     }
@@ -185,7 +212,7 @@ impl Report {
         metric: &str,
         unit: &str,
         figures: &Figures,
-        rate: Option<(f64, &str)>,
+        rate: Option<Rate>,
     ) -> anyhow::Result<()> {
         let best = self.peers.as_ref().and_then(|peers| peers.best(name, metric));
         if self.json {
@@ -199,9 +226,10 @@ impl Report {
                 record["foreign_cpu"] = json!(round(call.foreign_cpu));
                 record["first_call_ms"] = json!(round(call.first_call_ms));
             }
-            if let Some((rate, unit)) = rate {
-                record["rate"] = json!(round(rate));
+            if let Some(Rate { value, unit, limit_share }) = rate {
+                record["rate"] = json!(round(value));
                 record["rate_unit"] = Value::from(unit);
+                record["limit_share"] = json!(round(limit_share));
             }
             if let Some(best) = &best {
                 record["ratio_to_best_peer"] = json!(round(figures.median / best.median));
@@ -210,13 +238,15 @@ impl Report {
             return output::line(record);
         }
         let number = |x: f64| if x >= 1000.0 { format!("{x:.0} {unit}") } else { format!("{x:.3} {unit}") };
-        let rate = rate.map_or(String::new(), |(rate, unit)| format!("{rate:.1} {unit}"));
+        let (rate, limit) = rate.map_or_else(Default::default, |Rate { value, unit, limit_share }| {
+            (format!("{value:.1} {unit}"), format!("{:.0}%", 100.0 * limit_share))
+        });
         let label = if metric == "call_time" { name.to_string() } else { format!("{name} {metric}") };
         let ratio = best.map_or(String::new(), |best| {
             format!("   {:>9.2}  {} {}", figures.median / best.median, best.who, number(best.median))
         });
         let (median, min, p90) = (number(figures.median), number(figures.min), number(figures.p90));
-        output::line(format_args!("{label:<25} {median:>12} {min:>12} {p90:>12}  {rate:>14}{ratio}"))
+        output::line(format_args!("{label:<25} {median:>12} {min:>12} {p90:>12}  {rate:>14}  {limit:>5}{ratio}"))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Timing: what is printed, not how fast it is.
 
+use serde_json::Value;
+
 use crate::support::{refuse, succeed};
 
 #[test]
@@ -13,4 +15,67 @@ fn the_time_of_compiling_is_told_part_by_part() {
     let rows: Vec<&str> = table.lines().skip(2).filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(rows, ["W1_mlp_mnist", "W11_xor_tiny"], "{table}");
     refuse(["bench", "--compile", "--profile"], 2, &["--compile", "--profile"]);
+}
+
+/// The lines of a report for programs.
+fn records(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+}
+
+/// Checks that the first lines say what the machine can do at most.
+#[track_caller]
+fn assert_limits(records: &[Value]) {
+    for (record, unit) in records.iter().zip(["GFLOP/s", "GB/s"]) {
+        assert_eq!((record["framework"].as_str(), record["rate_unit"].as_str()), (Some("machine"), Some(unit)));
+        assert!(record["rate"].as_f64().is_some_and(|rate| rate > 0.1) && record["isa"].is_string(), "{record}");
+    }
+}
+
+#[test]
+fn a_profile_names_the_kernel_of_every_call_and_its_share_of_the_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = dir.path().join("trace.json");
+    let path = trace.to_str().unwrap();
+    let args = ["bench", "--profile", "--only", "W1,W12_sgemm_256", "--seconds", "0.05"];
+    let lines = records(&succeed(args.into_iter().chain(["--json", "--trace", path])).stdout);
+    assert_limits(&lines);
+    let calls = &lines[2..];
+    for call in calls {
+        assert!(call["kernel"].as_str().is_some_and(|kernel| !kernel.is_empty()), "{call}");
+        assert!(call["median"].as_f64() > Some(0.0) && call["limit_share"].as_f64() >= Some(0.0), "{call}");
+        assert!(call["line"].as_str().is_some_and(|line| line.contains(".rs:")), "{call}");
+    }
+    let product = calls.iter().find(|call| call["workload"] == "W12_sgemm_256").expect("the product is there");
+    assert!(product["kernel"].as_str().unwrap().starts_with("matmul "), "{product}");
+    assert_eq!(product["flops"], 2 * 256 * 256 * 256);
+
+    let file: Value = serde_json::from_str(&std::fs::read_to_string(&trace).unwrap()).unwrap();
+    let events = file["traceEvents"].as_array().unwrap();
+    let bars: Vec<&Value> = events.iter().filter(|event| event["ph"] == "X").collect();
+    assert_eq!(bars.len(), calls.len());
+    assert!(bars.iter().zip(calls).all(|(bar, call)| bar["args"]["kernel"] == call["kernel"]));
+    let rows: Vec<&Value> = events.iter().filter(|event| event["ph"] == "M").map(|row| &row["args"]["name"]).collect();
+    assert_eq!(rows, ["W1_mlp_mnist", "W12_sgemm_256"]);
+
+    let table = succeed(args).stdout;
+    assert!(table.starts_with("Thalweg ") && table.contains("GFLOP/s in registers"), "{table}");
+    assert!(table.contains("W12_sgemm_256, the median of") && table.contains("operations.rs:"), "{table}");
+    assert!(table.lines().all(|line| line.chars().count() <= 120), "{table}");
+}
+
+#[test]
+fn a_trace_that_cannot_be_written_is_refused_before_anything_is_measured() {
+    let path = "there/is/no/such/folder.json";
+    refuse(["bench", "--profile", "--only", "W11", "--trace", path], 1, &["cannot write", path]);
+    refuse(["bench", "--only", "W11", "--trace", path], 2, &["--profile"]);
+}
+
+#[test]
+fn the_figures_stand_below_what_the_machine_can_do() {
+    let lines = records(&succeed(["bench", "--only", "W12_sgemm_256", "--seconds", "0.05", "--json"]).stdout);
+    assert_limits(&lines);
+    let [_, _, figures] = &lines[..] else { panic!("{lines:?}") };
+    let rate = |record: &Value| record["rate"].as_f64().unwrap();
+    let share = figures["limit_share"].as_f64().unwrap();
+    assert!((share - rate(figures) / rate(&lines[0])).abs() < 1e-3, "{lines:?}");
 }

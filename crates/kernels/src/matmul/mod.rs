@@ -447,7 +447,7 @@ impl Matmul {
         });
     }
 
-    /// What runs, in a line for profiles: `matmul 14x32 avx512, A B packed, 16 chunks`, with rows and columns of a tile.
+    /// What runs, in a line for profiles: `14x32 avx512, A B packed, 16 chunks`, with rows and columns of a tile.
     pub fn describe(&self) -> String {
         let Partition { pack_a, packing_of_b, swapped, panel_columns, .. } = self.partition;
         let packs_b = packing_of_b == Packing::PerGroup;
@@ -464,7 +464,7 @@ impl Matmul {
             format!("{} portable", self.problem.dtype)
         };
         let chunks = self.chunks();
-        format!("matmul {kernel}{packing}{before}, {chunks} chunk{}", if chunks == 1 { "" } else { "s" })
+        format!("{kernel}{packing}{before}, {chunks} chunk{}", if chunks == 1 { "" } else { "s" })
     }
 }
 

@@ -38,8 +38,8 @@ fn describe_product(product: &Product) -> String {
         1 => String::new(),
         products => format!("{products} times "),
     };
-    let epilogue = if product.epilogue.is_some() { ", then a tile program" } else { "" };
-    times + &product.matmul.describe() + epilogue
+    let name = if product.epilogue.is_some() { "matmul+tile" } else { "matmul" };
+    format!("{times}{name} {}", product.matmul.describe())
 }
 
 /// The loop over whole buffers that does a call.
