@@ -104,8 +104,8 @@ fn exp_parts<const F: bool>(x: f32, low: f32) -> (f32, f32, f32) {
 pub(super) fn exp<const F: bool>(x: f32) -> f32 {
     let (r, rounded) = reduce::<F>(x);
     let value = scaled(exp_near_0::<F>(r), rounded);
-    // Beyond, there is no room in the exponent; NaN stays.
-    let value = if x <= 88.722_84 { value } else { x + f32::INFINITY };
+    // From the first f32 above ln 2¹²⁸ on there is no room in the exponent; NaN stays.
+    let value = if x < 88.722_84 { value } else { x + f32::INFINITY };
     if x < -87.336_54 { 0.0 } else { value }
 }
 
