@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 
-use super::measure::{Figures, wait_until_quiet};
+use super::measure::{Figures, QUIET_PATIENCE, wait_until_quiet};
 
 pub(super) const NAME: &str = "W13_cold_start";
 
@@ -24,7 +24,7 @@ pub(super) fn measure(threads: usize) -> anyhow::Result<Vec<(&'static str, &'sta
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let (mut seconds, mut memory) = (Vec::new(), Vec::new());
     for repeat in 0..=REPEATS {
-        wait_until_quiet();
+        wait_until_quiet(QUIET_PATIENCE);
         let begin = Instant::now();
         let mut child = Command::new(&program)
             .args(["bench", "--cold-child", "--threads", &threads.to_string()])

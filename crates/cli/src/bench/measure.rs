@@ -11,8 +11,10 @@ const SLOW_FACTOR: f64 = 1.2;
 /// Share of one core that other processes may use before a measurement is repeated.
 const FOREIGN_CPU_LIMIT: f64 = 0.05;
 const ATTEMPTS: usize = 3;
-/// How long to wait for other processes to fall silent.
-const QUIET_PATIENCE: Duration = Duration::from_secs(20);
+/// The longest to wait for other processes to fall silent.
+pub(super) const QUIET_PATIENCE: Duration = Duration::from_secs(20);
+/// Short measurements are not worth a long wait: at most so many times what they take.
+const QUIET_FACTOR: f64 = 7.0;
 
 /// The figures of a workload.
 #[derive(Clone, Debug)]
@@ -66,7 +68,7 @@ pub(super) fn measure(call: &mut dyn FnMut() -> anyhow::Result<()>, seconds: f64
     }
     let mut best: Option<(Vec<f64>, f64)> = None;
     for _ in 0..ATTEMPTS {
-        wait_until_quiet();
+        wait_until_quiet(patience(seconds));
         call()?;
         let attempt = sample(call, seconds)?;
         let foreign = attempt.1;
@@ -98,10 +100,15 @@ fn sample(call: &mut dyn FnMut() -> anyhow::Result<()>, seconds: f64) -> anyhow:
     Ok((samples, share.max(0.0)))
 }
 
-/// Waits, not for ever, until the machine is idle apart from this process.
-pub(super) fn wait_until_quiet() {
+/// How long to wait for quiet before a measurement of so many seconds.
+pub(super) fn patience(seconds: f64) -> Duration {
+    Duration::from_secs_f64((QUIET_FACTOR * seconds).min(QUIET_PATIENCE.as_secs_f64()))
+}
+
+/// Waits, no longer than `patience`, until the machine is idle apart from this process.
+pub(super) fn wait_until_quiet(patience: Duration) {
     let begin = Instant::now();
-    while begin.elapsed() < QUIET_PATIENCE {
+    while begin.elapsed() < patience {
         let before = foreign_cpu_seconds();
         std::thread::sleep(Duration::from_millis(500));
         if foreign_cpu_seconds() - before <= 0.02 {
@@ -135,5 +142,12 @@ mod tests {
     fn figures_of_known_numbers() {
         let figures = Figures::of((1..=11).map(f64::from).collect());
         assert_eq!((figures.median, figures.min, figures.p90, figures.samples), (6.0, 1.0, 10.0, 11));
+    }
+
+    #[test]
+    fn short_measurements_do_not_wait_long() {
+        assert_eq!(patience(0.5), Duration::from_millis(3500));
+        assert_eq!(patience(3.0), QUIET_PATIENCE);
+        assert_eq!(patience(1e300), QUIET_PATIENCE);
     }
 }

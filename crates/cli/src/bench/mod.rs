@@ -116,7 +116,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         return compile::report(chosen, threads, args.json);
     }
     let peers = args.peers.as_deref().map(peers::Peers::read).transpose()?;
-    let limits = measure_limits(threads)?;
+    let limits = measure_limits(threads, args.seconds)?;
     heading(&limits, threads, args.json)?;
     let mut report = Report { json: args.json, peers, threads, limits };
     report.begin()?;
@@ -133,10 +133,10 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the threads of a session can do at most.
-fn measure_limits(threads: usize) -> anyhow::Result<Limits> {
+/// What the threads of a session can do at most, measured when the machine is as quiet as for workloads of `seconds`.
+fn measure_limits(threads: usize, seconds: f64) -> anyhow::Result<Limits> {
     let session = Session::builder().threads(threads).build()?;
-    measure::wait_until_quiet();
+    measure::wait_until_quiet(measure::patience(seconds));
     Ok(session.limits())
 }
 

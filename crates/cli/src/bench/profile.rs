@@ -26,7 +26,7 @@ pub(super) fn report<'a>(workloads: impl Iterator<Item = &'a Workload>, args: &B
         anyhow::Ok((path, file))
     });
     let file = file.transpose()?;
-    let limits = measure_limits(threads)?;
+    let limits = measure_limits(threads, args.seconds)?;
     heading(&limits, threads, args.json)?;
     let mut trace = Trace::new();
     for workload in workloads {
