@@ -5,12 +5,15 @@ use std::ops::Range;
 use thalweg_array::DType;
 
 use super::tile::{Accumulator, ROW_COLUMNS, TileSizes};
-use super::{Problem, Strides, output_dtype, panel_length};
+use super::{MAX_PANEL, Problem, Strides, output_dtype, panel_length};
 use crate::cpu::Isa;
 
-/// Panels of B that are packed at once: their part of a row of B is long enough to be worth the visit to its page, and
-/// together they stay in the second-level cache.
-const GROUP_PANELS: usize = 8;
+/// Elements of a column of B times panels that are packed at once: together they stay in the second-level cache.
+const GROUP: usize = 8 * MAX_PANEL;
+/// The most panels that are packed at once.
+const MAX_GROUP_PANELS: usize = 16;
+/// Panels of B from which on a chunk uses the A that it reads often enough.
+const LEAST_PANELS: usize = 6;
 /// The least work that is worth a chunk of its own: some microseconds.
 const CHUNK_FLOPS: u64 = 400_000;
 /// The most chunks.
@@ -122,11 +125,12 @@ impl Partition {
             _ => 2 * tile.lanes,
         };
         // Few rows use up a packed panel while it is still in the first-level cache.
-        let group_panels = if m > 2 * tile.rows { GROUP_PANELS } else { 1 };
+        let panels = (GROUP / panel_length(k)).min(MAX_GROUP_PANELS);
+        let group_panels = if m > 2 * tile.rows { panels } else { 1 };
 
         let (mut row_blocks, mut column_blocks) = (m.min(1), n.min(1));
         let wanted = usize::try_from(problem.flops() / CHUNK_FLOPS).unwrap_or(usize::MAX).min(MAX_CHUNKS);
-        let least_panels = if in_place { 1 } else { GROUP_PANELS * 3 / 4 };
+        let least_panels = if in_place { 1 } else { LEAST_PANELS };
         while (1..=wanted / 2).contains(&(row_blocks * column_blocks)) {
             // To cut columns costs least while there are enough: each part of B is still packed once.
             let (rows, columns) = (m / row_blocks, n / column_blocks);

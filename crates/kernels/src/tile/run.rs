@@ -8,8 +8,12 @@ use super::ahead::Ahead;
 use super::fold;
 use super::prepare::Prepared;
 use super::schedule::Stage;
+use super::space::Access;
 use super::{Operands, TILE};
 use crate::vector::{Lane, Total, lane_size, with_lane};
+
+/// Columns from which on a row is worth the instructions' overhead.
+const LONG_ROW: usize = 128;
 
 /// Some rows × columns of the space.
 #[derive(Clone, Copy, Debug)]
@@ -125,7 +129,7 @@ impl<'a> Worker<'a> {
                 self.end_row_folds(row, columns.start, columns.len(), &mut rows_folded);
             } else {
                 let width = columns.len().min(TILE);
-                let height = (TILE / width.max(1)).max(1);
+                let height = self.height(width);
                 let mut column = columns.start;
                 loop {
                     let width = width.min(columns.end - column);
@@ -153,6 +157,23 @@ impl<'a> Worker<'a> {
             }
             row = end;
         }
+    }
+
+    /// How many rows of `width` columns make a tile: as many as fill it, unless then rows that stand apart in memory would
+    /// have to be copied together.
+    fn height(&self, width: usize) -> usize {
+        let geometry = &self.prepared.geometry;
+        let apart = |access: &Access| match access.rows[..] {
+            [] => false,
+            [stride] => stride != width as isize,
+            _ => true,
+        };
+        let copied = || {
+            let inputs = geometry.inputs.iter().zip(&self.prepared.program.inputs);
+            let mut full = inputs.filter(|(_, input)| input.extent == Extent::Full).map(|(access, _)| access);
+            full.any(apart) || geometry.outputs.iter().any(apart)
+        };
+        if width >= LONG_ROW && copied() { 1 } else { (TILE / width.max(1)).max(1) }
     }
 
     /// One row that is longer than a tile, stage by stage; another one may come after it.
