@@ -23,6 +23,7 @@
 mod ahead;
 mod cost;
 mod fold;
+mod fuse;
 mod memory;
 mod prepare;
 mod run;

@@ -7,6 +7,7 @@ use thalweg_array::program::{Extent, Instruction, OutputKind, Program, Register}
 use thalweg_array::scalar::Fold;
 
 use super::fold::{self, TOTAL};
+use super::fuse::Fusions;
 use super::run::Worker;
 use super::schedule::Schedule;
 use super::space::{Geometry, Space};
@@ -21,6 +22,7 @@ pub struct Prepared {
     pub(super) dtypes: Vec<DType>,
     pub(super) extents: Vec<Extent>,
     pub(super) geometry: Geometry,
+    pub(super) fusions: Fusions,
     pub(super) schedule: Schedule,
     /// Where each number per row is repeated.
     pub(super) repeated: Vec<usize>,
@@ -98,7 +100,8 @@ impl Prepared {
                 assert_eq!(extents[*x as usize], Extent::Full, "only full registers fold to rows");
             }
         }
-        let schedule = Schedule::new(program, &geometry);
+        let fusions = Fusions::new(program);
+        let schedule = Schedule::new(program, &geometry, &fusions);
         let mut repeated = vec![0; extents.len()];
         for step in schedule.stages.iter().flat_map(|stage| &stage.tiles) {
             repeated[step.register as usize] = step.repeated.unwrap_or_default();
@@ -128,6 +131,7 @@ impl Prepared {
             program: program.clone(),
             isa: Isa::best(),
             geometry,
+            fusions,
             schedule,
             repeated,
             folds_rows,

@@ -4,6 +4,7 @@ use thalweg_array::program::{Extent, Instruction, OutputKind, Program, Register}
 use thalweg_array::scalar::{Binary, Unary};
 
 use super::TILE;
+use super::fuse::{Fusions, used};
 use super::space::Geometry;
 use crate::vector::lane_size;
 
@@ -82,11 +83,11 @@ impl Scratch {
 }
 
 impl Schedule {
-    pub(super) fn new(program: &Program, geometry: &Geometry) -> Schedule {
+    pub(super) fn new(program: &Program, geometry: &Geometry, fusions: &Fusions) -> Schedule {
         let extents = program.extents();
         let lanes: Vec<usize> = program.dtypes().into_iter().map(lane_size).collect();
         let n = program.instructions.len();
-        let used = used(program);
+        let used = used(program, fusions);
         let has_row_folds = program.instructions.iter().any(|i| matches!(i, Instruction::FoldRow { .. }));
         let staged = has_row_folds && geometry.columns > TILE;
 
@@ -115,8 +116,11 @@ impl Schedule {
             })
             .collect();
 
-        let order =
-            if staged { Order::staged(program, &extents, &used) } else { Order::flat(program, &extents, &used) };
+        let order = if staged {
+            Order::staged(program, fusions, &extents, &used)
+        } else {
+            Order::flat(program, &extents, &used)
+        };
         let row_offsets: Vec<Option<usize>> =
             (0..n).map(|i| (used[i] && staged && extents[i] == Extent::Row).then(|| scratch.take(8))).collect();
         let kept_offsets: Vec<Option<usize>> =
@@ -135,12 +139,12 @@ impl Schedule {
             // The position after which nobody in this stage reads a register; outputs are stored at the end.
             let mut last_use = vec![0; n];
             for (position, &register) in stage.tiles.iter().enumerate() {
-                for &operand in &program.instructions[register as usize].operands() {
+                for operand in fusions.operands(program, register as usize) {
                     last_use[operand as usize] = position;
                 }
             }
             for &fold in &stage.folds {
-                for &operand in &program.instructions[fold as usize].operands() {
+                for operand in fusions.operands(program, fold as usize) {
                     last_use[operand as usize] = usize::MAX;
                 }
             }
@@ -200,22 +204,6 @@ fn is_load(program: &Program, register: Register) -> bool {
     matches!(program.instructions[register as usize], Instruction::Load { .. })
 }
 
-/// What the outputs depend on.
-fn used(program: &Program) -> Vec<bool> {
-    let mut used = vec![false; program.instructions.len()];
-    for output in &program.outputs {
-        used[output.register as usize] = true;
-    }
-    for i in (0..used.len()).rev() {
-        if used[i] {
-            for &operand in &program.instructions[i].operands() {
-                used[operand as usize] = true;
-            }
-        }
-    }
-    used
-}
-
 /// Whether register `i` has in scratch the form that output `output` has in memory, column after column.
 fn may_write_directly(program: &Program, geometry: &Geometry, i: usize, output: usize) -> bool {
     let access = &geometry.outputs[output];
@@ -255,17 +243,17 @@ impl Order {
     }
 
     /// A pass per depth of row folds.
-    fn staged(program: &Program, extents: &[Extent], used: &[bool]) -> Order {
+    fn staged(program: &Program, fusions: &Fusions, extents: &[Extent], used: &[bool]) -> Order {
         let n = program.instructions.len();
         let is_fold = |i: usize| matches!(program.instructions[i], Instruction::FoldRow { .. });
         // The stage in which a register can be read: a fold's after the pass that makes it.
         let mut ready = vec![0; n];
         for i in 0..n {
-            let operands = program.instructions[i].operands();
+            let operands = fusions.operands(program, i);
             let latest = operands.iter().map(|&x| ready[x as usize]).max().unwrap_or(0);
             ready[i] = latest + usize::from(is_fold(i));
         }
-        let again = |i: usize| is_cheap_again(program, extents, i);
+        let again = |i: usize| fusions.of(i as Register).is_none() && is_cheap_again(program, extents, i);
 
         let mut outputs: Vec<usize> = program.outputs.iter().map(|output| ready[output.register as usize]).collect();
         let mut n_stages = outputs.iter().max().map_or(1, |&last| last + 1);
@@ -280,7 +268,7 @@ impl Order {
                 if is_fold(i) {
                     let stage = ready[i] - 1;
                     stages[stage].folds.push(i as Register);
-                    for &operand in &program.instructions[i].operands() {
+                    for operand in fusions.operands(program, i) {
                         needed[stage][operand as usize] = true;
                     }
                 } else {
@@ -294,7 +282,7 @@ impl Order {
                     }
                     if ready[i] == stage || again(i) {
                         stages[stage].tiles.push(i as Register);
-                        for &operand in &program.instructions[i].operands() {
+                        for operand in fusions.operands(program, i) {
                             needed[stage][operand as usize] = true;
                         }
                     } else {

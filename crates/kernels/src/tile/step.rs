@@ -5,6 +5,7 @@ use thalweg_array::program::{Extent, Instruction, Register};
 use thalweg_array::random::Philox;
 use thalweg_array::scalar::Unary;
 
+use super::fuse::Fused;
 use super::run::{Tile, Worker};
 use super::schedule::Step;
 use super::{fold, memory};
@@ -28,6 +29,9 @@ impl Worker<'_> {
         let isa = prepared.isa;
         let n = tile.count(extent);
         // SAFETY (all blocks below): registers hold `n` numbers of the lane of their dtype, as this function demands.
+        if let Some(fused) = prepared.fusions.of(step.register) {
+            return unsafe { self.execute_fused(fused, tile, slice_mut(out, n)) };
+        }
         match prepared.program.instructions[register] {
             Instruction::Load { input } => {
                 let access = &geometry.inputs[input as usize];
@@ -99,6 +103,26 @@ impl Worker<'_> {
                     }
                 }
             }),
+        }
+    }
+
+    /// Executes several instructions at once.
+    ///
+    /// # Safety
+    /// As [`execute`](Worker::execute).
+    unsafe fn execute_fused(&self, fused: Fused, tile: &Tile, out: &mut [f32]) {
+        let (isa, n) = (self.prepared.isa, out.len());
+        // SAFETY: the contract; what is fused is full and f32.
+        unsafe {
+            let full = |register: Register| self.slice::<f32>(register, n);
+            let any = |register: Register| self.arg::<f32>(register, Extent::Full, tile);
+            let one = |register: Register| *self.address(register).cast::<f32>();
+            match fused {
+                Fused::MulAdd { x, y, z } => vector::mul_add(isa, full(x), any(y), any(z), out),
+                Fused::MulSub { x, y, z } => vector::mul_sub(isa, full(x), any(y), any(z), out),
+                Fused::Weighted { x, s, y, t } => vector::weighted(isa, full(x), one(s), full(y), one(t), out),
+                Fused::SqrtAdd { x, y } => vector::sqrt_add(isa, full(x), any(y), out),
+            }
         }
     }
 

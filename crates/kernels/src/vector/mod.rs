@@ -7,6 +7,7 @@
 //! The bits of a result depend on the operands and the instruction set alone: not on the position in the slice, its
 //! length or its alignment.
 
+mod arithmetic;
 mod cast;
 mod float32;
 mod float64;
@@ -16,6 +17,7 @@ mod isa;
 mod math;
 mod random;
 
+pub use arithmetic::{mul_add, mul_sub, sqrt_add, weighted};
 pub use cast::{cast, round_to};
 pub use random::{draw, draw_f64};
 

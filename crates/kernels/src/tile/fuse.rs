@@ -1,0 +1,181 @@
+//! Two or three arithmetic instructions in one pass over their operands.
+//!
+//! Simple arithmetic waits for the first-level cache, not for the processor: what one instruction leaves and the next
+//! takes up again need not go there. Every operation still rounds as it would alone, so the bits are the same.
+
+use smallvec::{SmallVec, smallvec};
+use thalweg_array::DType;
+use thalweg_array::program::{Extent, Instruction, Program, Register};
+use thalweg_array::scalar::{Binary, Unary};
+
+/// An f32 instruction together with those whose results nobody else reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fused {
+    /// z + x·y.
+    MulAdd { x: Register, y: Register, z: Register },
+    /// z − x·y.
+    MulSub { x: Register, y: Register, z: Register },
+    /// x·s + y·t with one s and t for the whole space.
+    Weighted { x: Register, s: Register, y: Register, t: Register },
+    /// √x + y.
+    SqrtAdd { x: Register, y: Register },
+}
+
+impl Fused {
+    /// The registers that are read.
+    fn operands(self) -> SmallVec<[Register; 4]> {
+        match self {
+            Fused::MulAdd { x, y, z } | Fused::MulSub { x, y, z } => smallvec![x, y, z],
+            Fused::Weighted { x, s, y, t } => smallvec![x, s, y, t],
+            Fused::SqrtAdd { x, y } => smallvec![x, y],
+        }
+    }
+}
+
+/// What is executed for each register of a program.
+#[derive(Clone, Debug)]
+pub(super) struct Fusions {
+    /// In place of the instruction.
+    fused: Vec<Option<Fused>>,
+    /// Registers that nobody reads any more.
+    absorbed: Vec<bool>,
+}
+
+impl Fusions {
+    pub(super) fn new(program: &Program) -> Fusions {
+        let n = program.instructions.len();
+        let extents = program.extents();
+        let mut readers = vec![0; n];
+        for instruction in &program.instructions {
+            for operand in instruction.operands() {
+                readers[operand as usize] += 1;
+            }
+        }
+        for output in &program.outputs {
+            // An output is somebody else, and a fold reads what is stored.
+            readers[output.register as usize] += 2;
+        }
+        let mut fusions = Fusions { fused: vec![None; n], absorbed: vec![false; n] };
+        for i in (0..n).rev() {
+            if extents[i] == Extent::Full && !fusions.absorbed[i] {
+                fusions.fuse(program, &extents, &readers, i);
+            }
+        }
+        fusions
+    }
+
+    fn fuse(&mut self, program: &Program, extents: &[Extent], readers: &[usize], i: usize) {
+        let Instruction::Binary { f: f @ (Binary::Add | Binary::Sub), dtype: DType::F32, x: left, y: right } =
+            program.instructions[i]
+        else {
+            return;
+        };
+        let is_full = |register: Register| extents[register as usize] == Extent::Full;
+        let alone = |register: Register| is_full(register) && readers[register as usize] == 1;
+        // The factors, a full one first.
+        let product = |register: Register| match program.instructions[register as usize] {
+            Instruction::Binary { f: Binary::Mul, dtype: DType::F32, x, y } if alone(register) => {
+                Some(if is_full(x) { (x, y) } else { (y, x) })
+            }
+            _ => None,
+        };
+        let root = |register: Register| match program.instructions[register as usize] {
+            Instruction::Unary { f: Unary::Sqrt, dtype: DType::F32, x } if alone(register) => Some(x),
+            _ => None,
+        };
+        let is_one = |register: Register| extents[register as usize] == Extent::One;
+        let (fused, absorbed): (Fused, &[Register]) = match (f, product(left), product(right)) {
+            (Binary::Add, Some((x, s)), Some((y, t))) if is_one(s) && is_one(t) => {
+                (Fused::Weighted { x, s, y, t }, &[left, right])
+            }
+            (Binary::Add, Some((x, y)), _) => (Fused::MulAdd { x, y, z: right }, &[left]),
+            (Binary::Add, _, Some((x, y))) => (Fused::MulAdd { x, y, z: left }, &[right]),
+            (Binary::Sub, _, Some((x, y))) => (Fused::MulSub { x, y, z: left }, &[right]),
+            _ => match (f, root(left), root(right)) {
+                (Binary::Add, Some(x), _) => (Fused::SqrtAdd { x, y: right }, &[left]),
+                (Binary::Add, _, Some(x)) => (Fused::SqrtAdd { x, y: left }, &[right]),
+                _ => return,
+            },
+        };
+        self.fused[i] = Some(fused);
+        absorbed.iter().for_each(|&register| self.absorbed[register as usize] = true);
+    }
+
+    /// What is executed in place of the instruction of a register.
+    pub(super) fn of(&self, register: Register) -> Option<Fused> {
+        self.fused[register as usize]
+    }
+
+    /// The registers that are read for register `i`.
+    pub(super) fn operands(&self, program: &Program, i: usize) -> SmallVec<[Register; 4]> {
+        match self.fused[i] {
+            Some(fused) => fused.operands(),
+            None => program.instructions[i].operands().into_iter().collect(),
+        }
+    }
+}
+
+/// What the outputs depend on.
+pub(super) fn used(program: &Program, fusions: &Fusions) -> Vec<bool> {
+    let mut used = vec![false; program.instructions.len()];
+    for output in &program.outputs {
+        used[output.register as usize] = true;
+    }
+    for i in (0..used.len()).rev() {
+        if used[i] {
+            for operand in fusions.operands(program, i) {
+                used[operand as usize] = true;
+            }
+        }
+    }
+    used
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use thalweg_array::program::{Input, Output, OutputKind};
+
+    /// `f(a, b, c)` as a program over three tensors.
+    fn program(f: impl Fn(&mut Program, [Register; 3]) -> Register) -> Program {
+        let input = Input { dtype: DType::F32, extent: Extent::Full };
+        let mut program = Program { inputs: vec![input; 3], ..Program::default() };
+        let loaded = std::array::from_fn(|input| program.push(Instruction::Load { input: input as u16 }));
+        let register = f(&mut program, loaded);
+        program.outputs.push(Output { register, kind: OutputKind::Store });
+        program
+    }
+
+    fn binary(program: &mut Program, f: Binary, x: Register, y: Register) -> Register {
+        program.push(Instruction::Binary { f, dtype: DType::F32, x, y })
+    }
+
+    #[test]
+    fn a_product_goes_into_the_sum_that_alone_reads_it() {
+        let p = program(|p, [a, b, c]| {
+            let product = binary(p, Binary::Mul, a, b);
+            binary(p, Binary::Sub, c, product)
+        });
+        let fusions = Fusions::new(&p);
+        assert_eq!(fusions.of(4), Some(Fused::MulSub { x: 0, y: 1, z: 2 }));
+        assert!(!used(&p, &fusions)[3]);
+    }
+
+    #[test]
+    fn what_others_read_stays() {
+        let p = program(|p, [a, b, c]| {
+            let product = binary(p, Binary::Mul, a, b);
+            let sum = binary(p, Binary::Add, product, c);
+            binary(p, Binary::Div, sum, product)
+        });
+        let fusions = Fusions::new(&p);
+        assert_eq!(fusions.of(4), None);
+        assert!(used(&p, &fusions)[3]);
+        // The same register twice is read twice.
+        let p = program(|p, [a, b, _]| {
+            let product = binary(p, Binary::Mul, a, b);
+            binary(p, Binary::Add, product, product)
+        });
+        assert_eq!(Fusions::new(&p).of(4), None);
+    }
+}
