@@ -7,7 +7,7 @@ use super::packer::Packer;
 use super::partition::{Packing, Partition};
 use super::source::Source;
 use super::tile::{Accumulator, Ahead, Strip, StripKernel, Tile};
-use super::{Operands, Scratch};
+use super::{Operands, Rows, Scratch};
 use crate::cpu::Isa;
 
 /// Of scratch memory, in bytes: a cache line.
@@ -18,8 +18,46 @@ pub(super) fn align(start: *mut u8) -> *mut u8 {
     start.wrapping_add(start.align_offset(ALIGNMENT))
 }
 
-/// What is called with finished rows and columns of C, and where C would begin if all of it lay as they do.
-pub(super) type Finish<'a> = dyn Fn(Range<usize>, Range<usize>, *mut u8) + 'a;
+/// What comes after a multiply.
+#[derive(Clone, Copy)]
+pub(super) struct After<'a> {
+    /// Called with finished rows and columns of C, and where C would begin if all of it lay as they do.
+    pub(super) finish: &'a dyn Fn(Range<usize>, Range<usize>, *mut u8),
+    /// What it reads.
+    pub(super) reads: &'a [Rows],
+}
+
+/// What will be read after some rows and columns are finished, on its way to the second-level cache.
+struct Awaited<'a> {
+    reads: &'a [Rows],
+    rows: Range<usize>,
+    columns: Range<usize>,
+    /// The next of the rows of the first of `reads`.
+    row: usize,
+    /// Rows that are fetched at a time.
+    at_once: usize,
+}
+
+impl<'a> Awaited<'a> {
+    /// To be fetched in `calls` times.
+    fn new(reads: &'a [Rows], rows: Range<usize>, columns: Range<usize>, calls: usize) -> Awaited<'a> {
+        let at_once = (reads.len() * rows.len()).div_ceil(calls.max(1));
+        Awaited { reads, row: rows.start, rows, columns, at_once }
+    }
+
+    fn next(&mut self) -> Ahead {
+        let Some((matrix, others)) = self.reads.split_first() else { return Ahead::NOTHING };
+        let stretches = self.at_once.min(self.rows.end - self.row);
+        let offset = self.row * matrix.row_bytes + self.columns.start * matrix.element_bytes;
+        let first = matrix.first.wrapping_add(offset);
+        let lines = (self.columns.len() * matrix.element_bytes + first.addr() % Ahead::LINE).div_ceil(Ahead::LINE);
+        self.row += stretches;
+        if self.row == self.rows.end {
+            (self.reads, self.row) = (others, self.rows.start);
+        }
+        Ahead { first, stretches, distance: matrix.row_bytes, lines }
+    }
+}
 
 /// Packs some rows of A into the scratch memory that all share: panel of k by panel, tile by tile.
 ///
@@ -57,7 +95,7 @@ pub(super) unsafe fn multiply<S: Source>(
     columns: Range<usize>,
     operands: Operands,
     scratch: Scratch,
-    finish: Option<&Finish<'_>>,
+    after: Option<After<'_>>,
 ) {
     let kernels = S::Sum::kernels(isa);
     let (a, b): (*const S, *const S) = (operands.a.cast(), operands.b.cast());
@@ -96,6 +134,9 @@ pub(super) unsafe fn multiply<S: Source>(
             let some_rows = first..rows.end.min(first + plan.finished_rows());
             let (c, c_row) =
                 c_of::<S::Sum>(plan, operands, scratch, if depths > 1 { rows.start } else { first }, group.start);
+            let reads = after.filter(|_| is_last).map_or(&[][..], |after| after.reads);
+            let calls = plan.tiles(some_rows.clone()).len() * group.len().div_ceil(plan.panel_columns);
+            let mut awaited = Awaited::new(reads, some_rows.clone(), group.clone(), calls);
             for tile in plan.tiles(some_rows.clone()) {
                 // SAFETY: every position is inside of its matrix, or of the part of the scratch memory that the plan set
                 // aside for it.
@@ -117,7 +158,7 @@ pub(super) unsafe fn multiply<S: Source>(
                         };
                         let c = c.wrapping_add(tile.start * c_row + first);
                         let add = plan.accumulate || !is_first;
-                        let ahead = next.as_ref().map_or(Ahead::NOTHING, Packer::ahead);
+                        let ahead = [next.as_ref().map_or(Ahead::NOTHING, Packer::ahead), awaited.next()];
                         let tile_kernel = kernels.tile(tile.len(), columns);
                         tile_kernel(&Tile { k, a, a_row, a_step, b, b_step, c, c_row, columns, add, ahead });
                         if let Some(next) = &mut next {
@@ -126,8 +167,8 @@ pub(super) unsafe fn multiply<S: Source>(
                     }
                 }
             }
-            if let (true, Some(finish)) = (is_last, finish) {
-                finish(some_rows, group.clone(), c.cast());
+            if let (true, Some(after)) = (is_last, after) {
+                (after.finish)(some_rows, group.clone(), c.cast());
             }
         }
         if let Some(mut next) = next {
@@ -137,7 +178,7 @@ pub(super) unsafe fn multiply<S: Source>(
     }
     if depths == 0 {
         // SAFETY: our caller's promise.
-        unsafe { no_products::<S::Sum>(plan, rows, columns, operands, scratch, finish) };
+        unsafe { no_products::<S::Sum>(plan, rows, columns, operands, scratch, after) };
     }
 }
 
@@ -166,7 +207,7 @@ unsafe fn no_products<T>(
     columns: Range<usize>,
     operands: Operands,
     scratch: Scratch,
-    finish: Option<&Finish<'_>>,
+    after: Option<After<'_>>,
 ) {
     for first in columns.clone().step_by(plan.group_columns) {
         let columns = first..columns.end.min(first + plan.group_columns);
@@ -178,8 +219,8 @@ unsafe fn no_products<T>(
                 // may be zero bytes.
                 unsafe { c.wrapping_add(i * c_row + columns.start).write_bytes(0, columns.len()) };
             }
-            if let Some(finish) = finish {
-                finish(rows, columns.clone(), c.cast());
+            if let Some(after) = after {
+                (after.finish)(rows, columns.clone(), c.cast());
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::block::{Finish, c_of};
+use super::block::{After, c_of};
 use super::partition::Partition;
 use super::{Operands, Scratch};
 
@@ -33,7 +33,7 @@ pub(super) unsafe fn multiply<T: Integer>(
     columns: Range<usize>,
     operands: Operands,
     scratch: Scratch,
-    finish: Option<&Finish<'_>>,
+    after: Option<After<'_>>,
 ) {
     let (a, b): (*const T, *const T) = (operands.a.cast(), operands.b.cast());
     for first in columns.clone().step_by(plan.group_columns) {
@@ -56,8 +56,8 @@ pub(super) unsafe fn multiply<T: Integer>(
                     }
                 }
             }
-            if let Some(finish) = finish {
-                finish(rows, columns.clone(), c.cast());
+            if let Some(after) = after {
+                (after.finish)(rows, columns.clone(), c.cast());
             }
         }
     }

@@ -155,9 +155,32 @@ pub struct Finished {
     pub worker: usize,
 }
 
-/// What is called with each finished block of C while it is still in cache. The blocks cover C without overlap. It may
-/// read and write the block.
-pub type Epilogue<'a> = dyn Fn(Finished) + Sync + 'a;
+/// What comes after a multiply.
+#[derive(Clone, Copy)]
+pub struct Epilogue<'a> {
+    /// Called with each finished block of C while it is still in cache. The blocks cover C without overlap. It may read
+    /// and write the block.
+    pub finish: &'a dyn Fn(Finished),
+    /// What it reads besides, to be fetched while the block is computed.
+    pub reads: &'a [Rows],
+}
+
+impl std::fmt::Debug for Epilogue<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Epilogue").field("reads", &self.reads).finish_non_exhaustive()
+    }
+}
+
+/// A matrix of the form of C whose columns are neighbors in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows {
+    /// Element (0, 0).
+    pub first: *const u8,
+    /// Bytes from a row to the next.
+    pub row_bytes: usize,
+    /// Bytes of an element.
+    pub element_bytes: usize,
+}
 
 /// The first elements of the matrices, of the plan's dtypes.
 #[derive(Clone, Copy, Debug)]
@@ -314,16 +337,22 @@ impl Matmul {
         unsafe { self.run(pool, operands, scratch, None) }
     }
 
-    /// Multiplies on all threads of the pool; `epilogue` is called for each finished block of C.
+    /// Multiplies on all threads of the pool; `finish` is called for each finished block of C.
     ///
     /// # Panics
-    /// If the scratch memory is too small. A panic of the epilogue goes on in the caller, as [`Pool::run`] says.
+    /// If the scratch memory is too small. A panic of `finish` goes on in the caller, as [`Pool::run`] says.
     ///
     /// # Safety
     /// The operands point to elements of the plan's dtypes, initialized in A and B (and in C if the plan accumulates), at
-    /// all positions that sizes and strides give; nobody writes to A or B and nobody but the epilogue, in its block,
+    /// all positions that sizes and strides give; nobody writes to A or B and nobody but `finish`, in its block,
     /// reads or writes C meanwhile.
-    pub unsafe fn run(&self, pool: &Pool, operands: Operands, scratch: &mut [u8], epilogue: Option<&Epilogue<'_>>) {
+    pub unsafe fn run(
+        &self,
+        pool: &Pool,
+        operands: Operands,
+        scratch: &mut [u8],
+        finish: Option<&(dyn Fn(Finished) + Sync)>,
+    ) {
         let threads = pool.threads().min(self.chunks()).max(1);
         let needed = self.scratch_bytes(threads);
         assert!(scratch.len() >= needed, "{} bytes of scratch memory, {needed} are needed", scratch.len());
@@ -336,7 +365,7 @@ impl Matmul {
             chunks => pool.run(chunks, &|chunk, _| unsafe { self.pack_chunk(chunk, operands, memory.of(0)) }),
         }
         pool.run(self.chunks(), &|chunk, worker| unsafe {
-            let epilogue = epilogue.map(|epilogue| epilogue as &dyn Fn(Finished));
+            let epilogue = finish.map(|finish| Epilogue { finish, reads: &[] });
             self.run_chunk(chunk, operands, memory.of(worker), epilogue, worker);
         });
     }
@@ -379,7 +408,7 @@ impl Matmul {
         chunk: usize,
         operands: Operands,
         scratch: Scratch,
-        epilogue: Option<&dyn Fn(Finished)>,
+        epilogue: Option<Epilogue<'_>>,
         worker: usize,
     ) {
         let Some((rows, columns)) = self.partition.block(chunk) else { return };
@@ -388,20 +417,21 @@ impl Matmul {
         let finish = epilogue.map(|epilogue| {
             move |rows, columns, c| {
                 let (rows, columns) = if plan.swapped { (columns, rows) } else { (rows, columns) };
-                epilogue(Finished { rows, columns, c, worker });
+                (epilogue.finish)(Finished { rows, columns, c, worker });
             }
         });
-        let finish = finish.as_ref().map(|finish| finish as &block::Finish<'_>);
+        let reads = epilogue.map_or(&[][..], |epilogue| if plan.swapped { &[] } else { epilogue.reads });
+        let after = finish.as_ref().map(|finish| block::After { finish, reads });
         // SAFETY: what our caller promised; the dtype is that of the plan.
         unsafe {
             match self.problem.dtype {
-                DType::F32 => block::multiply::<f32>(plan, isa, rows, columns, operands, scratch, finish),
-                DType::F64 => block::multiply::<f64>(plan, isa, rows, columns, operands, scratch, finish),
-                DType::F16 => block::multiply::<f16>(plan, isa, rows, columns, operands, scratch, finish),
-                DType::BF16 => block::multiply::<bf16>(plan, isa, rows, columns, operands, scratch, finish),
-                DType::I32 => integer::multiply::<i32>(plan, rows, columns, operands, scratch, finish),
-                DType::I64 => integer::multiply::<i64>(plan, rows, columns, operands, scratch, finish),
-                DType::U8 => integer::multiply::<u8>(plan, rows, columns, operands, scratch, finish),
+                DType::F32 => block::multiply::<f32>(plan, isa, rows, columns, operands, scratch, after),
+                DType::F64 => block::multiply::<f64>(plan, isa, rows, columns, operands, scratch, after),
+                DType::F16 => block::multiply::<f16>(plan, isa, rows, columns, operands, scratch, after),
+                DType::BF16 => block::multiply::<bf16>(plan, isa, rows, columns, operands, scratch, after),
+                DType::I32 => integer::multiply::<i32>(plan, rows, columns, operands, scratch, after),
+                DType::I64 => integer::multiply::<i64>(plan, rows, columns, operands, scratch, after),
+                DType::U8 => integer::multiply::<u8>(plan, rows, columns, operands, scratch, after),
                 DType::Bool => unreachable!("`Matmul::new` has refused bool"),
             }
         }

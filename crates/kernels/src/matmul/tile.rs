@@ -23,8 +23,8 @@ pub(super) struct Tile<T> {
     pub(super) columns: usize,
     /// Add to C instead of overwriting it.
     pub(super) add: bool,
-    /// What will be needed soon, to be fetched meanwhile.
-    pub(super) ahead: Ahead,
+    /// What will be needed soon, to be fetched meanwhile: for packing, and for what comes after the multiply.
+    pub(super) ahead: [Ahead; 2],
 }
 
 /// Cache lines that are fetched while a tile is computed, a few at a time: stretches of them at equal distances.
@@ -45,10 +45,38 @@ impl Ahead {
     /// Steps of k between fetches: time for the memory to follow.
     const STEPS: usize = 8;
 
-    /// How many lines must be fetched each time for all to be fetched in `k` steps.
+    /// The same, to be fetched while `k` steps are done.
     #[inline(always)]
-    fn lines_at_once(&self, k: usize) -> usize {
-        (self.stretches * self.lines).div_ceil(k.div_ceil(Ahead::STEPS).max(1))
+    fn during(self, k: usize) -> Fetching {
+        let times = k.div_ceil(Ahead::STEPS).max(1);
+        Fetching { ahead: self, line: 0, at_once: (self.stretches * self.lines).div_ceil(times) }
+    }
+}
+
+/// Lines on their way.
+struct Fetching {
+    ahead: Ahead,
+    /// The next line of the first stretch that is left.
+    line: usize,
+    at_once: usize,
+}
+
+impl Fetching {
+    /// Fetches the next few.
+    #[inline(always)]
+    fn fetch(&mut self) {
+        for _ in 0..self.at_once {
+            if self.ahead.stretches == 0 {
+                return;
+            }
+            prefetch_to_second_level(self.ahead.first.wrapping_add(self.line * Ahead::LINE));
+            self.line += 1;
+            if self.line == self.ahead.lines {
+                self.line = 0;
+                self.ahead.first = self.ahead.first.wrapping_add(self.ahead.distance);
+                self.ahead.stretches -= 1;
+            }
+        }
     }
 }
 
@@ -155,20 +183,10 @@ unsafe fn tile_in_rows<V: Vector, const ROWS: usize, const VECTORS: usize>(
             V::prefetch(t.c.wrapping_add(i * t.c_row + (VECTORS - 1) * V::LANES));
         }
         let (mut upper, mut lower, mut b) = (t.a, t.a.wrapping_add(half * t.a_row), t.b);
-        let (mut ahead, at_once, mut line) = (t.ahead, t.ahead.lines_at_once(t.k), 0);
+        let mut ahead = t.ahead.map(|ahead| ahead.during(t.k));
         let mut left = t.k;
         while left > 0 {
-            for _ in 0..at_once {
-                if ahead.stretches > 0 {
-                    prefetch_to_second_level(ahead.first.wrapping_add(line * Ahead::LINE));
-                    line += 1;
-                    if line == ahead.lines {
-                        line = 0;
-                        ahead.first = ahead.first.wrapping_add(ahead.distance);
-                        ahead.stretches -= 1;
-                    }
-                }
-            }
+            ahead.iter_mut().for_each(Fetching::fetch);
             let steps = left.min(Ahead::STEPS);
             left -= steps;
             for _ in 0..steps {

@@ -81,7 +81,8 @@ impl Prepared {
             program.outputs.iter().all(|output| output.kind == OutputKind::Store),
             "a program on rectangles can store, not fold"
         );
-        Prepared::with(program, Geometry::new(program, space, true))
+        // What a rectangle reads is fetched while its product is computed.
+        Prepared { ahead: false, ..Prepared::with(program, Geometry::new(program, space, true)) }
     }
 
     fn with(program: &Program, geometry: Geometry) -> Prepared {

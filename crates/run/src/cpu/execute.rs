@@ -433,8 +433,14 @@ impl OneProduct<'_> {
             // SAFETY: as in `map`; a block is the matter of the thread that has just computed it.
             unsafe { tail.tile.run_rectangle(block.rows, block.columns, &operands, tail_scratch) }
         };
+        let fetched = tail.fetched.iter().map(|&(input, row_bytes, element_bytes)| {
+            let first = reads[input];
+            matmul::Rows { first, row_bytes, element_bytes }
+        });
+        let fetched: SmallVec<[matmul::Rows; 4]> = fetched.collect();
+        let epilogue = matmul::Epilogue { finish: &finish, reads: &fetched };
         // SAFETY: as in `map`.
-        unsafe { product.matmul.run_chunk(chunk, here, memory, Some(&finish), worker) }
+        unsafe { product.matmul.run_chunk(chunk, here, memory, Some(epilogue), worker) }
     }
 }
 

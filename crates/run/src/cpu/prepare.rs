@@ -92,12 +92,18 @@ pub(crate) struct Tail {
     /// Without the product itself, which is the first.
     pub(crate) inputs: Vec<Look>,
     pub(crate) outputs: Vec<Look>,
+    /// Of the inputs of the program, those that are fetched before: its number, the bytes from a row to the next, and those
+    /// of an element.
+    pub(crate) fetched: Vec<(usize, usize, usize)>,
     /// For each index of the batch the bytes by which inputs and outputs are further on.
     pub(crate) batch: Vec<Vec<isize>>,
 }
 
 /// Below so many operations a product is not worth being handed to another thread on its own.
 const CHUNK_FLOPS: u64 = 500_000;
+
+/// Bytes from which on an operand is far from the processor.
+const FAR_BYTES: usize = 256 << 10;
 
 impl Prepared {
     /// Makes a plan ready.
@@ -250,7 +256,17 @@ fn product(plan: &Plan, matmul: &MatMul) -> Option<Work> {
         let along = |index: &SmallVec<[usize; 4]>| {
             operands().map(|operand| further(operand, index, plan[operand.buffer].dtype)).collect()
         };
+        // Large ones that are as wide as the product: others stay in cache by themselves.
+        let far = |operand: &Operand| {
+            let [row, column] = operand.strides[rank..] else { return None };
+            let buffer = &plan[operand.buffer];
+            let size = buffer.dtype.size();
+            (column == 1 && row > 0 && buffer.bytes() >= FAR_BYTES).then_some((row as usize * size, size))
+        };
+        let inputs = epilogue.inputs.iter().enumerate();
+        let fetched = inputs.filter_map(|(number, input)| far(input).map(|(row, size)| (number + 1, row, size)));
         Tail {
+            fetched: fetched.collect(),
             tile: tile::Prepared::for_rectangles(&epilogue.program, &space),
             inputs: looks(plan, &epilogue.inputs),
             outputs: looks(plan, &epilogue.outputs),
