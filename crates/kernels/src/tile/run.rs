@@ -13,7 +13,7 @@ use super::{Operands, TILE};
 use crate::vector::{Lane, Total, lane_size, with_lane};
 
 /// Columns from which on a row is worth the instructions' overhead.
-const LONG_ROW: usize = 128;
+const LONG_ROW: usize = 384;
 
 /// Some rows × columns of the space.
 #[derive(Clone, Copy, Debug)]
