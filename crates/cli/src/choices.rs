@@ -1,7 +1,7 @@
 //! Arguments that several commands take.
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
+use clap::builder::PossibleValuesParser;
 use thalweg::nn::optim::names;
 use thalweg::train::checkpoint::Which;
 use thalweg_zoo::Options;
@@ -10,7 +10,7 @@ use thalweg_zoo::Options;
 #[derive(Debug, Args)]
 pub(crate) struct Choices {
     /// Rows in a batch
-    #[arg(long, value_name = "N", value_parser = count::<usize>())]
+    #[arg(long, value_name = "N", value_parser = count::<usize>)]
     batch: Option<usize>,
     /// Learning rate; of a schedule the highest
     #[arg(long, value_name = "X", value_parser = learning_rate, allow_negative_numbers = true)]
@@ -37,8 +37,24 @@ pub(crate) fn recipe_name() -> PossibleValuesParser {
 }
 
 /// A whole number from 1 on; far more than makes sense is taken for a slip.
-pub(crate) fn count<T: TryFrom<u64> + Clone + Send + Sync + 'static>() -> RangedU64ValueParser<T> {
-    RangedU64ValueParser::new().range(1..=1 << 24)
+pub(crate) fn count<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
+    whole(text, 1, 1 << 24)
+}
+
+/// A whole number from 0 on.
+pub(crate) fn number<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
+    whole(text, 0, u64::MAX)
+}
+
+fn whole<T: TryFrom<u64>>(text: &str, least: u64, greatest: u64) -> Result<T, String> {
+    let number = text.parse().ok().filter(|number| (least..=greatest).contains(number));
+    let number = number.and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| format!("give a whole number from {least} to {greatest}"))
+}
+
+/// How many threads.
+pub(crate) fn threads(text: &str) -> Result<u16, String> {
+    whole(text, 1, 1024)
 }
 
 fn learning_rate(text: &str) -> Result<f64, String> {

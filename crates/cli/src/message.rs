@@ -51,7 +51,7 @@ pub(crate) fn report<C: CommandFactory>(subcommand: &str, error: &anyhow::Error)
 fn is_usage(error: &ZooError) -> bool {
     match error {
         ZooError::Unknown { .. } | ZooError::Setting { .. } | ZooError::NeedsData { .. } => true,
-        ZooError::OtherData { .. } | ZooError::Picture { .. } => false,
+        ZooError::Advised { .. } | ZooError::Picture { .. } => false,
         ZooError::Thalweg(error) => matches!(
             error,
             thalweg::Error::Model(_) | thalweg::Error::Fit(FitError::Setting { .. } | FitError::Model(_))

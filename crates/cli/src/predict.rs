@@ -12,13 +12,14 @@ use thalweg::train::checkpoint::Which;
 use thalweg::train::{Prediction, Trained};
 use thalweg_zoo::{ZooError, picture, test_row};
 
-use crate::choices::checkpoint;
+use crate::choices::{checkpoint, number};
 use crate::message::{FAILED, one_line};
 use crate::output::{self, note, percent};
 
 /// What `thalweg predict` takes.
 #[derive(Debug, Args)]
 #[command(
+    allow_negative_numbers = true,
     override_usage = "thalweg predict [OPTIONS] <RUN> <FILE>...\n       thalweg predict [OPTIONS] <RUN> --row <N>"
 )]
 pub(crate) struct PredictArgs {
@@ -29,7 +30,7 @@ pub(crate) struct PredictArgs {
     #[arg(value_name = "FILE", required_unless_present = "row", conflicts_with = "row")]
     files: Vec<PathBuf>,
     /// A row of the test set in place of pictures, counted from 0
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::<usize>)]
     row: Option<usize>,
     /// Folder of the data for --row, where the recipe needs one
     #[arg(long, value_name = "DIR", requires = "row")]

@@ -10,11 +10,12 @@ use thalweg::train::interrupt::Interrupt;
 use thalweg::train::progress::{Progress, Style};
 use thalweg_zoo::{Options, Outcome, recipe, train};
 
-use crate::choices::{Choices, count, recipe_name};
+use crate::choices::{Choices, count, number, recipe_name, threads};
 use crate::output::{self, percent};
 
 /// What `thalweg train` takes.
 #[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
 pub(crate) struct TrainArgs {
     /// The recipe
     #[arg(value_parser = recipe_name())]
@@ -26,18 +27,18 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
     /// How often over all the data
-    #[arg(long, value_name = "N", value_parser = count::<u64>(), conflicts_with = "steps")]
+    #[arg(long, value_name = "N", value_parser = count::<u64>, conflicts_with = "steps")]
     epochs: Option<u64>,
     /// How many steps
-    #[arg(long, value_name = "N", value_parser = count::<u64>())]
+    #[arg(long, value_name = "N", value_parser = count::<u64>)]
     steps: Option<u64>,
     #[command(flatten)]
     choices: Choices,
     /// What all that is random follows from
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", value_parser = number::<u64>, default_value_t = 0)]
     seed: u64,
     /// Threads; as many as processors if not said. The result is the same
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<u16>,
     /// Go on with what is saved in the folder of the run
     #[arg(long, requires = "run")]
@@ -46,10 +47,10 @@ pub(crate) struct TrainArgs {
     #[arg(long, requires = "resume")]
     new_data: bool,
     /// Save every so many steps; after each epoch if not said
-    #[arg(long, value_name = "STEPS", value_parser = count::<u64>(), requires = "run")]
+    #[arg(long, value_name = "STEPS", value_parser = count::<u64>, requires = "run")]
     save_every: Option<u64>,
     /// Put the gradients of so many batches together to one step
-    #[arg(long, value_name = "N", value_parser = count::<usize>(), default_value_t = 1)]
+    #[arg(long, value_name = "N", value_parser = count::<usize>, default_value_t = 1)]
     accumulate: usize,
     /// Print the result as one line of JSON, and progress on standard error as one object a line
     #[arg(long)]
@@ -105,7 +106,9 @@ fn as_json(outcome: &Outcome) -> Value {
 
 fn as_text(outcome: &Outcome) -> String {
     let Outcome { recipe, steps, epochs, seconds, train_loss, .. } = outcome;
-    let mut text = format!("{recipe}: {steps} steps, {epochs} epochs, {seconds:.1} s, training loss {train_loss:.4}");
+    let counted = |count: u64, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let (steps, epochs) = (counted(*steps, "step"), counted(*epochs, "epoch"));
+    let mut text = format!("{recipe}: {steps}, {epochs}, {seconds:.1} s, training loss {train_loss:.4}");
     if let Some(loss) = outcome.valid_loss {
         text += &format!("\n  validation  loss {loss:.4}");
     }

@@ -18,6 +18,14 @@ pub enum DataError {
         /// What the system said.
         source: io::Error,
     },
+    /// Where a set should be is no folder.
+    #[error("{} is no folder that can be read; {hint}", folder.display())]
+    NoFolder {
+        /// What was named.
+        folder: PathBuf,
+        /// What should be in it, and where to get it.
+        hint: String,
+    },
     /// A set lacks a file.
     #[error("{} has no file `{file}` (nor `{file}.gz`); {hint}", folder.display())]
     MissingFile {

@@ -30,6 +30,9 @@ pub struct Mnist {
 /// is not one of the ten digits.
 pub fn mnist(folder: impl AsRef<Path>) -> Result<Mnist, DataError> {
     let folder = folder.as_ref();
+    if !folder.is_dir() {
+        return Err(DataError::NoFolder { folder: folder.into(), hint: HINT.into() });
+    }
     Ok(Mnist { train: part(folder, "train")?, test: part(folder, "t10k")? })
 }
 

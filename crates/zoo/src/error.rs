@@ -35,11 +35,13 @@ pub enum ZooError {
         /// Which.
         what: &'static str,
     },
-    /// A run that is resumed on other data.
-    #[error("{source}; to go on with other data, say `--new-data`")]
-    OtherData {
-        /// What differs.
+    /// What a word on the command line would help.
+    #[error("{source}; {advice}")]
+    Advised {
+        /// What is wrong.
         source: thalweg::Error,
+        /// What to say.
+        advice: &'static str,
     },
     /// A picture that cannot be read or written.
     #[error("{}: {reason}", path.display())]

@@ -181,8 +181,10 @@ impl Setting {
 fn unknown_setting(recipe: &dyn Recipe, error: NnError) -> ZooError {
     match error {
         NnError::Unknown { name, known, .. } => {
-            let own = recipe.settings().iter().map(|setting| setting.name);
-            ZooError::unknown("setting", &name, own.chain(known.split(' ')))
+            let own: Vec<&str> = recipe.settings().iter().map(|setting| setting.name).collect();
+            let of_optimizer = known.split(' ').filter(|name| !own.contains(name));
+            let all: Vec<&str> = own.iter().copied().chain(of_optimizer).collect();
+            ZooError::unknown("setting", &name, all)
         }
         error @ (NnError::Setting { .. } | NnError::NoSuchPath { .. }) => error.into(),
     }

@@ -1,7 +1,7 @@
 //! PNG files to numbers and back.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter};
+use std::io::{BufRead, BufReader, BufWriter};
 use std::path::Path;
 
 use png::{BitDepth, ColorType, Decoder, Encoder, Info, Limits, Transformations};
@@ -23,6 +23,22 @@ pub struct Picture {
     pub size: (usize, usize),
 }
 
+/// What a file is that does not begin as PNG files do.
+fn other_than_png(beginning: &[u8]) -> Option<&'static str> {
+    let begins = |with: &[u8]| beginning.starts_with(with);
+    match beginning {
+        [] => Some("an empty file"),
+        _ if begins(b"\x89PNG\r\n\x1a\n") => None,
+        _ if begins(b"\xff\xd8\xff") => Some("a JPEG picture"),
+        _ if begins(b"GIF8") => Some("a GIF picture"),
+        _ if begins(b"BM") => Some("a BMP picture"),
+        _ if begins(b"RIFF") && beginning.get(8..12) == Some(b"WEBP") => Some("a WebP picture"),
+        _ if begins(b"%PDF") => Some("a PDF document"),
+        _ if begins(b"<svg") || begins(b"<?xml") => Some("a drawing in SVG or another text"),
+        _ => Some("something else"),
+    }
+}
+
 /// The PNG file at `path` in gray. What is transparent is white, or black where more can be seen so (white on nothing).
 ///
 /// # Errors
@@ -34,8 +50,16 @@ pub fn read(path: &Path) -> Result<Picture, ZooError> {
         return Err(refuse("is not a file".into()));
     }
     let file = File::open(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
-    let no_png = |error: png::DecodingError| refuse(format!("is no PNG picture that can be read: {error}"));
-    let mut decoder = Decoder::new_with_limits(BufReader::new(file), Limits { bytes: MAX_BYTES });
+    let no_png = |error: png::DecodingError| {
+        let reason = error.to_string();
+        refuse(format!("is no PNG picture that can be read: {}", reason.trim_end_matches('.')))
+    };
+    let mut file = BufReader::new(file);
+    let beginning = file.fill_buf().map_err(|error| refuse(format!("cannot be read: {error}")))?;
+    if let Some(what) = other_than_png(beginning) {
+        return Err(refuse(format!("is no PNG picture but {what}; save the picture as PNG")));
+    }
+    let mut decoder = Decoder::new_with_limits(file, Limits { bytes: MAX_BYTES });
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     let header = decoder.read_header_info().map_err(no_png)?;
@@ -194,7 +218,12 @@ mod tests {
         let path = folder.path().join("text.png");
         std::fs::write(&path, "not a picture").unwrap();
         let message = read(&path).unwrap_err().to_string();
-        assert!(message.contains("text.png: is no PNG picture"), "{message}");
+        assert!(message.contains("text.png: is no PNG picture but something else"), "{message}");
+        for (bytes, what) in [(&b""[..], "an empty file"), (b"\xff\xd8\xff\xe0 and so on", "a JPEG picture")] {
+            std::fs::write(&path, bytes).unwrap();
+            let message = read(&path).unwrap_err().to_string();
+            assert!(message.contains(what) && message.contains("save the picture as PNG"), "{message}");
+        }
         let message = read(folder.path()).unwrap_err().to_string();
         assert!(message.contains("is not a file"), "{message}");
         let message = read(&folder.path().join("none.png")).unwrap_err().to_string();

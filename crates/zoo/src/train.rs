@@ -82,7 +82,7 @@ pub fn train(recipe: &dyn Recipe, options: &Options) -> Result<Outcome, ZooError
     let valid = prepared(valid)?;
     let training =
         Training { session: &session, task: &task, optimizer: &optimizer, data: &loader, validation: Some(&valid) };
-    let fitted: Fitted = fit(&training, &fit_options, &mut []).map_err(of_other_data)?;
+    let fitted: Fitted = fit(&training, &fit_options, &mut []).map_err(advised)?;
     let interrupted = match fitted.end {
         End::Finished | End::AlreadyFinished => false,
         End::Interrupted | End::Stopped => true,
@@ -106,18 +106,18 @@ pub fn train(recipe: &dyn Recipe, options: &Options) -> Result<Outcome, ZooError
     })
 }
 
-/// Says what can be done if a run is resumed on other data.
-fn of_other_data(error: FitError) -> ZooError {
-    match &error {
-        FitError::Checkpoint(CheckpointError::Config { differences })
-            if differences
-                .iter()
-                .any(|difference| DATA.iter().any(|name| difference.starts_with(&format!("{name} was ")))) =>
-        {
-            ZooError::OtherData { source: error.into() }
+/// Says what the user can do about a folder that cannot be trained in as it is.
+fn advised(error: FitError) -> ZooError {
+    let of_data = |difference: &String| DATA.iter().any(|name| difference.starts_with(&format!("{name} was ")));
+    let advice = match &error {
+        FitError::Checkpoint(CheckpointError::NotEmpty { .. }) => "`--resume` resumes",
+        FitError::Checkpoint(CheckpointError::Config { differences }) if differences.iter().all(of_data) => {
+            "`--new-data` goes on with other data"
         }
-        _ => error.into(),
-    }
+        FitError::Checkpoint(CheckpointError::Config { .. }) => "repeat its settings, or choose another folder",
+        _ => return error.into(),
+    };
+    ZooError::Advised { source: error.into(), advice }
 }
 
 /// What tells the data from others, for the configuration of a run.

@@ -25,16 +25,18 @@ use thalweg::run::{CompileTimes, Profile};
 use thalweg_zoo::ZooError;
 
 use self::measure::Figures;
+use crate::choices::threads;
 use crate::output;
 
 /// What `thalweg bench` takes.
 #[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
 pub(crate) struct BenchArgs {
     /// Workloads by name or by a prefix that ends at an underscore, with commas between (W1,W12_sgemm)
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Threads inside one operation
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 2, value_parser = threads)]
     threads: u16,
     /// Seconds for which each workload is measured
     #[arg(long, default_value_t = 3.0, value_parser = seconds)]

@@ -13,7 +13,7 @@ fn a_command_line_that_cannot_be_read_gets_a_usage_line() {
         (&["train", "digits", "--epocks", "3"], "'--epocks'"),
         (&["train", "digits", "--epochs"], "'--epochs <N>'"),
         (&["train", "digits", "--epochs", "0"], "'0'"),
-        (&["train", "digits", "--epochs", "1e3"], "'1e3'"),
+        (&["train", "digits", "--epochs", "1e3"], "'1e3' for '--epochs <N>': give a whole number from 1"),
         (&["train", "digits", "--epochs", "99999999999"], "'99999999999'"),
         (&["train", "digits", "--epochs", "3", "--steps", "3"], "'--steps <N>'"),
         (&["train", "digits", "--batch", "0"], "'--batch <N>'"),
@@ -21,7 +21,7 @@ fn a_command_line_that_cannot_be_read_gets_a_usage_line() {
         (&["train", "digits", "--lr", "0"], "'--lr <X>'"),
         (&["train", "digits", "--lr", "nan"], "'nan'"),
         (&["train", "digits", "--threads", "0"], "'--threads <N>'"),
-        (&["train", "digits", "--seed", "-1"], "'-1'"),
+        (&["train", "digits", "--seed", "-1"], "'-1' for '--seed <N>': give a whole number from 0"),
         (&["train", "digits", "--accumulate", "0"], "'--accumulate <N>'"),
         (&["train", "digits", "--save-every", "10"], "--run <DIR>"),
         (&["train", "digits", "--resume"], "--run <DIR>"),
@@ -75,7 +75,7 @@ fn data_that_are_not_there_are_named() {
     let folder = folder();
     let path = folder.path().to_str().unwrap();
     refuse(["train", "mnist", "--data", path], 1, &[path, "`train-images-idx3-ubyte`"]);
-    refuse(["train", "mnist", "--data", "/no/such/folder"], 1, &["/no/such/folder"]);
+    refuse(["train", "mnist", "--data", "/no/such/folder"], 1, &["/no/such/folder is no folder", "images-idx3-ubyte"]);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_folder_that_cannot_hold_a_run_is_refused_before_training() {
     let file = folder.path().join("a file");
     std::fs::write(&file, "mine").unwrap();
     let of = |path: &std::path::Path| path.to_str().unwrap().to_string();
-    refuse(["train", "digits", "--run", &of(folder.path())], 1, &["not empty", "a file"]);
+    refuse(["train", "digits", "--run", &of(folder.path())], 1, &["not empty", "a file", "`--resume`"]);
     refuse(["train", "digits", "--run", &of(&file)], 1, &["a file"]);
     refuse(["train", "digits", "--run", &of(&file.join("run"))], 1, &["a file"]);
     refuse(["train", "digits", "--run", "/proc/run"], 1, &["/proc/run"]);
@@ -103,7 +103,7 @@ fn a_workload_that_is_not_known_gets_the_list() {
 
 #[test]
 fn a_run_that_is_not_there_is_named() {
-    refuse(["evaluate", "/no/such/run"], 1, &["/no/such/run"]);
+    refuse(["evaluate", "/no/such/run"], 1, &["/no/such/run", "name the folder of a run"]);
     refuse(["predict", "/no/such/run", "--row", "0"], 1, &["/no/such/run"]);
 }
 

@@ -49,9 +49,13 @@ fn caption<'a>(node: &Node, numbers: impl Iterator<Item = &'a str>) -> String {
     for number in numbers {
         op += &format!(" {number}");
     }
-    let told = ["hex", "dtype", "shape", "name", "to"];
-    for (key, value) in attributes.iter().filter(|(key, value)| !told.contains(&key.as_str()) && !value.is_null()) {
-        op += &format!(" {key}={value}");
+    // Told otherwise, or, as streams, nothing to look at.
+    let left_out = ["hex", "dtype", "shape", "name", "to", "stream"];
+    for (key, value) in attributes.iter().filter(|(key, value)| !left_out.contains(&key.as_str()) && !value.is_null()) {
+        op += &match value.as_str() {
+            Some(word) => format!(" {word}"),
+            None => format!(" {key}={value}"),
+        };
     }
     let name = node.name.as_deref().or_else(|| node.op.own_name());
     name.into_iter().chain([&*op, &node.meta.to_string()]).collect::<Vec<_>>().join("\n")

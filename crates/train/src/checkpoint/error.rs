@@ -48,7 +48,7 @@ pub enum CheckpointError {
         newest: u32,
     },
     /// There are no checkpoints.
-    #[error("{}: no checkpoint has been saved here", folder.display())]
+    #[error("{}: no checkpoint has been saved here; name the folder of a run, in which `checkpoints` stands", folder.display())]
     Nothing {
         /// Where they would be.
         folder: PathBuf,

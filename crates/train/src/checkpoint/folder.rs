@@ -121,7 +121,9 @@ pub fn steps(run: &Path) -> Result<Vec<u64>, CheckpointError> {
     let folder = checkpoints(run);
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(FormatError::io(&folder, "list")(error).into()),
     };
     let mut steps = Vec::new();
