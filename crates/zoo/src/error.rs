@@ -39,7 +39,7 @@ pub enum ZooError {
     #[error("{source}; {advice}")]
     Advised {
         /// What is wrong.
-        source: thalweg::Error,
+        source: Box<thalweg::Error>,
         /// What to say.
         advice: &'static str,
     },

@@ -117,7 +117,7 @@ fn advised(error: FitError) -> ZooError {
         FitError::Checkpoint(CheckpointError::Config { .. }) => "repeat its settings, or choose another folder",
         _ => return error.into(),
     };
-    ZooError::Advised { source: error.into(), advice }
+    ZooError::Advised { source: Box::new(error.into()), advice }
 }
 
 /// What tells the data from others, for the configuration of a run.
