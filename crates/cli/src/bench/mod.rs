@@ -41,7 +41,7 @@ pub(crate) struct BenchArgs {
     /// Seconds for which each workload is measured
     #[arg(long, default_value_t = 3.0, value_parser = seconds)]
     seconds: f64,
-    /// A file of such lines of other frameworks; the ratio to the fastest is printed
+    /// A file of such lines of other frameworks; the ratio of each to ours is printed
     #[arg(long, value_name = "FILE")]
     peers: Option<PathBuf>,
     /// Show where the time of each workload goes, kernel by kernel, beside what the machine can do at most
@@ -191,7 +191,7 @@ impl Report {
         if self.json {
             return Ok(());
         }
-        let ratio = if self.peers.is_some() { "   ours/best  best peer" } else { "" };
+        let ratio = if self.peers.is_some() { "   peer/ours" } else { "" };
         let columns = ["median", "min", "p90"].map(|name| format!("{name:>12}")).join(" ");
         output::line(format_args!("{:<25} {columns}  {:>14}  {:>5}{ratio}", "workload", "rate", "limit"))
     }
@@ -216,7 +216,7 @@ impl Report {
         figures: &Figures,
         rate: Option<Rate>,
     ) -> anyhow::Result<()> {
-        let best = self.peers.as_ref().and_then(|peers| peers.best(name, metric));
+        let peers = self.peers.as_ref().map_or_else(Vec::new, |peers| peers.of(name, metric));
         if self.json {
             let mut record = json!({
                 "framework": "thalweg", "version": env!("CARGO_PKG_VERSION"), "mode": "plan", "workload": name,
@@ -233,9 +233,10 @@ impl Report {
                 record["rate_unit"] = Value::from(unit);
                 record["limit_share"] = json!(round(limit_share));
             }
-            if let Some(best) = &best {
-                record["ratio_to_best_peer"] = json!(round(figures.median / best.median));
-                record["best_peer"] = Value::from(best.who.clone());
+            if let Some(best) = peers.first() {
+                record["ratio"] = json!(round(best.median / figures.median));
+                let each = peers.iter().map(|peer| (peer.who.clone(), json!(round(peer.median / figures.median))));
+                record["ratios"] = Value::Object(each.collect());
             }
             return output::line(record);
         }
@@ -244,11 +245,11 @@ impl Report {
             (format!("{value:.1} {unit}"), format!("{:.0}%", 100.0 * limit_share))
         });
         let label = if metric == "call_time" { name.to_string() } else { format!("{name} {metric}") };
-        let ratio = best.map_or(String::new(), |best| {
-            format!("   {:>9.2}  {} {}", figures.median / best.median, best.who, number(best.median))
-        });
+        let ratios: Vec<String> =
+            peers.iter().map(|peer| format!("{:.2} {}", peer.median / figures.median, peer.who)).collect();
+        let ratios = if ratios.is_empty() { String::new() } else { format!("   {}", ratios.join(", ")) };
         let (median, min, p90) = (number(figures.median), number(figures.min), number(figures.p90));
-        output::line(format_args!("{label:<25} {median:>12} {min:>12} {p90:>12}  {rate:>14}  {limit:>5}{ratio}"))
+        output::line(format_args!("{label:<25} {median:>12} {min:>12} {p90:>12}  {rate:>14}  {limit:>5}{ratios}"))
     }
 }
 

@@ -37,16 +37,32 @@ impl Peers {
         Ok(Peers(peers))
     }
 
-    /// The fastest of a workload.
-    pub(super) fn best(&self, workload: &str, metric: &str) -> Option<Peer> {
-        let same = self.0.iter().filter(|peer| peer.workload == workload && peer.metric == metric);
-        same.min_by(|a, b| a.median.total_cmp(&b.median)).cloned()
+    /// Those of a workload, the fastest first.
+    pub(super) fn of(&self, workload: &str, metric: &str) -> Vec<&Peer> {
+        let mut same: Vec<&Peer> =
+            self.0.iter().filter(|peer| peer.workload == workload && peer.metric == metric).collect();
+        same.sort_by(|a, b| a.median.total_cmp(&b.median));
+        same
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_fastest_of_a_workload_comes_first() {
+        let peer = |who: &str, workload: &str, median| Peer {
+            workload: workload.into(),
+            metric: "call_time".into(),
+            who: who.into(),
+            median,
+        };
+        let peers = Peers(vec![peer("a", "W1", 3.0), peer("b", "W2", 1.0), peer("c", "W1", 2.0)]);
+        let who: Vec<&str> = peers.of("W1", "call_time").into_iter().map(|peer| peer.who.as_str()).collect();
+        assert_eq!(who, ["c", "a"]);
+        assert!(peers.of("W1", "first_step").is_empty());
+    }
 
     #[test]
     fn a_line_without_a_name_is_refused_with_its_place() {
