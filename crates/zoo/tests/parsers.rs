@@ -219,8 +219,8 @@ fn event_files() {
 #[test]
 fn graphs() {
     let (task, step) = build(recipe("digits").unwrap(), &Options::default()).unwrap();
-    let training = Graph::capture(&[task.inference.loss.clone()], &step.updates);
-    let model = Graph::capture(&[task.inference.loss.clone()], &[]);
+    let training = Graph::capture(std::slice::from_ref(&task.inference.loss), &step.updates);
+    let model = Graph::capture(std::slice::from_ref(&task.inference.loss), &[]);
     let seeds = [model, training].map(|graph| graph.to_string().into_bytes());
     survives("graph text", 1500, &seeds, |bytes| {
         std::str::from_utf8(bytes).is_ok_and(|text| text::parse(text).is_ok())
