@@ -51,7 +51,12 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let folder = match &arguments[..] {
         [flag, folder] if flag == "--data" => Path::new(folder),
-        _ => return Err("one_layer --data FOLDER: where the tables of scikit-learn are".into()),
+        _ => {
+            eprintln!(
+                "usage: one_layer --data FOLDER, which holds the tables of scikit-learn's package: sklearn/datasets/data"
+            );
+            std::process::exit(2);
+        }
     };
     println!("{:56}  {:>8}  {:>12}", "on the test rows", "Thalweg", "scikit-learn");
     for Comparison { what, ours, theirs } in compare(folder)? {

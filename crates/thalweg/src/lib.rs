@@ -82,3 +82,8 @@ pub use thalweg_plan as plan;
 pub use thalweg_run as run;
 pub use thalweg_run::feeds;
 pub use thalweg_train as train;
+
+/// The programs in README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
