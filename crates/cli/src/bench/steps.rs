@@ -1,6 +1,5 @@
 //! The training steps W1, W2, W10 and W11.
 
-use thalweg::array::random::Philox;
 use thalweg::nn::{Step, binary_cross_entropy_with_logits};
 use thalweg::prelude::*;
 use thalweg::run::{CompileTimes, Profile};
@@ -28,22 +27,20 @@ struct Batch {
 }
 
 /// The pool: uniform inputs, labels of `classes`.
-fn pool(batch: usize, width: usize, classes: Option<usize>) -> Vec<Batch> {
-    let draw = |stream: u64, step: u64| {
-        let generator = Philox::new(SEED, stream);
-        move |index: usize| generator.uniform(index as u64, step)
-    };
-    (0..BATCH_POOL)
-        .map(|step| {
-            let pixels = (0..batch * width).map(draw(0, step)).collect();
-            let label = |x: f32, classes: usize| (x * classes as f32) as i64;
-            let labels = classes.map(|classes| (0..batch).map(draw(1, step)).map(|x| label(x, classes)).collect());
-            Batch {
-                inputs: Array::new(&[batch, width], pixels).expect("the pixels fill the batch"),
-                labels: labels.map(|labels: Vec<i64>| Array::from(labels)),
+fn pool(threads: usize, batch: usize, width: usize, classes: Option<usize>) -> anyhow::Result<Vec<Batch>> {
+    let session = Session::builder().threads(threads).seed(SEED).build()?;
+    let inputs = random_uniform([batch, width], f32);
+    let labels = classes.map(|classes| (random_uniform([batch], f32) * classes as f64).cast(i64));
+    let draw = |_| {
+        Ok(match &labels {
+            Some(labels) => {
+                let (inputs, labels) = session.run((&inputs, labels), Feeds::new())?;
+                Batch { inputs, labels: Some(labels) }
             }
+            None => Batch { inputs: session.run(&inputs, Feeds::new())?, labels: None },
         })
-        .collect()
+    };
+    (0..BATCH_POOL).map(draw).collect()
 }
 
 /// A training step on the batches in turn.
@@ -137,7 +134,7 @@ fn classifier(
     let net = Init::build(SEED, |init| Mlp::new(init, widths));
     let loss = cross_entropy(&net.forward(&x, &mut Forward::train()), &y);
     let step = minimize(&loss);
-    cycle(threads, loss, step, x, Some(y), pool(batch, width, Some(classes)))
+    cycle(threads, loss, step, x, Some(y), pool(threads, batch, width, Some(classes))?)
 }
 
 pub(super) fn mlp_mnist(threads: usize) -> anyhow::Result<Box<dyn Call>> {
@@ -177,7 +174,7 @@ fn vae_mnist(threads: usize) -> anyhow::Result<Box<dyn Call>> {
     let divergence = (&log_variance + 1.0 - mean.square() - log_variance.exp()).sum() * (-0.5);
     let loss = reconstruction + divergence;
     let step = Adam::new(1e-3).minimize(&loss);
-    cycle(threads, loss, step, x, None, pool(128, 784, None))
+    cycle(threads, loss, step, x, None, pool(threads, 128, 784, None)?)
 }
 
 fn xor_tiny(threads: usize) -> anyhow::Result<Box<dyn Call>> {

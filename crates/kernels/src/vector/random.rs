@@ -97,26 +97,27 @@ fn interleave(numbers: &[[f32; BLOCKS]; 4], out: &mut [f32]) {
     }
 }
 
-/// [`Philox::block`] for blocks `block ..`: word by word, block after block.
+/// [`Philox::block`] for blocks `block ..`: word by word, block after block. Each word lies in the lower half of 64 bits,
+/// where the products of 32 bits are taken; what the upper half holds does not matter until the end.
 #[inline(always)]
 fn words(generator: Philox, block: u64, step: u64) -> [[u32; BLOCKS]; 4] {
     const M0: u64 = 0xD251_1F53;
     const M1: u64 = 0xCD9E_8D57;
-    let counter = |lane: usize| block.wrapping_add(lane as u64);
-    let mut x0: [u32; BLOCKS] = std::array::from_fn(|lane| counter(lane) as u32);
-    let mut x1: [u32; BLOCKS] = std::array::from_fn(|lane| (counter(lane) >> 32) as u32);
-    let (mut x2, mut x3) = ([step as u32; BLOCKS], [(step >> 32) as u32; BLOCKS]);
+    const LOWER: u64 = u32::MAX as u64;
+    let mut x0: [u64; BLOCKS] = std::array::from_fn(|lane| block.wrapping_add(lane as u64));
+    let mut x1 = x0.map(|counter| counter >> 32);
+    let (mut x2, mut x3) = ([step; BLOCKS], [step >> 32; BLOCKS]);
     let [mut k0, mut k1] = generator.key();
     for _ in 0..10 {
         for (((x0, x1), x2), x3) in x0.iter_mut().zip(&mut x1).zip(&mut x2).zip(&mut x3) {
-            let p0 = M0 * *x0 as u64;
-            let p1 = M1 * *x2 as u64;
-            (*x0, *x1, *x2, *x3) = ((p1 >> 32) as u32 ^ *x1 ^ k0, p1 as u32, (p0 >> 32) as u32 ^ *x3 ^ k1, p0 as u32);
+            let p0 = M0 * (*x0 & LOWER);
+            let p1 = M1 * (*x2 & LOWER);
+            (*x0, *x1, *x2, *x3) = ((p1 >> 32) ^ *x1 ^ k0 as u64, p1, (p0 >> 32) ^ *x3 ^ k1 as u64, p0);
         }
         k0 = k0.wrapping_add(0x9E37_79B9);
         k1 = k1.wrapping_add(0xBB67_AE85);
     }
-    [x0, x1, x2, x3]
+    [x0, x1, x2, x3].map(|words| words.map(|word| word as u32))
 }
 
 #[cfg(test)]
