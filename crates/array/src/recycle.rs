@@ -48,11 +48,24 @@ impl Recycler {
     /// As [`Array::zeros`].
     #[track_caller]
     pub fn array(&self, shape: &[usize], dtype: DType) -> Array {
+        self.array_with(shape, dtype, |_| {})
+    }
+
+    /// As [`array`](Recycler::array); memory that is new goes through `prepare` first.
+    ///
+    /// # Panics
+    /// As [`Array::zeros`].
+    #[track_caller]
+    pub fn array_with(&self, shape: &[usize], dtype: DType, prepare: impl FnOnce(&mut Storage)) -> Array {
         let count = shape.iter().product();
         let kept = lock(&self.0).take(dtype, count);
         let array = match kept {
             Some(storage) => Array::from_storage(shape, storage).expect("as many elements as the shape has"),
-            None => Array::zeros(shape, dtype),
+            None => {
+                let mut array = Array::zeros(shape, dtype);
+                prepare(array.storage_mut());
+                array
+            }
         };
         if array.storage().bytes().len() < SMALLEST { array } else { array.returning_to(Arc::downgrade(&self.0)) }
     }

@@ -12,7 +12,7 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -89,7 +89,6 @@ impl Pool {
         if threads > MAX_THREADS {
             return Err(PoolError::TooManyThreads(threads));
         }
-        let available = thread::available_parallelism().map_or(1, usize::from);
         let shared = Arc::new(Shared {
             slots: (0..threads).map(|_| Slot::default()).collect(),
             pending: Padded(AtomicUsize::new(0)),
@@ -97,7 +96,6 @@ impl Pool {
             stop: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
             first_panic: Mutex::new(None),
-            spin: if threads <= available { SPIN } else { Duration::ZERO },
         });
         let mut pool = Pool { shared, workers: Vec::with_capacity(threads - 1) };
         for index in 1..threads {
@@ -209,7 +207,6 @@ struct Shared {
     panicked: AtomicBool,
     /// The lowest chunk of the current run that panicked, and with what.
     first_panic: Mutex<Option<(usize, Payload)>>,
-    spin: Duration,
 }
 
 #[repr(align(128))]
@@ -291,7 +288,19 @@ impl Slot {
     }
 }
 
+/// How many processors this process may use, at least 1. The system is asked once: it takes as long to answer as to start
+/// a thread.
+pub fn processors() -> usize {
+    static PROCESSORS: OnceLock<usize> = OnceLock::new();
+    *PROCESSORS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
+}
+
 impl Shared {
+    /// How long an idle worker spins. Where nobody has asked for the processors yet, a worker does, not the caller.
+    fn spin(&self) -> Duration {
+        if self.slots.len() <= processors() { SPIN } else { Duration::ZERO }
+    }
+
     /// The life of a worker.
     fn work(&self, index: usize) {
         while self.wait_for_chunks(index) {
@@ -320,11 +329,11 @@ impl Shared {
 
     /// Waits until the worker's slot has chunks (true) or the pool ends (false).
     fn wait_for_chunks(&self, index: usize) -> bool {
-        let slot = &self.slots[index];
+        let (slot, spin) = (&self.slots[index], self.spin());
         let ready = || slot.has_chunks() || self.stop.load(Ordering::Relaxed);
         while !ready() {
             let idle_since = Instant::now();
-            while !ready() && idle_since.elapsed() < self.spin {
+            while !ready() && idle_since.elapsed() < spin {
                 for _ in 0..64 {
                     if slot.has_chunks() {
                         break;
@@ -346,8 +355,11 @@ impl Shared {
 
     /// The caller's side of the join.
     fn wait_for_the_others(&self) {
+        if self.pending.0.load(Ordering::Acquire) == 0 {
+            return;
+        }
         // Where threads outnumber processors, one that we wait for may need ours.
-        let mut patience = if self.spin.is_zero() { 32 } else { 32_768 };
+        let mut patience = if self.spin().is_zero() { 32 } else { 32_768 };
         while self.pending.0.load(Ordering::Acquire) > 0 {
             if patience > 0 {
                 patience -= 1;

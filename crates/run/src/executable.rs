@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use thalweg_kernels::tile::Draw;
 use thalweg_plan::graph::passes::{self, Options};
 use thalweg_plan::graph::{Bindings, Graph};
 use thalweg_plan::{Cpu, LowerError, lower};
 
 use crate::compile_times::{CompileTimes, Laps};
-use crate::cpu::{Prepared, largest};
+use crate::cpu::{Inputs, Prepared, largest};
 use crate::error::RunError;
 use crate::feed::Feeds;
 use crate::variables::Variables;
@@ -67,6 +68,12 @@ impl Executable {
         let feed_positions = fed.collect();
         times.prepare = laps.lap();
         Ok(Executable { prepared, has_updates, feed_positions, variable_positions: Vec::new(), times })
+    }
+
+    /// What goes into a run with these feeds.
+    pub(crate) fn inputs<'a, 'f>(&'a self, feeds: &'a Feeds<'f>, draw: Draw) -> Inputs<'a, 'f> {
+        let Executable { feed_positions, variable_positions, .. } = self;
+        Inputs { feeds, feed_positions, variable_positions, draw }
     }
 
     /// Finds the variables of the plan among the session's; all of them have values.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::Duration;
 
 use thalweg_kernels::limits::Limits;
-use thalweg_kernels::pool::{Pool, PoolError};
+use thalweg_kernels::pool::{Pool, PoolError, processors};
 use thalweg_kernels::tile::Draw;
 use thalweg_plan::Plan;
 use thalweg_plan::graph::array::Recycler;
@@ -15,7 +15,7 @@ use thalweg_plan::graph::{Array, Fetch, Graph, Root, Tensor, Update, Variable};
 use crate::bind::bind;
 use crate::cache::{Cache, Mode, Question};
 use crate::compile_times::{CompileTimes, Laps};
-use crate::cpu::{Access, Inputs, Workspace};
+use crate::cpu::{Access, Results, Storage, Workspace, pages};
 use crate::error::RunError;
 use crate::executable::{Executable, Machine};
 use crate::feed::Feeds;
@@ -93,7 +93,7 @@ impl SessionBuilder {
         };
         Ok(Session {
             pool,
-            memory_limit: self.memory_limit.unwrap_or_else(physical_memory),
+            memory_limit: self.memory_limit.unwrap_or_else(pages::physical_memory),
             workspaces: Mutex::new(Vec::new()),
             results: Recycler::new(KEPT_RESULTS),
             cache: Mutex::new(Cache::new(self.plans)),
@@ -104,8 +104,7 @@ impl SessionBuilder {
 
 /// A thread for each processor; where the system refuses that many, the calling one alone.
 fn default_pool() -> Result<Pool, PoolError> {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    Pool::new(processors).or_else(|_| Pool::new(1))
+    Pool::new(processors()).or_else(|_| Pool::new(1))
 }
 
 impl Session {
@@ -374,14 +373,8 @@ impl Session {
         access: &mut Access<'_>,
         outputs: &mut [Array],
     ) -> Result<(), RunError> {
-        let Executable { prepared, feed_positions, variable_positions, .. } = executable;
-        workspace.run(
-            prepared,
-            &self.pool,
-            &Inputs { feeds, feed_positions, variable_positions, draw },
-            access,
-            outputs,
-        )
+        let inputs = executable.inputs(feeds, draw);
+        workspace.run(&executable.prepared, &self.pool, &inputs, access, Results::Arrays(outputs))
     }
 
     /// What runs, from the cache or compiled now.
@@ -430,25 +423,26 @@ impl Session {
         Ok((executable, used))
     }
 
-    /// The number that a graph of an initial value gives: the same at every step.
-    fn initial_value(&self, graph: Graph, variables: &Variables) -> Result<Array, RunError> {
+    /// The numbers that a graph of an initial value gives: the same at every step.
+    fn initial_value(&self, graph: Graph, variables: &Variables) -> Result<Storage, RunError> {
         let feeds = Feeds::new();
         let bindings = bind(&graph, &feeds)?;
         let mut executable = Executable::new(graph, &bindings, &feeds, self.machine())?;
         executable.connect(variables);
-        let mut value = self.room_for_results(&executable.prepared.plan);
         let draw = Draw { seed: variables.seed, step: 0, first: 0 };
         let mut workspace = self.workspace();
         let mut access = Access::Shared(variables);
-        let done = self.perform_in(&mut workspace, &executable, &feeds, draw, &mut access, &mut value);
+        let inputs = executable.inputs(&feeds, draw);
+        let value = workspace.run_into_storage(&executable.prepared, &self.pool, &inputs, &mut access);
         self.workspaces().push(workspace);
-        done?;
-        Ok(value.swap_remove(0))
+        value
     }
 
     /// Arrays for what a plan gives.
     fn room_for_results(&self, plan: &Plan) -> Vec<Array> {
-        plan.fetches.iter().map(|&fetch| self.results.array(&plan[fetch].shape, plan[fetch].dtype)).collect()
+        let prepare = |storage: &mut _| pages::prepare(storage, &self.pool);
+        let room = |fetch| self.results.array_with(&plan[fetch].shape, plan[fetch].dtype, prepare);
+        plan.fetches.iter().map(|&fetch| room(fetch)).collect()
     }
 
     fn machine(&self) -> Machine {
@@ -491,12 +485,4 @@ fn captured(fetches: &impl Fetch) -> Graph {
 fn used_variables(graph: &Graph) -> Vec<Variable> {
     let updated = graph.updates().iter().map(|(variable, _)| variable.clone());
     read_variables(graph).into_iter().chain(updated).collect()
-}
-
-/// The bytes of this machine's memory; no limit where the system does not say.
-fn physical_memory() -> usize {
-    let line = |text: String| text.lines().find_map(|line| line.strip_prefix("MemTotal:").map(str::to_string));
-    let kibibytes = std::fs::read_to_string("/proc/meminfo").ok().and_then(line);
-    let number = kibibytes.and_then(|text| text.trim().trim_end_matches("kB").trim().parse::<usize>().ok());
-    number.map_or(isize::MAX as usize, |number| number.saturating_mul(1024))
 }

@@ -55,7 +55,7 @@ fn stored(variable: &Variable, bytes: &[u8]) -> Result<Storage, RunError> {
 }
 
 /// How initial values are computed: the first fetch of a graph without placeholders, whose variables have values.
-pub(crate) type Evaluate<'a> = &'a dyn Fn(Graph, &Variables) -> Result<Array, RunError>;
+pub(crate) type Evaluate<'a> = &'a dyn Fn(Graph, &Variables) -> Result<Storage, RunError>;
 
 impl Variables {
     pub(crate) fn new(seed: u64) -> Variables {
@@ -115,8 +115,7 @@ impl Variables {
             let needed = read_variables(&graph);
             let missing: Vec<Variable> = needed.into_iter().filter(|variable| self.ready(variable).is_none()).collect();
             if missing.is_empty() {
-                let value = evaluate(graph, self)?;
-                self.entries[position].set(&value)?;
+                self.entries[position].value = Some(evaluate(graph, self)?);
                 stack.pop();
             } else {
                 stack.extend(missing);

@@ -12,10 +12,10 @@ use thalweg_kernels::pool::Pool;
 use thalweg_kernels::tile::{self, Draw, Operands, Partials};
 use thalweg_plan::graph::array::{Element, with_dtype, with_elements};
 use thalweg_plan::graph::{Array, DType, EvalError};
-use thalweg_plan::{ALIGNMENT, BufferId, Place, Plan};
+use thalweg_plan::{ALIGNMENT, Buffer, BufferId, Place, Plan};
 
 use super::loops::{self, Views};
-use super::memory::{Block, OutOfMemory};
+use super::memory::{Block, OutOfMemory, Storage};
 use super::prepare::{Look, Prepared, Product, Step, Work};
 use crate::error::RunError;
 use crate::feed::{Feeds, Value};
@@ -73,6 +73,36 @@ impl Access<'_> {
     }
 }
 
+/// Where the results of a run go; they have the dtypes and shapes of the plan's fetches.
+#[derive(Debug)]
+pub(crate) enum Results<'a> {
+    /// An array for each fetch.
+    Arrays(&'a mut [Array]),
+    /// Memory for the only one.
+    Block(&'a mut Block),
+}
+
+impl Results<'_> {
+    /// Where fetch `number` goes, which is kept in `buffer`.
+    fn address(&mut self, number: usize, buffer: &Buffer) -> *mut u8 {
+        match self {
+            Results::Arrays(arrays) => {
+                let array = &mut arrays[number];
+                assert_eq!(
+                    (array.dtype(), array.shape()),
+                    (buffer.dtype, &*buffer.shape),
+                    "the caller has made room for fetch {number}: a bug in Thalweg"
+                );
+                with_elements!(array.storage_mut(), elements => elements.as_mut_ptr().cast())
+            }
+            Results::Block(block) => {
+                assert_eq!((number, block.len()), (0, buffer.bytes()), "room for one fetch: a bug in Thalweg");
+                block.start()
+            }
+        }
+    }
+}
+
 /// The scratch memory of the threads of one call.
 #[derive(Clone, Copy)]
 struct Scratch {
@@ -113,7 +143,7 @@ impl Workspace {
         }
     }
 
-    /// Runs a plan. `outputs` have the dtypes and shapes of the plan's fetches; what they hold is overwritten.
+    /// Runs a plan. What `results` hold is overwritten.
     ///
     /// # Errors
     /// If the memory does not suffice, an index is out of bounds, or a kernel panics.
@@ -123,21 +153,22 @@ impl Workspace {
         pool: &Pool,
         inputs: &Inputs<'_, '_>,
         access: &mut Access<'_>,
-        outputs: &mut [Array],
+        results: Results<'_>,
     ) -> Result<(), RunError> {
         let plan = &*prepared.plan;
         assert!(
             plan.commit == plan.calls.len() || matches!(access, Access::Exclusive(_)),
             "a run that writes variables has them to itself: a bug in Thalweg"
         );
-        self.memory.reserve(prepared.workspace_bytes(pool.threads())).map_err(|OutOfMemory { bytes }| {
-            let (tensor, largest) = largest(plan);
-            RunError::OutOfMemory { bytes, tensor, largest }
-        })?;
+        let bytes = prepared.workspace_bytes(pool.threads());
+        if bytes > self.memory.len() {
+            self.memory.reserve(bytes).map_err(|refusal| out_of_memory(plan, refusal))?;
+            self.memory.map(pool);
+        }
         if cfg!(debug_assertions) {
             self.memory.poison();
         }
-        self.resolve(plan, inputs, access.variables(), outputs)?;
+        self.resolve(plan, inputs, access.variables(), results)?;
         let _flush = FlushDenormals::new();
         // What a panic leaves behind is written before it is read by the next run.
         match catch_unwind(AssertUnwindSafe(|| self.calls(prepared, pool, inputs.draw))) {
@@ -153,13 +184,32 @@ impl Workspace {
         }
     }
 
+    /// Runs a plan with one fetch, which becomes the numbers of a variable.
+    ///
+    /// # Errors
+    /// As [`run`](Workspace::run).
+    pub(crate) fn run_into_storage(
+        &mut self,
+        prepared: &Prepared,
+        pool: &Pool,
+        inputs: &Inputs<'_, '_>,
+        access: &mut Access<'_>,
+    ) -> Result<Storage, RunError> {
+        let plan = &*prepared.plan;
+        let mut block = Block::new(plan[plan.fetches[0]].bytes()).map_err(|refusal| out_of_memory(plan, refusal))?;
+        block.map(pool);
+        self.run(prepared, pool, inputs, access, Results::Block(&mut block))?;
+        // SAFETY: a run computes its fetches whole.
+        Ok(unsafe { Storage::written(block) })
+    }
+
     /// Finds out where each buffer is.
     fn resolve(
         &mut self,
         plan: &Plan,
         inputs: &Inputs<'_, '_>,
         variables: &Variables,
-        outputs: &mut [Array],
+        mut results: Results<'_>,
     ) -> Result<(), RunError> {
         self.lay_out_feeds(plan, inputs)?;
         self.bases.clear();
@@ -170,15 +220,7 @@ impl Workspace {
                 Place::Feed(number) => self.feed(*number, inputs).cast_mut(),
                 Place::Variable(number) => variables.storage(inputs.variable_positions[*number]).start(),
                 Place::Constant(array) => array.storage().bytes().as_ptr().cast_mut(),
-                Place::Fetch(number) => {
-                    let output = &mut outputs[*number];
-                    assert_eq!(
-                        (output.dtype(), output.shape()),
-                        (buffer.dtype, &*buffer.shape),
-                        "the caller has made room for fetch {number}: a bug in Thalweg"
-                    );
-                    with_elements!(output.storage_mut(), elements => elements.as_mut_ptr().cast())
-                }
+                Place::Fetch(number) => results.address(*number, buffer),
             };
             self.bases.push(base);
         }
@@ -501,6 +543,11 @@ pub(crate) fn largest(plan: &Plan) -> (String, usize) {
     let written = plan.calls.iter().flat_map(|call| call.kernel.writes().into_iter().map(move |buffer| (call, buffer)));
     let largest = written.max_by_key(|(_, buffer)| plan[*buffer].bytes());
     largest.map_or_else(|| ("nothing".into(), 0), |(call, buffer)| (call.label.to_string(), plan[buffer].bytes()))
+}
+
+fn out_of_memory(plan: &Plan, OutOfMemory { bytes }: OutOfMemory) -> RunError {
+    let (tensor, largest) = largest(plan);
+    RunError::OutOfMemory { bytes, tensor, largest }
 }
 
 /// Why a loop stopped.

@@ -5,7 +5,10 @@ use std::alloc::{Layout, alloc, dealloc};
 use std::fmt;
 use std::ptr::NonNull;
 
+use thalweg_kernels::pool::Pool;
 use thalweg_plan::ALIGNMENT;
+
+use super::pages::{self, HUGE};
 
 /// There is not so much memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +43,9 @@ impl Block {
         let layout = layout(bytes).ok_or(OutOfMemory { bytes })?;
         // SAFETY: the size is not 0.
         let start = NonNull::new(unsafe { alloc(layout) }).ok_or(OutOfMemory { bytes })?;
+        // SAFETY: just allocated.
+        unsafe { pages::ask_for_huge(start.as_ptr(), bytes) };
         let mut block = Block { start, bytes };
-        block.ask_for_huge_pages();
         if cfg!(debug_assertions) {
             block.poison();
         }
@@ -75,14 +79,10 @@ impl Block {
         Ok(())
     }
 
-    /// Asks for pages of 2 MiB: the processor keeps the addresses of few small ones, and a product steps from page to page.
-    fn ask_for_huge_pages(&mut self) {
-        #[cfg(all(target_os = "linux", not(miri)))]
-        if self.bytes >= HUGE {
-            // The answer does not matter: a system that has none gives small ones.
-            // SAFETY: the block owns these bytes, and the advice changes none of them.
-            unsafe { libc::madvise(self.start().cast(), self.bytes, libc::MADV_HUGEPAGE) };
-        }
+    /// Maps the memory of the block, all of which is about to be written, on all threads.
+    pub(crate) fn map(&mut self, pool: &Pool) {
+        // SAFETY: the block owns its memory.
+        unsafe { pages::map(self.start(), self.bytes, pool) };
     }
 
     /// Fills the block with bits that are NaN in every floating-point dtype, so that reading what nobody wrote shows.
@@ -118,9 +118,6 @@ impl fmt::Debug for Block {
     }
 }
 
-/// A huge page.
-const HUGE: usize = 2 << 20;
-
 /// How a block of `bytes` bytes is allocated: aligned to cache lines, or to huge pages if it fills one.
 fn layout(bytes: usize) -> Option<Layout> {
     Layout::from_size_align(bytes, if bytes >= HUGE { HUGE } else { ALIGNMENT }).ok()
@@ -142,6 +139,14 @@ impl Storage {
         Block::holding(bytes).map(Storage)
     }
 
+    /// The numbers that somebody has written into a block.
+    ///
+    /// # Safety
+    /// All bytes of the block are written.
+    pub(crate) unsafe fn written(block: Block) -> Storage {
+        Storage(block)
+    }
+
     /// The first byte. Who writes there must be the only one to use the storage, and may write anything that its
     /// dtype can hold.
     pub(crate) fn start(&self) -> *mut u8 {
@@ -150,7 +155,7 @@ impl Storage {
 
     /// The numbers.
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: written by `new`, and since then only by runs that had the variables to themselves.
+        // SAFETY: written when it was made, and since then only by runs that had the variables to themselves.
         unsafe { std::slice::from_raw_parts(self.0.start(), self.0.len()) }
     }
 

@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`memory`] | aligned memory |
+//! | [`pages`] | what the system is told about memory that is about to be written |
 //! | [`prepare`] | [`Prepared`]: a plan with everything worked out that does not change from run to run |
 //! | `describe` | what runs, in words |
 //! | [`execute`] | [`Workspace`]: one run at a time |
@@ -11,8 +12,9 @@ mod describe;
 pub(crate) mod execute;
 mod loops;
 pub(crate) mod memory;
+pub(crate) mod pages;
 pub(crate) mod prepare;
 
-pub(crate) use execute::{Access, Inputs, Workspace, largest};
+pub(crate) use execute::{Access, Inputs, Results, Workspace, largest};
 pub(crate) use memory::{OutOfMemory, Storage};
 pub(crate) use prepare::Prepared;
