@@ -8,12 +8,14 @@ use super::tile::{Accumulator, ROW_COLUMNS, TileSizes};
 use super::{MAX_PANEL, Problem, Strides, output_dtype, panel_length};
 use crate::cpu::Isa;
 
-/// Elements of a column of B times panels that are packed at once: together they stay in the second-level cache.
+/// Elements of a column of B times pairs of vectors that are packed at once: together they stay in the second-level cache.
 const GROUP: usize = 8 * MAX_PANEL;
-/// The most panels that are packed at once.
-const MAX_GROUP_PANELS: usize = 16;
-/// Panels of B from which on a chunk uses the A that it reads often enough.
-const LEAST_PANELS: usize = 6;
+/// The most pairs of vectors that are packed at once.
+const MAX_GROUP_PAIRS: usize = 16;
+/// Pairs of vectors of B from which on a chunk uses the A that it reads often enough.
+const LEAST_PAIRS: usize = 6;
+/// Chunks that are worth a little more packing: with fewer, some threads have nothing to do.
+const ENOUGH_CHUNKS: usize = 4;
 /// The least work that is worth a chunk of its own: some microseconds.
 const CHUNK_FLOPS: u64 = 400_000;
 /// The most chunks.
@@ -30,11 +32,11 @@ const FINISHED: usize = 16 << 10;
 /// Rows that a panel of B should at least be used for once it is packed.
 const ENOUGH_ROWS: usize = 512;
 /// Bytes from a row of B to the next up to which it is read in place: lines so near do not displace each other in the
-/// first-level cache, and are fetched ahead.
-const NEAR_ROWS: usize = 1024;
+/// first-level cache, and are fetched ahead. Beyond this, packing costs less than vectors that cross lines.
+const NEAR_ROWS: usize = 512;
 /// Bytes over which the rows of a tile of A may be spread before it is packed: beyond this, they displace each other in the
 /// first-level cache.
-const NEAR_ROWS_OF_A: usize = 16 << 10;
+const NEAR_ROWS_OF_A: usize = 20 << 10;
 /// Bytes over which the part of a transposed A that makes a tile may be spread before it is packed: beyond this, its pages
 /// are too many for the processor to keep their addresses.
 const NEAR_COLUMNS: usize = 512 << 10;
@@ -101,11 +103,15 @@ impl Partition {
             }
         };
 
+        // Of a transposed A each step reads a line for a tile, of which a tall one uses more. Panels that were packed before
+        // have one width for all.
+        let flat = tile.flat_is_enough() && a.row != 1 && !b_is_packed;
+        let tall_or_flat_rows = if flat { tile.flat_rows } else { tile.rows };
         let must_pack = dtype != sum;
         let is_far = if a.row == 1 {
             panel_length(k) * a.column * sum.size() > NEAR_COLUMNS
         } else {
-            tile.rows * a.row * sum.size() > NEAR_ROWS_OF_A
+            tall_or_flat_rows * a.row * sum.size() > NEAR_ROWS_OF_A
         };
         let pack_a =
             must_pack || (dtype.is_float() && is_far && m > tile.rows && n >= ENOUGH_COLUMNS && m * k <= MAX_PACKED);
@@ -121,23 +127,33 @@ impl Partition {
         let in_place = packing_of_b == Packing::InPlace;
         let panel_columns = match m {
             1 if in_place => ROW_COLUMNS,
-            _ if in_place && m <= tile.flat_rows => 4 * tile.lanes,
+            _ if flat || (in_place && m <= tile.flat_rows) => 4 * tile.lanes,
             _ => 2 * tile.lanes,
         };
         // Few rows use up a packed panel while it is still in the first-level cache.
-        let panels = (GROUP / panel_length(k)).min(MAX_GROUP_PANELS);
-        let group_panels = if m > 2 * tile.rows { panels } else { 1 };
+        let pairs = (GROUP / panel_length(k)).min(MAX_GROUP_PAIRS);
+        let group_columns = if m > 2 * tile.rows { pairs * 2 * tile.lanes } else { 0 };
+        let group_columns = group_columns.next_multiple_of(panel_columns).max(panel_columns);
 
         let (mut row_blocks, mut column_blocks) = (m.min(1), n.min(1));
         let wanted = usize::try_from(problem.flops() / CHUNK_FLOPS).unwrap_or(usize::MAX).min(MAX_CHUNKS);
-        let least_panels = if in_place { 1 } else { LEAST_PANELS };
+        let whole = panel_columns.min(4 * tile.lanes);
+        let least_columns = if m > 2 * tile.rows { LEAST_PAIRS * 2 * tile.lanes } else { whole };
         while (1..=wanted / 2).contains(&(row_blocks * column_blocks)) {
-            // To cut columns costs least while there are enough: each part of B is still packed once.
             let (rows, columns) = (m / row_blocks, n / column_blocks);
-            if columns >= 2 * least_panels * 2 * tile.lanes {
-                column_blocks *= 2;
-            } else if rows >= 2 * ENOUGH_ROWS || (rows >= 4 * tile.rows && row_blocks * column_blocks < 4) {
+            let (cut_rows, cut_columns) = if row_blocks * column_blocks < ENOUGH_CHUNKS {
+                // Each block of rows packs B for itself, each block of columns reads all of A.
+                let (rows_do, columns_do) = (rows >= 4 * tile.rows, columns >= 2 * whole);
+                let tall = 4 * rows > 5 * columns;
+                (rows_do && (tall || !columns_do), columns_do)
+            } else {
+                let columns_do = columns >= 2 * least_columns;
+                (rows >= 2 * ENOUGH_ROWS && !columns_do, columns_do)
+            };
+            if cut_rows {
                 row_blocks *= 2;
+            } else if cut_columns {
+                column_blocks *= 2;
             } else {
                 break;
             }
@@ -156,7 +172,7 @@ impl Partition {
             c_in_scratch: None,
             tile,
             panel_columns,
-            group_columns: group_panels * panel_columns,
+            group_columns,
             row_blocks,
             column_blocks,
         }
@@ -182,18 +198,19 @@ impl Partition {
         (FINISHED / self.group_columns.min(self.n).max(1) / height).max(1) * height
     }
 
-    /// Rows and columns of a block; blocks of the same columns follow each other.
+    /// Rows and columns of a block. Blocks of the same rows follow each other, and so fall to one thread mostly: it keeps
+    /// their A, and does not share lines of C or those next to them with others.
     pub(super) fn block(&self, chunk: usize) -> Option<(Range<usize>, Range<usize>)> {
         (chunk < self.chunks())
-            .then(|| (self.rows_of(chunk % self.row_blocks), self.columns_of(chunk / self.row_blocks)))
+            .then(|| (self.rows_of(chunk / self.column_blocks), self.columns_of(chunk % self.column_blocks)))
     }
 
     fn rows_of(&self, block: usize) -> Range<usize> {
-        part(self.m, self.row_blocks, block, self.tile_rows())
+        part(self.m, self.row_blocks, block, if self.pack_a { self.tile_rows() } else { 1 })
     }
 
     fn columns_of(&self, block: usize) -> Range<usize> {
-        part(self.n, self.column_blocks, block, 2 * self.tile.lanes)
+        part(self.n, self.column_blocks, block, self.panel_columns.min(4 * self.tile.lanes))
     }
 
     /// Rows of all tiles but the last: as few as the number of tiles allows.

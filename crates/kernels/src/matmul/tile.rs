@@ -140,6 +140,13 @@ pub(super) struct TileSizes {
     pub(super) flat_rows: usize,
 }
 
+impl TileSizes {
+    /// Whether a tile of four vectors has nearly as many sums as one of two, which reads more for each multiply-add.
+    pub(super) fn flat_is_enough(&self) -> bool {
+        6 * 4 * self.flat_rows >= 5 * 2 * self.rows
+    }
+}
+
 /// The micro-kernel. The accumulators stay in registers: all loops over rows and vectors are unrolled.
 #[inline(always)]
 unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(t: &Tile<V::Scalar>) {
