@@ -57,9 +57,11 @@ impl Node {
 }
 
 /// A logical program: nodes in an order in which inputs come before users, what is fetched, what is updated.
+///
+/// Clones share their nodes, and so does what a pass makes of them where it leaves them as they are.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
-    nodes: Vec<Node>,
+    nodes: Vec<Arc<Node>>,
     fetches: Vec<NodeId>,
     updates: Vec<(Variable, NodeId)>,
 }
@@ -119,6 +121,10 @@ impl Graph {
     /// # Panics
     /// If an input does not stand before it.
     pub fn push(&mut self, node: Node) -> NodeId {
+        self.push_shared(Arc::new(node))
+    }
+
+    fn push_shared(&mut self, node: Arc<Node>) -> NodeId {
         assert!(
             node.inputs.iter().all(|input| input.index() < self.nodes.len()),
             "inputs come first: a bug in Thalweg"
@@ -129,7 +135,7 @@ impl Graph {
 
     /// Gives a node another op, dtype and shape; it is no longer the tensor it came from.
     pub(crate) fn replace(&mut self, id: NodeId, op: Op, meta: Meta) {
-        let node = &mut self.nodes[id.index()];
+        let node = Arc::make_mut(&mut self.nodes[id.index()]);
         (node.op, node.meta, node.origin) = (op, meta, None);
     }
 
@@ -151,7 +157,7 @@ impl Graph {
 
     /// The nodes in order.
     pub fn nodes(&self) -> impl ExactSizeIterator<Item = &Node> + DoubleEndedIterator {
-        self.nodes.iter()
+        self.nodes.iter().map(|node| &**node)
     }
 
     /// The ids in order.
@@ -210,22 +216,26 @@ impl Graph {
         let mut changed = false;
         for mut node in nodes {
             let unchanged = node.inputs.iter().all(|input| ids[input.index()].1);
-            for input in &mut node.inputs {
-                *input = ids[input.index()].0;
+            if node.inputs.iter().any(|input| ids[input.index()].0 != *input) {
+                for input in &mut Arc::make_mut(&mut node).inputs {
+                    *input = ids[input.index()].0;
+                }
             }
             ids.push(match rewrite(&mut graph, &node, &node.inputs) {
                 Some(id) => {
                     changed = true;
                     // What stands for a named node is called like it.
                     let stand_in = &mut graph.nodes[id.index()];
-                    if stand_in.name.is_none() && stand_in.origin.is_none() {
-                        stand_in.name = node.name;
+                    if node.name.is_some() && stand_in.name.is_none() && stand_in.origin.is_none() {
+                        Arc::make_mut(stand_in).name = node.name.clone();
                     }
                     (id, false)
                 }
                 None => {
-                    node.origin = node.origin.filter(|_| unchanged);
-                    (graph.push(node), unchanged)
+                    if !unchanged && node.origin.is_some() {
+                        Arc::make_mut(&mut node).origin = None;
+                    }
+                    (graph.push_shared(node), unchanged)
                 }
             });
         }
@@ -242,8 +252,10 @@ impl Graph {
         for (mut node, &keep) in nodes.into_iter().zip(keep) {
             ids.push(NodeId(kept.len() as u32));
             if keep {
-                for input in &mut node.inputs {
-                    *input = ids[input.index()];
+                if node.inputs.iter().any(|input| ids[input.index()] != *input) {
+                    for input in &mut Arc::make_mut(&mut node).inputs {
+                        *input = ids[input.index()];
+                    }
                 }
                 kept.push(node);
             }
@@ -305,7 +317,7 @@ impl Graph {
 
     /// The placeholders, in order.
     pub fn placeholders(&self) -> impl Iterator<Item = (NodeId, &crate::ops::source::Placeholder)> {
-        self.ids().zip(&self.nodes).filter_map(|(id, node)| match &node.op {
+        self.ids().zip(self.nodes()).filter_map(|(id, node)| match &node.op {
             Op::Placeholder(placeholder) => Some((id, placeholder)),
             _ => None,
         })
