@@ -12,10 +12,11 @@ pub(super) const NAME: &str = "W13_cold_start";
 
 const REPEATS: usize = 5;
 
-/// The child's work: a step of W1, then a word to the parent.
+/// The child's work: a step of W1, a word to the parent, and how much memory that took.
 pub(super) fn child(threads: usize) -> anyhow::Result<()> {
     let mut step = super::steps::mlp_mnist(threads)?;
     step.run()?;
+    crate::output::line("done")?;
     crate::output::line(peak_rss_mib().unwrap_or(f64::NAN))
 }
 
@@ -31,9 +32,11 @@ pub(super) fn measure(threads: usize) -> anyhow::Result<Vec<(&'static str, &'sta
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().context("the child has no output")?).read_line(&mut line)?;
+        let mut lines = BufReader::new(child.stdout.take().context("the child has no output")?);
+        lines.read_line(&mut String::new())?;
         let elapsed = begin.elapsed().as_secs_f64();
+        let mut line = String::new();
+        lines.read_line(&mut line)?;
         child.wait()?;
         let peak: f64 = line.trim().parse().with_context(|| format!("the child said {line:?}"))?;
         if repeat > 0 {
