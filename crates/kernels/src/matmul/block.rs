@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::slice;
 
-use super::packer::Packer;
+use super::packer::{Packer, Pieces};
 use super::partition::{Packing, Partition};
 use super::source::Source;
 use super::tile::{Accumulator, Ahead, Strip, StripKernel, Tile};
@@ -113,23 +113,24 @@ pub(super) unsafe fn multiply<S: Source>(
         let buffers = scratch.own.cast::<S::Sum>().wrapping_add(plan.c_elements());
         buffers.wrapping_add(number % 2 * plan.packed_group_elements())
     };
-    let packer = |number: usize| {
+    let packer = |number: usize, pieces: Pieces| {
         if plan.packing_of_b != Packing::PerGroup || number >= groups * depths {
             return None;
         }
         let part = part(number)?;
-        Some(Packer::<S>::new(plan, kernels.pack, b, part, packed_b(number), calls))
+        Some(Packer::<S>::new(plan, kernels.pack, b, part, packed_b(number), pieces))
     };
-    if let Some(mut first) = packer(0) {
+    let mut first_part = packer(0, if plan.packs_by_panel { Pieces::Panels } else { Pieces::AtMost(calls) });
+    if let (Some(part), false) = (&mut first_part, plan.packs_by_panel) {
         // SAFETY: the group is inside of B, and the scratch memory has room for it.
-        unsafe { first.pack_rest() };
+        unsafe { part.pack_rest() };
     }
     for number in 0..groups * depths {
         let Some((group, depth)) = part(number) else { break };
         let k = depth.len();
         let is_first = number % depths == 0;
         let is_last = number % depths + 1 == depths;
-        let mut next = packer(number + 1);
+        let mut next = packer(number + 1, Pieces::AtMost(calls));
         for first in rows.clone().step_by(plan.finished_rows()) {
             let some_rows = first..rows.end.min(first + plan.finished_rows());
             let (c, c_row) =
@@ -158,7 +159,11 @@ pub(super) unsafe fn multiply<S: Source>(
                         };
                         let c = c.wrapping_add(tile.start * c_row + first);
                         let add = plan.accumulate || !is_first;
-                        let ahead = [next.as_ref().map_or(Ahead::NOTHING, Packer::ahead), awaited.next()];
+                        if let Some(part) = &mut first_part {
+                            part.pack_piece();
+                        }
+                        let packed_next = first_part.as_ref().filter(|part| !part.is_done()).or(next.as_ref());
+                        let ahead = [packed_next.map_or(Ahead::NOTHING, Packer::ahead), awaited.next()];
                         let tile_kernel = kernels.tile(tile.len(), columns);
                         tile_kernel(&Tile { k, a, a_row, a_step, b, b_step, c, c_row, columns, add, ahead });
                         if let Some(next) = &mut next {
@@ -238,7 +243,8 @@ pub(super) unsafe fn pack_b_panel<S: Source>(plan: &Partition, isa: Isa, panel: 
     // SAFETY: the panel is inside of B and has its own place in the packed copy.
     unsafe {
         let to = operands.c.cast::<S::Sum>().add(plan.packed_b_offset(depth.start, first));
-        Packer::<S>::new(plan, S::Sum::kernels(isa).pack, operands.b.cast(), (columns, depth), to, 1).pack_rest();
+        Packer::<S>::new(plan, S::Sum::kernels(isa).pack, operands.b.cast(), (columns, depth), to, Pieces::Panels)
+            .pack_rest();
     }
 }
 

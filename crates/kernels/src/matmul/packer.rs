@@ -14,6 +14,15 @@ use super::tile::{Ahead, Strip, StripKernel};
 /// Steps of k in a piece of a transposed B: a cache line of most types.
 const STEPS: usize = 16;
 
+/// In what pieces a part is packed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Pieces {
+    /// A panel each.
+    Panels,
+    /// At most about so many, of equal size.
+    AtMost(usize),
+}
+
 /// What is still to be packed.
 #[derive(Debug)]
 pub(super) struct Packer<S: Source> {
@@ -36,22 +45,24 @@ pub(super) struct Packer<S: Source> {
 }
 
 impl<S: Source> Packer<S> {
-    /// `B[depth, columns]` of a B at `b` goes to `to`, in at most about `calls` pieces.
+    /// `B[depth, columns]` of a B at `b` goes to `to`.
     pub(super) fn new(
         plan: &Partition,
         kernel: StripKernel<S::Sum>,
         b: *const S,
         (columns, depth): (Range<usize>, Range<usize>),
         to: *mut S::Sum,
-        calls: usize,
+        pieces: Pieces,
     ) -> Packer<S> {
         let (k, panel) = (depth.len(), plan.panel_columns);
-        let across = plan.b.column == 1;
-        let steps = if across {
-            k.div_ceil(calls.max(1))
-        } else {
-            let pieces = k.div_ceil(STEPS) * columns.len().div_ceil(panel);
-            pieces.div_ceil(calls.max(1)) * STEPS
+        let rows_are_near = plan.b.column == 1;
+        let (across, steps) = match pieces {
+            Pieces::Panels => (false, k),
+            Pieces::AtMost(pieces) if rows_are_near => (true, k.div_ceil(pieces.max(1))),
+            Pieces::AtMost(pieces) => {
+                let lines = k.div_ceil(STEPS) * columns.len().div_ceil(panel);
+                (false, lines.div_ceil(pieces.max(1)) * STEPS)
+            }
         };
         Packer {
             kernel,
@@ -77,6 +88,11 @@ impl<S: Source> Packer<S> {
 
     fn address(&self, column: usize, step: usize) -> *const S {
         self.from.wrapping_add(column * self.from_row + step * self.from_step)
+    }
+
+    /// Whether all is packed.
+    pub(super) fn is_done(&self) -> bool {
+        self.piece().is_none()
     }
 
     /// What the next piece reads.

@@ -40,6 +40,9 @@ const NEAR_ROWS_OF_A: usize = 20 << 10;
 /// Bytes over which the part of a transposed A that makes a tile may be spread before it is packed: beyond this, its pages
 /// are too many for the processor to keep their addresses.
 const NEAR_COLUMNS: usize = 512 << 10;
+/// Bytes over which the rows of a part of B may be spread that is packed panel by panel: beyond this, to go through all of
+/// its pages once for each panel costs more than the fetching ahead saves.
+const NEAR_PANEL: usize = 768 << 10;
 
 /// Where the micro-kernel finds B.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +79,8 @@ pub(super) struct Partition {
     /// Whether A is packed before the first chunk.
     pub(super) pack_a: bool,
     pub(super) packing_of_b: Packing,
+    /// Whether the first part of B is packed panel by panel while the first tiles go across it, not before them.
+    pub(super) packs_by_panel: bool,
     /// Where C is, if not in memory of the caller's.
     pub(super) c_in_scratch: Option<CInScratch>,
     pub(super) tile: TileSizes,
@@ -169,6 +174,7 @@ impl Partition {
             accumulate,
             pack_a,
             packing_of_b,
+            packs_by_panel: b.column == 1 && panel_length(k) * b.row * sum.size() <= NEAR_PANEL,
             c_in_scratch: None,
             tile,
             panel_columns,
