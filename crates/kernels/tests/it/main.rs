@@ -2,4 +2,5 @@
 
 #![allow(unsafe_code)]
 
+mod instructions;
 mod tile;

@@ -25,10 +25,10 @@ impl Numbers {
 
 /// Memory aligned to 64 bytes.
 #[derive(Clone)]
-struct Memory(Vec<[u64; 8]>);
+pub(crate) struct Memory(Vec<[u64; 8]>);
 
 impl Memory {
-    fn new(bytes: usize) -> Memory {
+    pub(crate) fn new(bytes: usize) -> Memory {
         // Not zeros, so that reading what was never written shows.
         Memory(vec![[0x7fc1_2345_7fc1_2345; 8]; bytes.div_ceil(64)])
     }
@@ -53,7 +53,7 @@ impl Memory {
         }
     }
 
-    fn write(&mut self, dtype: DType, i: usize, x: f64) {
+    pub(crate) fn write(&mut self, dtype: DType, i: usize, x: f64) {
         let at = self.at(i * dtype.size());
         // SAFETY: tests write inside the memory.
         unsafe {
@@ -72,11 +72,11 @@ impl Memory {
 }
 
 /// A program, its space and the memory of its inputs.
-struct Case {
-    program: Program,
-    space: Space,
-    inputs: Vec<(Memory, usize)>,
-    isa: Isa,
+pub(crate) struct Case {
+    pub(crate) program: Program,
+    pub(crate) space: Space,
+    pub(crate) inputs: Vec<(Memory, usize)>,
+    pub(crate) isa: Isa,
 }
 
 /// `x` as a number of `dtype`.
@@ -278,7 +278,7 @@ impl Case {
         }
     }
 
-    fn check(&self, what: &str) {
+    pub(crate) fn check(&self, what: &str) {
         let expected = self.naive();
         let found = self.run(1, None);
         let dtypes = self.program.dtypes();
