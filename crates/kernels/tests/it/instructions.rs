@@ -196,3 +196,39 @@ fn folds_of_rows_of_columns_and_of_all() {
         }
     }
 }
+
+#[test]
+fn results_at_odd_addresses() {
+    for dtype in DType::ALL {
+        let f = if dtype == DType::Bool { Binary::Xor } else { Binary::Max };
+        let write =
+            |program: &mut Program, x: &[Register]| program.push(Instruction::Binary { f, dtype, x: x[0], y: x[1] });
+        let program = program(&[dtype, dtype], write, OutputKind::Store);
+        for columns in COLUMNS {
+            let dims = vec![ROWS, columns];
+            let count = ROWS * columns;
+            let operands = [(1, LAYOUTS[0]), (2, LAYOUTS[1])];
+            let operands = operands.map(|(seed, layout)| operand(dtype, columns, layout, seed));
+            let (inputs, strides) = operands.into_iter().map(|(memory, first, s)| ((memory, first), s)).unzip();
+            let outputs = vec![dense_strides(&dims)];
+            let space = Space { dims, outer: 0, inputs: strides, outputs };
+            let mut case = Case { program: program.clone(), space, inputs, isa: Isa::Portable };
+            for isa in Isa::available() {
+                case.isa = isa;
+                let expected = case.numbers(0, &case.run(1, None)[0]);
+                let mut memory = Memory::new((count + 2) * dtype.size());
+                for border in [0, count + 1] {
+                    memory.write(dtype, border, 1.0);
+                }
+                case.run_into(2, None, &case.addresses(), &[memory.at(dtype.size())]);
+                let found: Vec<f64> = (0..count + 2).map(|i| memory.read(dtype, i)).collect();
+                assert_eq!(found[1..=count], expected, "{dtype} {isa} {columns} columns");
+                assert_eq!(
+                    (found[0], found[count + 1]),
+                    (1.0, 1.0),
+                    "{dtype} {isa} {columns} columns: beside the result"
+                );
+            }
+        }
+    }
+}

@@ -33,11 +33,11 @@ impl Memory {
         Memory(vec![[0x7fc1_2345_7fc1_2345; 8]; bytes.div_ceil(64)])
     }
 
-    fn at(&self, byte: usize) -> *mut u8 {
+    pub(crate) fn at(&self, byte: usize) -> *mut u8 {
         self.0.as_ptr().cast::<u8>().cast_mut().wrapping_add(byte)
     }
 
-    fn read(&self, dtype: DType, i: usize) -> f64 {
+    pub(crate) fn read(&self, dtype: DType, i: usize) -> f64 {
         let at = self.at(i * dtype.size());
         // SAFETY: tests read inside the memory.
         unsafe {
@@ -200,7 +200,7 @@ impl Case {
     }
 
     /// Runs the program with the chunks in the order that `threads` threads would take them, or on rectangles.
-    fn run(&self, threads: usize, rectangle: Option<(usize, usize)>) -> Vec<Memory> {
+    pub(crate) fn run(&self, threads: usize, rectangle: Option<(usize, usize)>) -> Vec<Memory> {
         let mut outputs: Vec<Memory> = Vec::new();
         let (rows, columns) = self.rows_columns();
         let outer = self.space.dims[..self.space.outer].iter().product();
@@ -214,18 +214,24 @@ impl Case {
         outputs
     }
 
-    fn addresses(&self) -> Vec<*const u8> {
+    pub(crate) fn addresses(&self) -> Vec<*const u8> {
         let dtypes = self.program.inputs.iter().map(|input| input.dtype);
         self.inputs.iter().zip(dtypes).map(|((memory, base), d)| memory.at(base * d.size()).cast_const()).collect()
     }
 
-    fn run_into(&self, threads: usize, rectangle: Option<(usize, usize)>, from: &[*const u8], to: &[*mut u8]) {
+    pub(crate) fn run_into(
+        &self,
+        threads: usize,
+        rectangle: Option<(usize, usize)>,
+        from: &[*const u8],
+        to: &[*mut u8],
+    ) {
         let operands = Operands { inputs: from, outputs: to, draw: DRAW };
         let (rows, columns) = self.rows_columns();
         // SAFETY: inputs and outputs were made for the space; chunks run one after the other.
         unsafe {
             if let Some((high, wide)) = rectangle {
-                let prepared = Prepared::for_rectangles(&self.program, &self.space);
+                let prepared = Prepared::for_rectangles(&self.program, &self.space).with_isa(self.isa);
                 let scratch = Memory::new(prepared.scratch_bytes());
                 for row in (0..rows).step_by(high) {
                     for column in (0..columns).step_by(wide) {
@@ -249,7 +255,7 @@ impl Case {
     }
 
     /// The numbers of an output, in row-major order.
-    fn numbers(&self, output: usize, memory: &Memory) -> Vec<f64> {
+    pub(crate) fn numbers(&self, output: usize, memory: &Memory) -> Vec<f64> {
         let register = self.program.outputs[output].register as usize;
         let (dtype, extent) = (self.program.dtypes()[register], self.program.extents()[register]);
         let (rows, columns) = self.rows_columns();
@@ -505,14 +511,20 @@ fn in_place_equals_out_of_place() {
 fn rectangles_cover_the_space() {
     for dims in [&[37, 90][..], &[5, 1200], &[2, 9, 64]] {
         for seed in 0..60 {
-            let case = random_case(seed, dims, 0);
+            let mut case = random_case(seed, dims, 0);
             let stored = case.program.outputs.iter().all(|output| output.kind == OutputKind::Store);
             if !stored || case.program.instructions.iter().any(|i| matches!(i, Instruction::FoldRow { .. })) {
                 continue;
             }
-            let (whole, parts) = (case.run(1, None), case.run(1, Some((4, 32))));
-            for output in 0..whole.len() {
-                assert!(same(&case.numbers(output, &whole[output]), &case.numbers(output, &parts[output])));
+            for isa in Isa::available() {
+                case.isa = isa;
+                let (whole, parts) = (case.run(1, None), case.run(1, Some((4, 32))));
+                for output in 0..whole.len() {
+                    assert!(
+                        same(&case.numbers(output, &whole[output]), &case.numbers(output, &parts[output])),
+                        "{isa}"
+                    );
+                }
             }
         }
     }
