@@ -109,8 +109,8 @@ impl Partition {
         };
 
         // Of a transposed A each step reads a line for a tile, of which a tall one uses more. Panels that were packed before
-        // have one width for all.
-        let flat = tile.flat_is_enough() && a.row != 1 && !b_is_packed;
+        // have one width for all. A single flat tile uses up a packed panel no better than a tall one.
+        let flat = tile.flat_is_enough() && m > tile.flat_rows && a.row != 1 && !b_is_packed;
         let tall_or_flat_rows = if flat { tile.flat_rows } else { tile.rows };
         let must_pack = dtype != sum;
         let is_far = if a.row == 1 {
