@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 use crate::dtype::{DType, Element, Scalar};
+use crate::elements::{Elements, Memory};
 use crate::recycle::{Kept, Shared};
 use crate::shape::MAX_RANK;
 
@@ -50,21 +51,21 @@ pub enum ArrayError {
     },
 }
 
-/// The elements of an array, one vector per dtype.
+/// The elements of an array, one kind per dtype.
 #[derive(Clone, PartialEq)]
 #[allow(missing_docs)]
 pub enum Storage {
-    F32(Vec<f32>),
-    F64(Vec<f64>),
-    F16(Vec<f16>),
-    BF16(Vec<bf16>),
-    I32(Vec<i32>),
-    I64(Vec<i64>),
-    U8(Vec<u8>),
+    F32(Elements<f32>),
+    F64(Elements<f64>),
+    F16(Elements<f16>),
+    BF16(Elements<bf16>),
+    I32(Elements<i32>),
+    I64(Elements<i64>),
+    U8(Elements<u8>),
     Bool(Vec<bool>),
 }
 
-/// Calls `$body` with `$elements` bound to the typed vector inside a [`Storage`].
+/// Calls `$body` with `$elements` bound to the typed elements inside a [`Storage`].
 #[macro_export]
 macro_rules! with_elements {
     ($storage:expr, $elements:ident => $body:expr) => {
@@ -123,6 +124,23 @@ macro_rules! with_dtype {
 }
 
 impl Storage {
+    /// The numbers that fill `memory`; `None` for `bool`, whose bytes must be 0 or 1.
+    ///
+    /// # Panics
+    /// As [`Elements::over`].
+    pub fn over(memory: Box<dyn Memory>, dtype: DType) -> Option<Storage> {
+        Some(match dtype {
+            DType::F32 => Storage::F32(Elements::over(memory)),
+            DType::F64 => Storage::F64(Elements::over(memory)),
+            DType::F16 => Storage::F16(Elements::over(memory)),
+            DType::BF16 => Storage::BF16(Elements::over(memory)),
+            DType::I32 => Storage::I32(Elements::over(memory)),
+            DType::I64 => Storage::I64(Elements::over(memory)),
+            DType::U8 => Storage::U8(Elements::over(memory)),
+            DType::Bool => return None,
+        })
+    }
+
     /// The dtype of the elements.
     pub fn dtype(&self) -> DType {
         match self {

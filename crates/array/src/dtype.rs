@@ -124,7 +124,7 @@ macro_rules! element {
                 $from_i64(x)
             }
             fn into_storage(elements: Vec<Self>) -> Storage {
-                Storage::$variant(elements)
+                Storage::$variant(elements.into())
             }
             fn slice(storage: &Storage) -> Option<&[Self]> {
                 match storage {

@@ -6,6 +6,7 @@
 //! | [`size`] | [`Size`]: a number or an expression over names (`batch`, `2*time+1`) in normal form; [`Bindings`] |
 //! | [`shape`] | [`Shape`]: the sizes of a tensor |
 //! | [`array`](mod@array) | [`Array`]: numbers in memory, row-major |
+//! | [`elements`] | [`Elements`]: the numbers of an array, in a vector or in [`Memory`] that somebody else made |
 //! | [`recycle`] | [`Recycler`]: the memory of arrays that are gone, for the next ones |
 //! | [`npy`] | arrays in NumPy's `.npy` files |
 //! | [`random`] | [`random::Philox`]: random bits as a function of key and counter |
@@ -17,6 +18,7 @@
 
 pub mod array;
 pub mod dtype;
+pub mod elements;
 pub mod npy;
 pub mod program;
 pub mod random;
@@ -27,6 +29,7 @@ pub mod size;
 
 pub use array::{Array, ArrayError, Storage};
 pub use dtype::{DType, Element, Real, Scalar};
+pub use elements::{Elements, Memory};
 pub use half::{bf16, f16};
 pub use recycle::Recycler;
 pub use shape::{IntoShape, MAX_RANK, Shape};

@@ -48,24 +48,16 @@ impl Recycler {
     /// As [`Array::zeros`].
     #[track_caller]
     pub fn array(&self, shape: &[usize], dtype: DType) -> Array {
-        self.array_with(shape, dtype, |_| {})
+        self.array_or(shape, dtype, || Array::zeros(shape, dtype))
     }
 
-    /// As [`array`](Recycler::array); memory that is new goes through `prepare` first.
-    ///
-    /// # Panics
-    /// As [`Array::zeros`].
-    #[track_caller]
-    pub fn array_with(&self, shape: &[usize], dtype: DType, prepare: impl FnOnce(&mut Storage)) -> Array {
-        let count = shape.iter().product();
-        let kept = lock(&self.0).take(dtype, count);
+    /// As [`array`](Recycler::array); where nothing waits that fits, what `fresh` makes is taken, an array of that shape and
+    /// dtype.
+    pub fn array_or(&self, shape: &[usize], dtype: DType, fresh: impl FnOnce() -> Array) -> Array {
+        let kept = lock(&self.0).take(dtype, shape.iter().product());
         let array = match kept {
             Some(storage) => Array::from_storage(shape, storage).expect("as many elements as the shape has"),
-            None => {
-                let mut array = Array::zeros(shape, dtype);
-                prepare(array.storage_mut());
-                array
-            }
+            None => fresh(),
         };
         if array.storage().bytes().len() < SMALLEST { array } else { array.returning_to(Arc::downgrade(&self.0)) }
     }
@@ -128,7 +120,7 @@ impl PartialEq for Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         if let Some(kept) = self.home.upgrade() {
-            lock(&kept).put(std::mem::replace(&mut self.storage, Storage::U8(Vec::new())));
+            lock(&kept).put(std::mem::replace(&mut self.storage, Storage::U8(Vec::new().into())));
         }
     }
 }

@@ -15,7 +15,7 @@ use thalweg_plan::graph::{Array, Fetch, Graph, Root, Tensor, Update, Variable};
 use crate::bind::bind;
 use crate::cache::{Cache, Mode, Question};
 use crate::compile_times::{CompileTimes, Laps};
-use crate::cpu::{Access, Results, Storage, Workspace, pages};
+use crate::cpu::{Access, Results, Storage, Workspace, pages, result};
 use crate::error::RunError;
 use crate::executable::{Executable, Machine};
 use crate::feed::Feeds;
@@ -440,8 +440,10 @@ impl Session {
 
     /// Arrays for what a plan gives.
     fn room_for_results(&self, plan: &Plan) -> Vec<Array> {
-        let prepare = |storage: &mut _| pages::prepare(storage, &self.pool);
-        let room = |fetch| self.results.array_with(&plan[fetch].shape, plan[fetch].dtype, prepare);
+        let room = |fetch| {
+            let (shape, dtype) = (&plan[fetch].shape[..], plan[fetch].dtype);
+            self.results.array_or(shape, dtype, || result(shape, dtype, &self.pool))
+        };
         plan.fetches.iter().map(|&fetch| room(fetch)).collect()
     }
 

@@ -133,7 +133,7 @@ fn read_elements(source: &mut dyn Read, tensor: &Placed, path: &Path) -> Result<
     }
     let mut array = Array::zeros(&tensor.shape, tensor.dtype);
     read(array.storage_mut().bytes_mut().expect("not bool"), source)?;
-    Ok(std::mem::replace(array.storage_mut(), Storage::U8(Vec::new())))
+    Ok(std::mem::replace(array.storage_mut(), Storage::U8(Vec::new().into())))
 }
 
 /// CRC-32 in hexadecimal.

@@ -7,6 +7,8 @@ use std::ptr::NonNull;
 
 use thalweg_kernels::pool::Pool;
 use thalweg_plan::ALIGNMENT;
+use thalweg_plan::graph::array::array::byte_count;
+use thalweg_plan::graph::array::{self, Array, DType, Memory};
 
 use super::pages::{self, HUGE};
 
@@ -128,6 +130,40 @@ fn layout(bytes: usize) -> Option<Layout> {
 struct Line;
 
 const _: () = assert!(align_of::<Line>() == ALIGNMENT);
+
+/// The memory of a large result: a block that is zero until a run writes it.
+#[derive(Debug)]
+struct ResultMemory(Block);
+
+impl Memory for ResultMemory {
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: written by `result`, and the block is owned.
+        unsafe { std::slice::from_raw_parts(self.0.start(), self.0.len()) }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and nobody else can hold a reference to them.
+        unsafe { std::slice::from_raw_parts_mut(self.0.start(), self.0.len()) }
+    }
+}
+
+/// An array of any numbers for a result that is about to be written: a large one aligned, in huge pages.
+#[track_caller]
+pub(crate) fn result(shape: &[usize], dtype: DType, pool: &Pool) -> Array {
+    let bytes = byte_count(shape, dtype).unwrap_or_else(|error| panic!("{error}"));
+    if bytes >= HUGE
+        && let Ok(block) = Block::new(bytes)
+    {
+        // SAFETY: the block owns these bytes.
+        unsafe { block.start().write_bytes(0, bytes) };
+        if let Some(storage) = array::Storage::over(Box::new(ResultMemory(block)), dtype) {
+            return Array::from_storage(shape, storage).expect("the block has the bytes of the shape");
+        }
+    }
+    let mut array = Array::zeros(shape, dtype);
+    pages::prepare(array.storage_mut(), pool);
+    array
+}
 
 /// The numbers of a variable: a block that is wholly written at all times.
 #[derive(Debug)]

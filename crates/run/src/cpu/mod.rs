@@ -16,5 +16,5 @@ pub(crate) mod pages;
 pub(crate) mod prepare;
 
 pub(crate) use execute::{Access, Inputs, Results, Workspace, largest};
-pub(crate) use memory::{OutOfMemory, Storage};
+pub(crate) use memory::{OutOfMemory, Storage, result};
 pub(crate) use prepare::Prepared;
