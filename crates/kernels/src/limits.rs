@@ -8,7 +8,7 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use crate::cpu::Isa;
+use crate::cpu::{Isa, last_cache};
 use crate::matmul::simd::{Plain, Vector};
 use crate::pool::Pool;
 
@@ -122,15 +122,6 @@ fn best(time: Duration, work: impl Fn()) -> f64 {
         runs += 1;
     }
     best
-}
-
-/// Bytes of the last cache of the first processor, where the system tells.
-fn last_cache() -> Option<usize> {
-    let size = |index: usize| {
-        let text = std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size")).ok()?;
-        text.trim().strip_suffix('K')?.parse::<usize>().ok()?.checked_mul(1024)
-    };
-    (0..).map_while(size).max()
 }
 
 /// A huge page: to its multiples the memory is aligned.

@@ -11,6 +11,7 @@ const MOST: usize = 8;
 const LINE: usize = 64;
 
 /// What is still to be fetched.
+#[derive(Debug)]
 pub(super) struct Ahead {
     operands: [(*const u8, usize); MOST],
     count: usize,
@@ -38,6 +39,18 @@ impl Ahead {
             }
             *address = address.wrapping_add(part * LINE);
             *lines -= part;
+        }
+    }
+
+    /// Fetches a line of each operand.
+    #[inline(always)]
+    pub(super) fn fetch_line(&mut self) {
+        for (address, lines) in &mut self.operands[..self.count] {
+            if *lines > 0 {
+                prefetch(*address);
+                *address = address.wrapping_add(LINE);
+                *lines -= 1;
+            }
         }
     }
 }

@@ -30,6 +30,7 @@ mod run;
 mod schedule;
 mod space;
 mod step;
+mod stream;
 
 pub use prepare::Prepared;
 pub use space::{Space, dense_strides};

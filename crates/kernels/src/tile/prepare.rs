@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use thalweg_array::DType;
-use thalweg_array::program::{Extent, Instruction, OutputKind, Program, Register};
+use thalweg_array::program::{Extent, Instruction, Output, OutputKind, Program, Register};
 use thalweg_array::scalar::Fold;
 
 use super::fold::{self, TOTAL};
@@ -11,8 +11,8 @@ use super::fuse::Fusions;
 use super::run::Worker;
 use super::schedule::Schedule;
 use super::space::{Geometry, Space};
-use super::{Operands, Partials, TILE, cost};
-use crate::cpu::Isa;
+use super::{Operands, Partials, TILE, cost, stream};
+use crate::cpu::{Isa, last_cache};
 
 /// A [`Program`] made ready for a [`Space`]: plain data that any number of threads may run.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub struct Prepared {
     pub(super) ahead: bool,
     /// Outputs that are stored so fast that the processor would wait for their memory.
     pub(super) stalls: Vec<bool>,
+    /// Outputs that are written past the caches.
+    pub(super) streams: Vec<bool>,
     chunks: Chunks,
     /// Where the partial results of each fold output begin.
     partials: Vec<usize>,
@@ -58,6 +60,10 @@ const MOST_CHUNKS: usize = 128;
 const FAR: usize = 1 << 18;
 /// Behind a function that costs as much per element, memory keeps up.
 const SLOW_NANOSECONDS: f64 = 0.3;
+/// So many bytes are in every cache: no need to ask how large it is.
+const SURELY_CACHED: usize = 4 << 20;
+/// Bytes of the last cache where the system does not tell.
+const COMMON_CACHE: usize = 32 << 20;
 /// The most chunks whose folded rows are put together afterwards.
 const MOST_PARTIALS: usize = 32;
 
@@ -68,7 +74,7 @@ impl Prepared {
     /// If the operands of the space are not those of the program.
     #[track_caller]
     pub fn new(program: &Program, space: &Space) -> Prepared {
-        Prepared::with(program, Geometry::new(program, space, false))
+        Prepared::with(program, Geometry::new(program, space, false), true)
     }
 
     /// Makes `program` ready to be run on rectangles of `space` ([`Prepared::run_rectangle`]).
@@ -81,11 +87,11 @@ impl Prepared {
             program.outputs.iter().all(|output| output.kind == OutputKind::Store),
             "a program on rectangles can store, not fold"
         );
-        // What a rectangle reads is fetched while its product is computed.
-        Prepared { ahead: false, ..Prepared::with(program, Geometry::new(program, space, true)) }
+        // What a rectangle reads is fetched while its product is computed; what it writes is read again soon.
+        Prepared::with(program, Geometry::new(program, space, true), false)
     }
 
-    fn with(program: &Program, geometry: Geometry) -> Prepared {
+    fn with(program: &Program, geometry: Geometry, alone: bool) -> Prepared {
         let extents = program.extents();
         assert!(program.outputs.len() <= 64, "{} outputs; a program has at most 64", program.outputs.len());
         for output in &program.outputs {
@@ -108,7 +114,7 @@ impl Prepared {
             repeated[step.register as usize] = step.repeated.unwrap_or_default();
         }
         let folds_rows = program.outputs.iter().any(|output| matches!(output.kind, OutputKind::FoldRows(_)));
-        let ahead = geometry.rows * geometry.columns >= FAR;
+        let ahead = alone && geometry.rows * geometry.columns >= FAR;
         let stalls = program.outputs.iter().map(|output| {
             let last = &program.instructions[output.register as usize];
             output.kind == OutputKind::Store && cost::instruction(last) < SLOW_NANOSECONDS
@@ -126,7 +132,8 @@ impl Prepared {
                 OutputKind::FoldRows(_) => geometry.outer * chunks.per_outer * geometry.columns * TOTAL,
             };
         }
-        Prepared {
+        let past_caches = alone && exceeds_cache(&geometry);
+        let prepared = Prepared {
             dtypes: program.dtypes(),
             extents,
             program: program.clone(),
@@ -138,16 +145,29 @@ impl Prepared {
             folds_rows,
             ahead,
             stalls,
+            streams: vec![false; program.outputs.len()],
             chunks,
             partials,
             partial_bytes,
+        };
+        if past_caches { prepared.past_caches() } else { prepared }
+    }
+
+    /// The same, with results written past the caches where the processor can, whatever the sizes; as
+    /// [`Prepared::new`] chooses for operands that no cache holds.
+    pub fn past_caches(mut self) -> Prepared {
+        if stream::is_available(self.isa) {
+            self.streams = self.program.outputs.iter().map(|output| can_stream(&self.program, output)).collect();
+            self.schedule.mark_streams(&self.streams);
         }
+        self
     }
 
     /// The same, run with `isa`, which must be available, instead of the best one.
     pub fn with_isa(self, isa: Isa) -> Prepared {
         assert!(isa.is_available(), "this processor has no {isa}");
-        Prepared { isa, ..self }
+        let prepared = Prepared { isa, streams: vec![false; self.streams.len()], ..self };
+        if self.streams.contains(&true) { prepared.past_caches() } else { prepared }
     }
 
     /// Bytes of scratch memory for each thread, to be aligned to 64.
@@ -197,6 +217,9 @@ impl Prepared {
                     std::ptr::copy_nonoverlapping(totals, to, n * TOTAL);
                 }
             });
+        }
+        if self.streams.contains(&true) {
+            stream::fence();
         }
         for (output, what) in self.program.outputs.iter().enumerate() {
             if let OutputKind::FoldAll(_) = what.kind {
@@ -345,6 +368,23 @@ impl Prepared {
         let instructions = plural(self.program.instructions.len(), "instruction");
         format!("tile {}, {instructions}, {}", self.isa, plural(self.chunks.count, "chunk"))
     }
+}
+
+/// Whether the operands are more than the last cache holds.
+fn exceeds_cache(geometry: &Geometry) -> bool {
+    let accesses = geometry.inputs.iter().chain(&geometry.outputs);
+    let varying = accesses.filter(|access| access.column != 0 && access.rows.iter().all(|&stride| stride != 0));
+    let bytes: usize = varying.map(|access| geometry.rows * geometry.columns * access.dtype.size()).sum();
+    bytes > SURELY_CACHED && bytes > last_cache().unwrap_or(COMMON_CACHE)
+}
+
+/// Whether an output may be written past the caches: nothing else needs its register, which is nowhere else then.
+fn can_stream(program: &Program, output: &Output) -> bool {
+    let register = output.register;
+    output.kind == OutputKind::Store
+        && stream::comes_in_pieces(&program.instructions[register as usize])
+        && !program.instructions.iter().any(|instruction| instruction.operands().contains(&register))
+        && program.outputs.iter().filter(|other| other.register == register).count() == 1
 }
 
 impl Chunks {

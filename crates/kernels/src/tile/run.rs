@@ -7,8 +7,9 @@ use thalweg_array::program::{Extent, OutputKind, Register};
 use super::ahead::Ahead;
 use super::fold;
 use super::prepare::Prepared;
-use super::schedule::Stage;
+use super::schedule::{Stage, Step};
 use super::space::Access;
+use super::stream::{self, LINE, PIECE};
 use super::{Operands, TILE};
 use crate::vector::{Lane, Total, lane_size, with_lane};
 
@@ -53,6 +54,8 @@ pub(super) struct Worker<'a> {
     scratch: *mut u8,
     /// An output may be the same memory as an input.
     in_place: bool,
+    /// The number of full registers that a piece of a tile begins at.
+    pub(super) first: usize,
 }
 
 impl<'a> Worker<'a> {
@@ -68,7 +71,7 @@ impl<'a> Worker<'a> {
         columns: &Range<usize>,
     ) -> Self {
         let in_place = prepared.may_overlap(operands, rows, columns);
-        let mut worker = Worker { prepared, operands, scratch, in_place };
+        let mut worker = Worker { prepared, operands, scratch, in_place, first: 0 };
         let tile = Tile { row: 0, rows: 1, column: 0, columns: 1 };
         for step in &prepared.schedule.once {
             let out = worker.at(step.offset);
@@ -205,9 +208,7 @@ impl<'a> Worker<'a> {
             for column in (0..whole.columns).step_by(TILE) {
                 let tile = Tile { column, columns: TILE.min(whole.columns - column), ..whole };
                 let next = Tile { row: row + 1, ..tile };
-                unsafe {
-                    self.run_stage(stage, &tile, (another && prepared.ahead && stage.reads_last).then_some(&next))
-                };
+                unsafe { self.run_stage(stage, &tile, (another && prepared.ahead && stage.fetches).then_some(&next)) };
             }
             for step in &stage.folds {
                 let (_, dtype, _) = prepared.fold_row(step.register);
@@ -234,7 +235,8 @@ impl<'a> Worker<'a> {
         let mut ahead = Ahead::new();
         if let Some(next) = next {
             // An output that is an input as well is fetched as that.
-            for output in (0..geometry.outputs.len()).filter(|&output| prepared.stalls[output] && !self.in_place) {
+            let stalls = |&output: &usize| prepared.stalls[output] && !prepared.streams[output] && !self.in_place;
+            for output in (0..geometry.outputs.len()).filter(stalls) {
                 let (access, base) = (&geometry.outputs[output], self.operands.outputs[output].cast_const());
                 // What a later stage writes is needed for this row already.
                 let tile = if stage.outputs.contains(&output) { next } else { tile };
@@ -262,7 +264,23 @@ impl<'a> Worker<'a> {
                     continue;
                 }
             }
-            ahead.fetch(stage.tiles.len() - position);
+            if let Some(output) = step.direct
+                && prepared.streams[output]
+                && !self.in_place
+            {
+                let (access, base) = (&geometry.outputs[output], self.operands.outputs[output].cast_const());
+                let to = access.direct(&geometry.axes, base, tile);
+                if let Some(to) = to.filter(|&to| stream::whole_lines(to, tile, access.dtype.size())) {
+                    // SAFETY: the contract; the schedule puts every register before its readers.
+                    unsafe { self.stream(step, tile, access.dtype.size(), to.cast_mut(), &mut ahead) };
+                    written |= 1 << output;
+                    continue;
+                }
+            }
+            // What is written past the caches fetches line by line.
+            if !stage.streams || self.in_place {
+                ahead.fetch(stage.tiles.len() - position);
+            }
             let mut out = self.at(step.offset);
             if step.kept {
                 out = out.wrapping_add(tile.column * lane_size(prepared.dtypes[register]));
@@ -295,6 +313,28 @@ impl<'a> Worker<'a> {
                 unsafe { self.put(output, tile) };
             }
         }
+    }
+
+    /// Executes `step`, piece by piece, and writes the result past the caches.
+    ///
+    /// # Safety
+    /// As [`Worker::run_stage`]; the tile of numbers of `size` bytes is whole lines at `to`.
+    unsafe fn stream(&mut self, step: &Step, tile: &Tile, size: usize, to: *mut u8, ahead: &mut Ahead) {
+        let isa = self.prepared.isa;
+        let out = self.at(step.offset);
+        for first in (0..tile.columns).step_by(PIECE) {
+            let piece = Tile { columns: PIECE.min(tile.columns - first), ..*tile };
+            let lines = piece.columns * size / LINE;
+            self.first = first;
+            // Each piece takes the place of the last one, which is written by then.
+            // SAFETY: the contract.
+            unsafe {
+                self.execute(step, &piece, out);
+                stream::write(isa, out, to.wrapping_add(first * size), lines, ahead);
+            }
+        }
+        self.first = 0;
+        ahead.fetch(1);
     }
 
     /// Stores or accumulates an output of the tile.

@@ -42,8 +42,10 @@ pub(super) struct Stage {
     pub(super) kept: Vec<Kept>,
     /// The outputs that are ready after a tile of this stage.
     pub(super) outputs: Vec<usize>,
-    /// No later stage of the row reads memory.
-    pub(super) reads_last: bool,
+    /// The operands of the next tile are fetched during this stage: nobody reads memory after it in this row.
+    pub(super) fetches: bool,
+    /// An output of it is written past the caches.
+    pub(super) streams: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -189,14 +191,24 @@ impl Schedule {
                 folds: stage.folds.iter().map(at_row).collect(),
                 kept,
                 outputs,
-                reads_last: false,
+                fetches: false,
+                streams: false,
             });
         }
         let reads = |stage: &Stage| stage.tiles.iter().any(|step| is_load(program, step.register));
         if let Some(last) = stages.iter().rposition(reads) {
-            stages[last].reads_last = true;
+            stages[last].fetches = true;
         }
         Schedule { once, stages, staged, totals, bytes: scratch.bytes }
+    }
+}
+
+impl Schedule {
+    /// Takes note of the outputs that are written past the caches.
+    pub(super) fn mark_streams(&mut self, streams: &[bool]) {
+        for stage in &mut self.stages {
+            stage.streams = stage.tiles.iter().any(|step| step.direct.is_some_and(|output| streams[output]));
+        }
     }
 }
 

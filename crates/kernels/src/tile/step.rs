@@ -126,13 +126,13 @@ impl Worker<'_> {
         }
     }
 
-    /// The `n` numbers of a register.
+    /// The `n` numbers of a register, from where a piece of a tile begins.
     ///
     /// # Safety
     /// The register holds them.
     pub(super) unsafe fn slice<'a, T: 'a>(&self, register: Register, n: usize) -> &'a [T] {
         // SAFETY: the contract; no reference outlives its step.
-        unsafe { std::slice::from_raw_parts(self.address(register).cast(), n) }
+        unsafe { std::slice::from_raw_parts(self.address(register).cast::<T>().add(self.first), n) }
     }
 
     /// A register as an operand of a result of extent `result`.

@@ -3,6 +3,8 @@
 use thalweg_array::scalar::{Binary, Fold, SELU_ALPHA, SELU_SCALE, Unary};
 
 use super::isa::per_isa;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+use super::piecewise;
 use super::{Arg, Lane, fold32, math};
 use crate::cpu::Isa;
 
@@ -33,13 +35,29 @@ macro_rules! map {
     }};
 }
 
+/// `out = f(x)`.
+fn unary(isa: Isa, f: Unary, x: &[f32], out: &mut [f32]) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    if isa == Isa::Avx512 {
+        assert!(isa <= Isa::best(), "this processor has no {isa}");
+        // SAFETY (all three): the processor has AVX-512.
+        match f {
+            Unary::Erf => return unsafe { piecewise::erf(x, out) },
+            Unary::Tanh => return unsafe { piecewise::tanh(x, out) },
+            Unary::Gelu => return unsafe { piecewise::gelu(x, out) },
+            _ => {}
+        }
+    }
+    formula(isa, f, x, out);
+}
+
 per_isa! {
-    /// `out = f(x)`.
-    fn unary(f: Unary, x: &[f32], out: &mut [f32]) = unary_body
+    /// `out = f(x)` by one formula for every x.
+    fn formula(f: Unary, x: &[f32], out: &mut [f32]) = formula_body
 }
 
 #[inline(always)]
-fn unary_body<const F: bool>(f: Unary, x: &[f32], out: &mut [f32]) {
+fn formula_body<const F: bool>(f: Unary, x: &[f32], out: &mut [f32]) {
     let out = &mut out[..x.len()];
     match f {
         Unary::Neg => map!(x, out, |v| -v),
@@ -344,12 +362,16 @@ mod tests {
     ];
 
     /// Where formulas change or results leave the range of f32.
-    const EDGES: [f32; 22] = [
+    const EDGES: [f32; 26] = [
+        0.085_937_5,
         0.25,
         0.5,
         1.0,
+        3.9375,
         4.0,
+        5.4140625,
         9.0,
+        9.105_469,
         10.0,
         13.15,
         16.6,

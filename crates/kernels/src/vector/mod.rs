@@ -15,6 +15,8 @@ mod fold32;
 mod integer;
 mod isa;
 mod math;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+mod piecewise;
 mod random;
 
 pub use arithmetic::{mul_add, mul_sub, sqrt_add, weighted};

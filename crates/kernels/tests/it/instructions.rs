@@ -7,7 +7,7 @@ use thalweg_array::{DType, Real, Scalar};
 use thalweg_kernels::cpu::Isa;
 use thalweg_kernels::tile::{Space, dense_strides};
 
-use crate::tile::{Case, Memory};
+use crate::tile::{Case, Memory, Way};
 
 /// Columns: less than a vector, one more than vectors of 4, 8 and 16, more than a tile.
 const COLUMNS: [usize; 4] = [1, 7, 33, 1030];
@@ -215,12 +215,12 @@ fn results_at_odd_addresses() {
             let mut case = Case { program: program.clone(), space, inputs, isa: Isa::Portable };
             for isa in Isa::available() {
                 case.isa = isa;
-                let expected = case.numbers(0, &case.run(1, None)[0]);
+                let expected = case.numbers(0, &case.run(Way::Threads(1))[0]);
                 let mut memory = Memory::new((count + 2) * dtype.size());
                 for border in [0, count + 1] {
                     memory.write(dtype, border, 1.0);
                 }
-                case.run_into(2, None, &case.addresses(), &[memory.at(dtype.size())]);
+                case.run_into(Way::Threads(2), &case.addresses(), &[memory.at(dtype.size())]);
                 let found: Vec<f64> = (0..count + 2).map(|i| memory.read(dtype, i)).collect();
                 assert_eq!(found[1..=count], expected, "{dtype} {isa} {columns} columns");
                 assert_eq!(

@@ -25,12 +25,29 @@ impl Numbers {
 
 /// Memory aligned to 64 bytes.
 #[derive(Clone)]
-pub(crate) struct Memory(Vec<[u64; 8]>);
+pub(crate) struct Memory(Vec<Line>);
+
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line {
+    _words: [u64; 8],
+}
+
+/// How a program is run.
+#[derive(Clone, Copy)]
+pub(crate) enum Way {
+    /// The chunks in the order that so many threads would take them.
+    Threads(usize),
+    /// With results written past the caches.
+    PastCaches,
+    /// On rectangles of so many rows and columns.
+    Rectangles(usize, usize),
+}
 
 impl Memory {
     pub(crate) fn new(bytes: usize) -> Memory {
         // Not zeros, so that reading what was never written shows.
-        Memory(vec![[0x7fc1_2345_7fc1_2345; 8]; bytes.div_ceil(64)])
+        Memory(vec![Line { _words: [0x7fc1_2345_7fc1_2345; 8] }; bytes.div_ceil(64)])
     }
 
     pub(crate) fn at(&self, byte: usize) -> *mut u8 {
@@ -199,8 +216,7 @@ impl Case {
             .collect()
     }
 
-    /// Runs the program with the chunks in the order that `threads` threads would take them, or on rectangles.
-    pub(crate) fn run(&self, threads: usize, rectangle: Option<(usize, usize)>) -> Vec<Memory> {
+    pub(crate) fn run(&self, way: Way) -> Vec<Memory> {
         let mut outputs: Vec<Memory> = Vec::new();
         let (rows, columns) = self.rows_columns();
         let outer = self.space.dims[..self.space.outer].iter().product();
@@ -210,7 +226,7 @@ impl Case {
             outputs.push(Memory::new((reach as usize + 1).max(rows.max(outer) * columns) * dtype.size()));
         }
         let to: Vec<*mut u8> = outputs.iter().map(|memory| memory.at(0)).collect();
-        self.run_into(threads, rectangle, &self.addresses(), &to);
+        self.run_into(way, &self.addresses(), &to);
         outputs
     }
 
@@ -219,18 +235,12 @@ impl Case {
         self.inputs.iter().zip(dtypes).map(|((memory, base), d)| memory.at(base * d.size()).cast_const()).collect()
     }
 
-    pub(crate) fn run_into(
-        &self,
-        threads: usize,
-        rectangle: Option<(usize, usize)>,
-        from: &[*const u8],
-        to: &[*mut u8],
-    ) {
+    pub(crate) fn run_into(&self, way: Way, from: &[*const u8], to: &[*mut u8]) {
         let operands = Operands { inputs: from, outputs: to, draw: DRAW };
         let (rows, columns) = self.rows_columns();
         // SAFETY: inputs and outputs were made for the space; chunks run one after the other.
         unsafe {
-            if let Some((high, wide)) = rectangle {
+            if let Way::Rectangles(high, wide) = way {
                 let prepared = Prepared::for_rectangles(&self.program, &self.space).with_isa(self.isa);
                 let scratch = Memory::new(prepared.scratch_bytes());
                 for row in (0..rows).step_by(high) {
@@ -242,6 +252,10 @@ impl Case {
                 return;
             }
             let prepared = Prepared::new(&self.program, &self.space).with_isa(self.isa);
+            let (prepared, threads) = match way {
+                Way::Threads(threads) => (prepared, threads),
+                Way::PastCaches | Way::Rectangles(..) => (prepared.past_caches(), 2),
+            };
             let partials_memory = Memory::new(prepared.partial_bytes());
             let partials = Partials(partials_memory.at(0));
             for thread in 0..threads {
@@ -286,7 +300,7 @@ impl Case {
 
     pub(crate) fn check(&self, what: &str) {
         let expected = self.naive();
-        let found = self.run(1, None);
+        let found = self.run(Way::Threads(1));
         let dtypes = self.program.dtypes();
         for (output, expected) in expected.iter().enumerate() {
             let numbers = self.numbers(output, &found[output]);
@@ -308,9 +322,11 @@ impl Case {
                 );
             }
             for threads in [2, 3, 7] {
-                let again = self.run(threads, None);
+                let again = self.run(Way::Threads(threads));
                 assert!(same(&numbers, &self.numbers(output, &again[output])), "{what}: {threads} threads");
             }
+            let again = self.run(Way::PastCaches);
+            assert!(same(&numbers, &self.numbers(output, &again[output])), "{what}: past the caches");
         }
     }
 }
@@ -494,13 +510,13 @@ fn in_place_equals_out_of_place() {
             case.inputs[0] = (dense, 0);
             case.space.inputs[0] = dense_strides(dims);
             case.space.outputs[output] = dense_strides(dims);
-            let expected = case.run(1, None);
+            let expected = case.run(Way::Threads(1));
             let from = case.addresses();
             let others = expected.clone();
             let mut to: Vec<*mut u8> = others.iter().map(|memory| memory.at(0)).collect();
             let expected = case.numbers(output, &expected[output]);
             to[output] = from[0].cast_mut();
-            case.run_into(3, None, &from, &to);
+            case.run_into(Way::Threads(3), &from, &to);
             let found = case.numbers(output, &case.inputs[0].0);
             assert!(same(&found, &expected), "{dims:?} seed {seed}\n{:#?}", case.program);
         }
@@ -518,7 +534,7 @@ fn rectangles_cover_the_space() {
             }
             for isa in Isa::available() {
                 case.isa = isa;
-                let (whole, parts) = (case.run(1, None), case.run(1, Some((4, 32))));
+                let (whole, parts) = (case.run(Way::Threads(1)), case.run(Way::Rectangles(4, 32)));
                 for output in 0..whole.len() {
                     assert!(
                         same(&case.numbers(output, &whole[output]), &case.numbers(output, &parts[output])),
@@ -545,7 +561,7 @@ fn folds_of_nothing_give_what_they_begin_with() {
         let strides = strides.iter().map(|s| if s.is_empty() { vec![0, 0] } else { s.clone() }).collect();
         let space = Space { dims: dims.to_vec(), outer: 0, inputs: vec![dense_strides(&dims)], outputs: strides };
         let case = Case { program: program.clone(), space, inputs: vec![(Memory::new(64), 0)], isa: Isa::best() };
-        let found = case.run(1, None);
+        let found = case.run(Way::Threads(1));
         let which = if dims[1] == 0 { 0 } else { 2 };
         assert_eq!((0..3).map(|i| found[which].read(DType::F32, i)).collect::<Vec<_>>(), [expected[0]; 3]);
         assert_eq!(found[1].read(DType::F32, 0), expected[1]);
@@ -563,7 +579,7 @@ fn a_sum_of_ones_is_exact() {
     // One number in memory, repeated over the whole space.
     let space = Space { dims: vec![1 << 23, 2], outer: 0, inputs: vec![vec![0, 0]], outputs: vec![vec![0, 0]; 2] };
     let case = Case { program, space, inputs: vec![(memory, 0)], isa: Isa::best() };
-    let found = case.run(3, None);
+    let found = case.run(Way::Threads(3));
     assert_eq!(found[0].read(DType::F32, 0), 16_777_216.0);
     assert_eq!([found[1].read(DType::F32, 0), found[1].read(DType::F32, 1)], [8_388_608.0; 2]);
 }

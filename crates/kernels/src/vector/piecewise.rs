@@ -1,0 +1,220 @@
+//! erf, tanh and GELU with AVX-512 by tables: a vector of positions looks up 32 entries in one instruction, which makes
+//! short polynomials on short pieces cheaper than one formula with an exponential and a division.
+//!
+//! Each of the three is x·q(|x|), or max(x, 0) − |x|·q(|x|), with q smooth; q is a polynomial on each of 32 pieces of equal
+//! width around 0, w, 2w, … Errors are at most 4 units in the last place, as everywhere.
+
+use std::arch::x86_64::*;
+use std::sync::LazyLock;
+
+use thalweg_array::scalar::Unary;
+
+use super::math;
+
+const LANES: usize = 16;
+const PIECES: usize = 32;
+/// Coefficients of a piece.
+const TERMS: usize = 7;
+
+/// The polynomials of q on pieces of `width`, a row of each power.
+struct Table {
+    coefficients: [[f32; PIECES]; TERMS],
+    width: f32,
+}
+
+impl Table {
+    /// Of q(t) = f(sign·t)/(sign·t). The width has few bits, so that its multiples are exact.
+    fn new(f: Unary, sign: f64, width: f32) -> Table {
+        let q = |t: f64| {
+            // At 0 the limit.
+            let x = sign * if t == 0.0 { 1e-12 } else { t };
+            f.apply(x) / x
+        };
+        let mut coefficients = [[0.0; PIECES]; TERMS];
+        let half = width as f64 / 2.0;
+        for piece in 0..PIECES {
+            let polynomial = interpolate(|u| q((2.0 * piece as f64 + u) * half));
+            for (power, (row, c)) in coefficients.iter_mut().zip(polynomial).enumerate() {
+                row[piece] = (c / half.powi(power as i32)) as f32;
+            }
+        }
+        Table { coefficients, width }
+    }
+
+    /// Up to here the pieces reach.
+    fn end(&self) -> f32 {
+        (PIECES as f32 - 0.5) * self.width
+    }
+}
+
+/// The polynomial that agrees with `f` in the Chebyshev points of −1 ..= 1, lowest power first.
+fn interpolate(f: impl Fn(f64) -> f64) -> [f64; TERMS] {
+    let points: [f64; TERMS] =
+        std::array::from_fn(|i| Unary::Cos.apply(std::f64::consts::PI * (i as f64 + 0.5) / TERMS as f64));
+    // Newton's divided differences, then his polynomial multiplied out.
+    let mut differences = points.map(f);
+    for order in 1..TERMS {
+        for i in (order..TERMS).rev() {
+            differences[i] = (differences[i] - differences[i - 1]) / (points[i] - points[i - order]);
+        }
+    }
+    let mut polynomial = [0.0; TERMS];
+    for i in (0..TERMS).rev() {
+        // polynomial · (u − points[i]) + differences[i]
+        for power in (0..TERMS).rev() {
+            let shifted = if power > 0 { polynomial[power - 1] } else { differences[i] };
+            polynomial[power] = shifted - polynomial[power] * points[i];
+        }
+    }
+    polynomial
+}
+
+static ERF: LazyLock<Table> = LazyLock::new(|| Table::new(Unary::Erf, 1.0, 0.125));
+static TANH: LazyLock<Table> = LazyLock::new(|| Table::new(Unary::Tanh, 1.0, 0.289_062_5));
+/// q(t) = Φ(−t).
+static GELU: LazyLock<Table> = LazyLock::new(|| Table::new(Unary::Gelu, -1.0, 0.171_875));
+
+/// A [`Table`] in registers.
+#[derive(Clone, Copy)]
+struct Loaded {
+    coefficients: [(__m512, __m512); TERMS],
+    width: __m512,
+    per_width: __m512,
+    end: __m512,
+}
+
+impl Loaded {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new(table: &Table) -> Loaded {
+        let mut coefficients = [(_mm512_setzero_ps(), _mm512_setzero_ps()); TERMS];
+        for ((low, high), row) in coefficients.iter_mut().zip(&table.coefficients) {
+            // SAFETY: a row has twice as many numbers as a vector.
+            unsafe { (*low, *high) = (_mm512_loadu_ps(row.as_ptr()), _mm512_loadu_ps(row.as_ptr().add(LANES))) };
+        }
+        Loaded {
+            coefficients,
+            width: _mm512_set1_ps(table.width),
+            per_width: _mm512_set1_ps(1.0 / table.width),
+            end: _mm512_set1_ps(table.end()),
+        }
+    }
+
+    /// q(t) for t ≥ 0; any number where t is beyond the pieces.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn at(&self, t: __m512) -> __m512 {
+        // Adding 1.5·2²³ rounds to an integer, which then stands in the low bits.
+        let round = _mm512_set1_ps(12_582_912.0);
+        let rounded = _mm512_fmadd_ps(t, self.per_width, round);
+        let piece = _mm512_castps_si512(rounded);
+        let r = _mm512_fnmadd_ps(_mm512_sub_ps(rounded, round), self.width, t);
+        // No `map`: it would be compiled without AVX-512 and pass vectors through memory.
+        let look_up = |(low, high): (__m512, __m512)| _mm512_permutex2var_ps(low, piece, high);
+        let [c0, c1, c2, c3, c4, c5, c6] = self.coefficients;
+        let (c0, c1, c2, c3) = (look_up(c0), look_up(c1), look_up(c2), look_up(c3));
+        let (c4, c5, c6) = (look_up(c4), look_up(c5), look_up(c6));
+        let square = _mm512_mul_ps(r, r);
+        let low = _mm512_fmadd_ps(_mm512_fmadd_ps(c3, r, c2), square, _mm512_fmadd_ps(c1, r, c0));
+        let high = _mm512_fmadd_ps(c6, square, _mm512_fmadd_ps(c5, r, c4));
+        _mm512_fmadd_ps(high, _mm512_mul_ps(square, square), low)
+    }
+}
+
+/// `out = f(x)`, a vector at a time; the remainder in the lanes of one. Nothing is called on the way: the tables stay in
+/// registers.
+macro_rules! map {
+    ($x:expr, $out:expr, |$v:ident| $value:expr) => {{
+        assert_eq!($x.len(), $out.len(), "as many results as operands");
+        let (x, out) = ($x.chunks_exact(LANES), &mut *$out);
+        let (rest, mut whole) = (x.remainder(), out.chunks_exact_mut(LANES));
+        for (x, out) in x.zip(&mut whole) {
+            // SAFETY: each fills a vector.
+            unsafe {
+                let $v = _mm512_loadu_ps(x.as_ptr());
+                _mm512_storeu_ps(out.as_mut_ptr(), $value);
+            }
+        }
+        if !rest.is_empty() {
+            let lanes = (1 << rest.len()) - 1;
+            // SAFETY: as many lanes as there are numbers are read and written.
+            unsafe {
+                let $v = _mm512_maskz_loadu_ps(lanes, rest.as_ptr());
+                _mm512_mask_storeu_ps(whole.into_remainder().as_mut_ptr(), lanes, $value);
+            }
+        }
+    }};
+}
+
+/// `out = erf(x)`.
+#[target_feature(enable = "avx512f")]
+pub(super) fn erf(x: &[f32], out: &mut [f32]) {
+    odd(&ERF, x, out);
+}
+
+/// `out = tanh(x)`.
+#[target_feature(enable = "avx512f")]
+pub(super) fn tanh(x: &[f32], out: &mut [f32]) {
+    odd(&TANH, x, out);
+}
+
+/// x·q(|x|), and ±1 beyond the pieces.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn odd(table: &Table, x: &[f32], out: &mut [f32]) {
+    let q = Loaded::new(table);
+    let one = _mm512_set1_ps(1.0);
+    map!(x, out, |v| {
+        let t = _mm512_abs_ps(v);
+        let far = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(t, q.end);
+        let value = _mm512_mul_ps(v, q.at(t));
+        // NaN times 0 is NaN.
+        _mm512_mask_mov_ps(value, far, with_sign(one, v))
+    });
+}
+
+/// `size` with the sign of `x`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn with_sign(size: __m512, x: __m512) -> __m512 {
+    let sign = _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(i32::MIN));
+    _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(size), sign))
+}
+
+/// `out = x·Φ(x)`.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+pub(super) fn gelu(x: &[f32], out: &mut [f32]) {
+    let q = Loaded::new(&GELU);
+    let below = _mm512_sub_ps(_mm512_setzero_ps(), q.end);
+    let mut far = 0;
+    map!(x, out, |v| {
+        let t = _mm512_abs_ps(v);
+        far |= _mm512_cmp_ps_mask::<_CMP_LE_OQ>(v, below);
+        // Above the pieces x is the nearest number. The larger of 0 and NaN is the second operand.
+        let near = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(t, q.end);
+        _mm512_mask3_fnmadd_ps(t, q.at(t), _mm512_max_ps(_mm512_setzero_ps(), v), near)
+    });
+    if far != 0 {
+        gelu_far_below(x, out, -GELU.end());
+    }
+}
+
+/// Puts the formula's results where x is at most `end`, which is rare.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+fn gelu_far_below(x: &[f32], out: &mut [f32], end: f32) {
+    for (x, out) in x.chunks(LANES).zip(out.chunks_mut(LANES)) {
+        let far = x.iter().fold(false, |far, &x| far | (x <= end));
+        if far {
+            let mut numbers = [0.0; LANES];
+            numbers[..x.len()].copy_from_slice(x);
+            // A plain loop becomes vector code; `map` would not.
+            for number in &mut numbers {
+                *number = math::gelu::<true>(*number);
+            }
+            for ((out, &x), result) in out.iter_mut().zip(x).zip(numbers) {
+                *out = if x <= end { result } else { *out };
+            }
+        }
+    }
+}
