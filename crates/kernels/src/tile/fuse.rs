@@ -19,6 +19,8 @@ pub(super) enum Fused {
     Weighted { x: Register, s: Register, y: Register, t: Register },
     /// √x + y.
     SqrtAdd { x: Register, y: Register },
+    /// e^(x − y).
+    ExpSub { x: Register, y: Register },
 }
 
 impl Fused {
@@ -27,7 +29,7 @@ impl Fused {
         match self {
             Fused::MulAdd { x, y, z } | Fused::MulSub { x, y, z } => smallvec![x, y, z],
             Fused::Weighted { x, s, y, t } => smallvec![x, s, y, t],
-            Fused::SqrtAdd { x, y } => smallvec![x, y],
+            Fused::SqrtAdd { x, y } | Fused::ExpSub { x, y } => smallvec![x, y],
         }
     }
 }
@@ -65,13 +67,22 @@ impl Fusions {
     }
 
     fn fuse(&mut self, program: &Program, extents: &[Extent], readers: &[usize], i: usize) {
+        let is_full = |register: Register| extents[register as usize] == Extent::Full;
+        let alone = |register: Register| is_full(register) && readers[register as usize] == 1;
+        if let Instruction::Unary { f: Unary::Exp, dtype: DType::F32, x: difference } = program.instructions[i]
+            && let Instruction::Binary { f: Binary::Sub, x, y, .. } = program.instructions[difference as usize]
+            && alone(difference)
+            && is_full(x)
+        {
+            self.fused[i] = Some(Fused::ExpSub { x, y });
+            self.absorbed[difference as usize] = true;
+            return;
+        }
         let Instruction::Binary { f: f @ (Binary::Add | Binary::Sub), dtype: DType::F32, x: left, y: right } =
             program.instructions[i]
         else {
             return;
         };
-        let is_full = |register: Register| extents[register as usize] == Extent::Full;
-        let alone = |register: Register| is_full(register) && readers[register as usize] == 1;
         // The factors, a full one first.
         let product = |register: Register| match program.instructions[register as usize] {
             Instruction::Binary { f: Binary::Mul, dtype: DType::F32, x, y } if alone(register) => {

@@ -122,6 +122,7 @@ impl Worker<'_> {
                 Fused::MulSub { x, y, z } => vector::mul_sub(isa, full(x), any(y), any(z), out),
                 Fused::Weighted { x, s, y, t } => vector::weighted(isa, full(x), one(s), full(y), one(t), out),
                 Fused::SqrtAdd { x, y } => vector::sqrt_add(isa, full(x), any(y), out),
+                Fused::ExpSub { x, y } => vector::exp_sub(isa, full(x), any(y), out),
             }
         }
     }

@@ -9,6 +9,8 @@
 
 mod arithmetic;
 mod cast;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+mod exponential;
 mod float32;
 mod float64;
 mod fold32;
@@ -21,6 +23,7 @@ mod random;
 
 pub use arithmetic::{mul_add, mul_sub, sqrt_add, weighted};
 pub use cast::{cast, round_to};
+pub use float32::exp_sub;
 pub use random::{draw, draw_f64};
 
 use thalweg_array::scalar::{Binary, Fold, Unary};
