@@ -29,6 +29,8 @@ const MAX_PACKED: usize = 16 << 20;
 /// Elements of C that an epilogue gets at once, roughly: they are in the second-level cache, with room for what else it
 /// reads.
 const FINISHED: usize = 16 << 10;
+/// Columns of C up to which what follows works on whole rows.
+const SHORT_ROW: usize = 1024;
 /// Rows that a panel of B should at least be used for once it is packed.
 const ENOUGH_ROWS: usize = 512;
 /// Bytes from a row of B to the next up to which it is read in place: lines so near do not displace each other in the
@@ -190,6 +192,12 @@ impl Partition {
 
     /// C is to be in scratch memory: as much of it as is not finished.
     pub(super) fn put_c_in_scratch(&mut self) {
+        // What follows reads and writes other matrices beside C: parts of short rows would have to be copied together, whole
+        // ones lie one after the other.
+        if self.n <= SHORT_ROW && self.m >= 4 * self.tile.rows * self.chunks() {
+            (self.row_blocks, self.column_blocks) = (self.chunks(), 1);
+            self.group_columns = self.group_columns.max(self.n.next_multiple_of(self.panel_columns));
+        }
         let widest = (0..self.column_blocks).map(|i| self.columns_of(i).len()).max().unwrap_or(0);
         let row_stride = widest.min(self.group_columns).next_multiple_of(self.tile.lanes);
         // With several panels of k, no row is finished before the last one.
