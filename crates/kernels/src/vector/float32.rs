@@ -46,6 +46,7 @@ fn unary(isa: Isa, f: Unary, x: &[f32], out: &mut [f32]) {
             Unary::Erf => return unsafe { piecewise::erf(x, out) },
             Unary::Tanh => return unsafe { piecewise::tanh(x, out) },
             Unary::Gelu => return unsafe { piecewise::gelu(x, out) },
+            Unary::Softplus => return unsafe { piecewise::softplus(x, out) },
             _ => {}
         }
     }
@@ -387,7 +388,8 @@ mod tests {
     ];
 
     /// Where formulas change or results leave the range of f32.
-    const EDGES: [f32; 26] = [
+    const EDGES: [f32; 27] = [
+        17.226_562,
         0.085_937_5,
         0.25,
         0.5,

@@ -1,8 +1,8 @@
-//! erf, tanh and GELU with AVX-512 by tables: a vector of positions looks up 32 entries in one instruction, which makes
-//! short polynomials on short pieces cheaper than one formula with an exponential and a division.
+//! erf, tanh, GELU and softplus with AVX-512 by tables: a vector of positions looks up 32 entries in one instruction,
+//! which makes short polynomials on short pieces cheaper than one formula with an exponential and a division.
 //!
-//! Each of the three is x·q(|x|), or max(x, 0) − |x|·q(|x|), with q smooth; q is a polynomial on each of 32 pieces of equal
-//! width around 0, w, 2w, … Errors are at most 4 units in the last place, as everywhere.
+//! Each is x·q(|x|), max(x, 0) − |x|·q(|x|) or max(x, 0) + q(|x|), with q smooth: a polynomial on each of 32 pieces of
+//! equal width around 0, w, 2w, … Errors are at most 4 units in the last place, as everywhere.
 
 use std::arch::x86_64::*;
 use std::sync::LazyLock;
@@ -23,13 +23,8 @@ struct Table {
 }
 
 impl Table {
-    /// Of q(t) = f(sign·t)/(sign·t). The width has few bits, so that its multiples are exact.
-    fn new(f: Unary, sign: f64, width: f32) -> Table {
-        let q = |t: f64| {
-            // At 0 the limit.
-            let x = sign * if t == 0.0 { 1e-12 } else { t };
-            f.apply(x) / x
-        };
+    /// Of `q`. The width has few bits, so that its multiples are exact.
+    fn new(q: impl Fn(f64) -> f64, width: f32) -> Table {
         let mut coefficients = [[0.0; PIECES]; TERMS];
         let half = width as f64 / 2.0;
         for piece in 0..PIECES {
@@ -69,10 +64,18 @@ fn interpolate(f: impl Fn(f64) -> f64) -> [f64; TERMS] {
     polynomial
 }
 
-static ERF: LazyLock<Table> = LazyLock::new(|| Table::new(Unary::Erf, 1.0, 0.125));
-static TANH: LazyLock<Table> = LazyLock::new(|| Table::new(Unary::Tanh, 1.0, 0.289_062_5));
+/// f(x)/x, at 0 the limit.
+fn per_x(f: Unary, x: f64) -> f64 {
+    let x = if x == 0.0 { 1e-12 } else { x };
+    f.apply(x) / x
+}
+
+static ERF: LazyLock<Table> = LazyLock::new(|| Table::new(|t| per_x(Unary::Erf, t), 0.125));
+static TANH: LazyLock<Table> = LazyLock::new(|| Table::new(|t| per_x(Unary::Tanh, t), 0.289_062_5));
 /// q(t) = Φ(−t).
-static GELU: LazyLock<Table> = LazyLock::new(|| Table::new(Unary::Gelu, -1.0, 0.171_875));
+static GELU: LazyLock<Table> = LazyLock::new(|| Table::new(|t| per_x(Unary::Gelu, -t), 0.171_875));
+/// q(t) = ln(1 + e⁻ᵗ).
+static SOFTPLUS: LazyLock<Table> = LazyLock::new(|| Table::new(|t| Unary::Softplus.apply(-t), 0.546_875));
 
 /// A [`Table`] in registers.
 #[derive(Clone, Copy)]
@@ -199,22 +202,48 @@ pub(super) fn gelu(x: &[f32], out: &mut [f32]) {
     }
 }
 
-/// Puts the formula's results where x is at most `end`, which is rare.
-#[inline(never)]
+/// `out = ln(1 + eˣ) = max(x, 0) + q(|x|)`.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-fn gelu_far_below(x: &[f32], out: &mut [f32], end: f32) {
-    for (x, out) in x.chunks(LANES).zip(out.chunks_mut(LANES)) {
-        let far = x.iter().fold(false, |far, &x| far | (x <= end));
-        if far {
-            let mut numbers = [0.0; LANES];
-            numbers[..x.len()].copy_from_slice(x);
-            // A plain loop becomes vector code; `map` would not.
-            for number in &mut numbers {
-                *number = math::gelu::<true>(*number);
-            }
-            for ((out, &x), result) in out.iter_mut().zip(x).zip(numbers) {
-                *out = if x <= end { result } else { *out };
-            }
-        }
+pub(super) fn softplus(x: &[f32], out: &mut [f32]) {
+    let q = Loaded::new(&SOFTPLUS);
+    let below = _mm512_sub_ps(_mm512_setzero_ps(), q.end);
+    let mut far = 0;
+    map!(x, out, |v| {
+        let t = _mm512_abs_ps(v);
+        far |= _mm512_cmp_ps_mask::<_CMP_LE_OQ>(v, below);
+        // As for GELU.
+        let near = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(t, q.end);
+        let above = _mm512_max_ps(_mm512_setzero_ps(), v);
+        _mm512_mask_add_ps(above, near, above, q.at(t))
+    });
+    if far != 0 {
+        softplus_far_below(x, out, -SOFTPLUS.end());
     }
 }
+
+/// Defines a function that puts the formula's results where x is at most `end`, which is rare.
+macro_rules! far_below {
+    ($name:ident, $formula:path) => {
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+        fn $name(x: &[f32], out: &mut [f32], end: f32) {
+            for (x, out) in x.chunks(LANES).zip(out.chunks_mut(LANES)) {
+                let far = x.iter().fold(false, |far, &x| far | (x <= end));
+                if far {
+                    let mut numbers = [0.0; LANES];
+                    numbers[..x.len()].copy_from_slice(x);
+                    // A plain loop becomes vector code; `map` would not.
+                    for number in &mut numbers {
+                        *number = $formula(*number);
+                    }
+                    for ((out, &x), result) in out.iter_mut().zip(x).zip(numbers) {
+                        *out = if x <= end { result } else { *out };
+                    }
+                }
+            }
+        }
+    };
+}
+
+far_below!(gelu_far_below, math::gelu::<true>);
+far_below!(softplus_far_below, math::softplus::<true>);
