@@ -136,8 +136,9 @@ impl Access {
     pub(super) unsafe fn store(&self, axes: &[usize], base: *mut u8, tile: &Tile, from: *const u8) {
         if let Some(to) = self.direct(axes, base, tile) {
             let bytes = tile.rows * tile.columns * self.dtype.size();
-            // SAFETY: the contract of this function; the tile lies there as it does in the register.
-            return unsafe { to.cast_mut().copy_from_nonoverlapping(from, bytes) };
+            // SAFETY: the contract of this function; the tile lies there as it does in the register, which may be the input at
+            // the same place.
+            return unsafe { to.cast_mut().copy_from(from, bytes) };
         }
         // SAFETY (all arms): the contract of this function; each arm names the types of the dtype and its lane.
         unsafe {
