@@ -158,7 +158,7 @@ impl Prepared {
     pub fn past_caches(mut self) -> Prepared {
         if stream::is_available(self.isa) {
             self.streams = self.program.outputs.iter().map(|output| can_stream(&self.program, output)).collect();
-            self.schedule.mark_streams(&self.streams);
+            self.schedule.mark_streams(&self.program, &self.streams);
         }
         self
     }
@@ -166,7 +166,8 @@ impl Prepared {
     /// The same, run with `isa`, which must be available, instead of the best one.
     pub fn with_isa(self, isa: Isa) -> Prepared {
         assert!(isa.is_available(), "this processor has no {isa}");
-        let prepared = Prepared { isa, streams: vec![false; self.streams.len()], ..self };
+        let mut prepared = Prepared { isa, streams: vec![false; self.streams.len()], ..self };
+        prepared.schedule.mark_streams(&prepared.program, &prepared.streams);
         if self.streams.contains(&true) { prepared.past_caches() } else { prepared }
     }
 

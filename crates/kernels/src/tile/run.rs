@@ -244,6 +244,15 @@ impl<'a> Worker<'a> {
                     ahead.add(address, tile.rows * tile.columns * access.dtype.size());
                 }
             }
+            for &input in &prepared.schedule.loads {
+                let (access, base) = (&geometry.inputs[input], self.operands.inputs[input]);
+                // A row for all rows is there already.
+                if let Some(later) = access.direct(&geometry.axes, base, next)
+                    && access.direct(&geometry.axes, base, tile) != Some(later)
+                {
+                    ahead.add(later, next.rows * next.columns * access.dtype.size());
+                }
+            }
         }
         for (position, step) in stage.tiles.iter().enumerate() {
             let register = step.register as usize;
@@ -251,13 +260,6 @@ impl<'a> Worker<'a> {
                 let (access, base) = (&geometry.inputs[input], self.operands.inputs[input]);
                 if let Some(address) = access.direct(&geometry.axes, base, tile) {
                     self.set_address(step.register, address);
-                    // A row for all rows is there already.
-                    if let Some(next) = next
-                        && let Some(later) = access.direct(&geometry.axes, base, next)
-                        && later != address
-                    {
-                        ahead.add(later, next.rows * next.columns * access.dtype.size());
-                    }
                     if position + 1 == stage.tiles.len() {
                         ahead.fetch(1);
                     }

@@ -53,6 +53,8 @@ pub(super) struct Schedule {
     /// What has one number for the whole space.
     pub(super) once: Vec<Step>,
     pub(super) stages: Vec<Stage>,
+    /// The inputs that have a number for each element.
+    pub(super) loads: Vec<usize>,
     /// More than one stage, row by row.
     pub(super) staged: bool,
     /// Where the accumulator of each fold output stands.
@@ -195,19 +197,29 @@ impl Schedule {
                 streams: false,
             });
         }
-        let reads = |stage: &Stage| stage.tiles.iter().any(|step| is_load(program, step.register));
-        if let Some(last) = stages.iter().rposition(reads) {
-            stages[last].fetches = true;
-        }
-        Schedule { once, stages, staged, totals, bytes: scratch.bytes }
+        let loads = (0..n).filter_map(|i| match program.instructions[i] {
+            Instruction::Load { input } if used[i] && extents[i] == Extent::Full => Some(input as usize),
+            _ => None,
+        });
+        let loads = loads.collect();
+        let mut schedule = Schedule { once, stages, loads, staged, totals, bytes: scratch.bytes };
+        schedule.mark_streams(program, &vec![false; program.outputs.len()]);
+        schedule
     }
 }
 
 impl Schedule {
-    /// Takes note of the outputs that are written past the caches.
-    pub(super) fn mark_streams(&mut self, streams: &[bool]) {
+    /// Takes note of the outputs that are written past the caches, and decides during which stage the next tile is
+    /// fetched: beside such writes, which wait for memory in the same way, or else when nobody reads memory any more.
+    pub(super) fn mark_streams(&mut self, program: &Program, streams: &[bool]) {
         for stage in &mut self.stages {
             stage.streams = stage.tiles.iter().any(|step| step.direct.is_some_and(|output| streams[output]));
+            stage.fetches = false;
+        }
+        let reads = |stage: &Stage| stage.tiles.iter().any(|step| is_load(program, step.register));
+        let writes = self.stages.iter().rposition(|stage| stage.streams);
+        if let Some(stage) = writes.max(self.stages.iter().rposition(reads)) {
+            self.stages[stage].fetches = true;
         }
     }
 }
