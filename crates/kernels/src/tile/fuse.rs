@@ -1,7 +1,8 @@
-//! Two or three arithmetic instructions in one pass over their operands.
+//! A few arithmetic instructions in one pass over their operands.
 //!
 //! Simple arithmetic waits for the first-level cache, not for the processor: what one instruction leaves and the next
-//! takes up again need not go there. Every operation still rounds as it would alone, so the bits are the same.
+//! takes up again need not go there. Every operation still rounds as it would alone, so the bits are the same; only a
+//! quotient by a root may differ from the separate ones in the last place, see [`vector::ratio`](crate::vector::ratio).
 
 use smallvec::{SmallVec, smallvec};
 use thalweg_array::DType;
@@ -21,15 +22,20 @@ pub(super) enum Fused {
     SqrtAdd { x: Register, y: Register },
     /// e^(x − y).
     ExpSub { x: Register, y: Register },
+    /// x / (√y + z) with one z for the whole space.
+    Ratio { x: Register, y: Register, z: Register },
+    /// w − s·x / (√y + z) with one s and z for the whole space.
+    RatioStep { w: Register, s: Register, x: Register, y: Register, z: Register },
 }
 
 impl Fused {
     /// The registers that are read.
-    fn operands(self) -> SmallVec<[Register; 4]> {
+    fn operands(self) -> SmallVec<[Register; 5]> {
         match self {
-            Fused::MulAdd { x, y, z } | Fused::MulSub { x, y, z } => smallvec![x, y, z],
+            Fused::MulAdd { x, y, z } | Fused::MulSub { x, y, z } | Fused::Ratio { x, y, z } => smallvec![x, y, z],
             Fused::Weighted { x, s, y, t } => smallvec![x, s, y, t],
             Fused::SqrtAdd { x, y } | Fused::ExpSub { x, y } => smallvec![x, y],
+            Fused::RatioStep { w, s, x, y, z } => smallvec![w, s, x, y, z],
         }
     }
 }
@@ -68,7 +74,12 @@ impl Fusions {
 
     fn fuse(&mut self, program: &Program, extents: &[Extent], readers: &[usize], i: usize) {
         let is_full = |register: Register| extents[register as usize] == Extent::Full;
+        let is_one = |register: Register| extents[register as usize] == Extent::One;
         let alone = |register: Register| is_full(register) && readers[register as usize] == 1;
+        let binary = |register: Register| match program.instructions[register as usize] {
+            Instruction::Binary { f, dtype: DType::F32, x, y } => Some((f, x, y)),
+            _ => None,
+        };
         if let Instruction::Unary { f: Unary::Exp, dtype: DType::F32, x: difference } = program.instructions[i]
             && let Instruction::Binary { f: Binary::Sub, x, y, .. } = program.instructions[difference as usize]
             && alone(difference)
@@ -78,33 +89,43 @@ impl Fusions {
             self.absorbed[difference as usize] = true;
             return;
         }
-        let Instruction::Binary { f: f @ (Binary::Add | Binary::Sub), dtype: DType::F32, x: left, y: right } =
-            program.instructions[i]
-        else {
-            return;
-        };
         // The factors, a full one first.
-        let product = |register: Register| match program.instructions[register as usize] {
-            Instruction::Binary { f: Binary::Mul, dtype: DType::F32, x, y } if alone(register) => {
-                Some(if is_full(x) { (x, y) } else { (y, x) })
-            }
+        let product = |register: Register| match binary(register) {
+            Some((Binary::Mul, x, y)) if alone(register) => Some(if is_full(x) { (x, y) } else { (y, x) }),
             _ => None,
         };
         let root = |register: Register| match program.instructions[register as usize] {
             Instruction::Unary { f: Unary::Sqrt, dtype: DType::F32, x } if alone(register) => Some(x),
             _ => None,
         };
-        let is_one = |register: Register| extents[register as usize] == Extent::One;
-        let (fused, absorbed): (Fused, &[Register]) = match (f, product(left), product(right)) {
+        // Of x / (√y + z): x, y, z, the root and the sum.
+        let ratio = |register: Register| {
+            let (Binary::Div, x, sum) = binary(register)? else { return None };
+            let (Binary::Add, left, right) = binary(sum)? else { return None };
+            let (square_root, z) = if is_one(right) { (left, right) } else { (right, left) };
+            let y = root(square_root)?;
+            (is_full(x) && is_one(z) && alone(sum)).then_some((x, y, z, [square_root, sum]))
+        };
+        let Some((f, left, right)) = binary(i as Register) else { return };
+        let (fused, absorbed): (Fused, SmallVec<[Register; 4]>) = match (f, product(left), product(right)) {
+            (Binary::Div, ..) => match ratio(i as Register) {
+                Some((x, y, z, absorbed)) => (Fused::Ratio { x, y, z }, SmallVec::from_slice(&absorbed)),
+                None => return,
+            },
             (Binary::Add, Some((x, s)), Some((y, t))) if is_one(s) && is_one(t) => {
-                (Fused::Weighted { x, s, y, t }, &[left, right])
+                (Fused::Weighted { x, s, y, t }, smallvec![left, right])
             }
-            (Binary::Add, Some((x, y)), _) => (Fused::MulAdd { x, y, z: right }, &[left]),
-            (Binary::Add, _, Some((x, y))) => (Fused::MulAdd { x, y, z: left }, &[right]),
-            (Binary::Sub, _, Some((x, y))) => (Fused::MulSub { x, y, z: left }, &[right]),
+            (Binary::Add, Some((x, y)), _) => (Fused::MulAdd { x, y, z: right }, smallvec![left]),
+            (Binary::Add, _, Some((x, y))) => (Fused::MulAdd { x, y, z: left }, smallvec![right]),
+            (Binary::Sub, _, Some((quotient, s))) => match ratio(quotient) {
+                Some((x, y, z, [square_root, sum])) if alone(quotient) && is_full(left) && is_one(s) => {
+                    (Fused::RatioStep { w: left, s, x, y, z }, smallvec![right, quotient, square_root, sum])
+                }
+                _ => (Fused::MulSub { x: quotient, y: s, z: left }, smallvec![right]),
+            },
             _ => match (f, root(left), root(right)) {
-                (Binary::Add, Some(x), _) => (Fused::SqrtAdd { x, y: right }, &[left]),
-                (Binary::Add, _, Some(x)) => (Fused::SqrtAdd { x, y: left }, &[right]),
+                (Binary::Add, Some(x), _) => (Fused::SqrtAdd { x, y: right }, smallvec![left]),
+                (Binary::Add, _, Some(x)) => (Fused::SqrtAdd { x, y: left }, smallvec![right]),
                 _ => return,
             },
         };
@@ -118,7 +139,7 @@ impl Fusions {
     }
 
     /// The registers that are read for register `i`.
-    pub(super) fn operands(&self, program: &Program, i: usize) -> SmallVec<[Register; 4]> {
+    pub(super) fn operands(&self, program: &Program, i: usize) -> SmallVec<[Register; 5]> {
         match self.fused[i] {
             Some(fused) => fused.operands(),
             None => program.instructions[i].operands().into_iter().collect(),

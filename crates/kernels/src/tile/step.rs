@@ -123,6 +123,10 @@ impl Worker<'_> {
                 Fused::Weighted { x, s, y, t } => vector::weighted(isa, full(x), one(s), full(y), one(t), out),
                 Fused::SqrtAdd { x, y } => vector::sqrt_add(isa, full(x), any(y), out),
                 Fused::ExpSub { x, y } => vector::exp_sub(isa, full(x), any(y), out),
+                Fused::Ratio { x, y, z } => vector::ratio(isa, full(x), full(y), one(z), out),
+                Fused::RatioStep { w, s, x, y, z } => {
+                    vector::ratio_step(isa, full(w), one(s), full(x), full(y), one(z), out);
+                }
             }
         }
     }

@@ -20,11 +20,13 @@ mod math;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod piecewise;
 mod random;
+mod ratio;
 
 pub use arithmetic::{mul_add, mul_sub, sqrt_add, weighted};
 pub use cast::{cast, round_to};
 pub use float32::exp_sub;
 pub use random::{draw, draw_f64};
+pub use ratio::{ratio, ratio_step};
 
 use thalweg_array::scalar::{Binary, Fold, Unary};
 use thalweg_array::{DType, Element};
