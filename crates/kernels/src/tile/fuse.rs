@@ -194,6 +194,22 @@ mod tests {
     }
 
     #[test]
+    fn a_step_by_a_quotient_over_a_root_is_one_instruction() {
+        let one = |value| Instruction::Constant { value, dtype: DType::F32 };
+        let p = program(|p, [w, m, v]| {
+            let (eps, rate) = (p.push(one(1e-8.into())), p.push(one(0.5.into())));
+            let root = p.push(Instruction::Unary { f: Unary::Sqrt, dtype: DType::F32, x: v });
+            let sum = binary(p, Binary::Add, root, eps);
+            let quotient = binary(p, Binary::Div, m, sum);
+            let product = binary(p, Binary::Mul, rate, quotient);
+            binary(p, Binary::Sub, w, product)
+        });
+        let fusions = Fusions::new(&p);
+        assert_eq!(fusions.of(9), Some(Fused::RatioStep { w: 0, s: 4, x: 1, y: 2, z: 3 }));
+        assert_eq!(used(&p, &fusions)[5..9], [false; 4]);
+    }
+
+    #[test]
     fn what_others_read_stays() {
         let p = program(|p, [a, b, c]| {
             let product = binary(p, Binary::Mul, a, b);

@@ -1,9 +1,9 @@
 //! The quotients x / (√y + z) that Adam and its family take a step by.
 //!
 //! A square root and a division take AVX-512 as long as thirty other operations. There both begin from the processor's
-//! estimates of 1/√y and 1/d, good to 14 bits, and end with one step of Newton's method each: at most 3 units in the last
-//! place from the exact quotient, as the three roundings of the plain formula. Which bits the estimates have is the
-//! processor's affair.
+//! estimates of 1/√y and 1/d, good to 14 bits, and end with one step of Newton's method each: at most 4 units in the last
+//! place from the exact quotient (3.1 were found among 100 million, 2.4 of the plain formula with its three roundings).
+//! Which bits the estimates have is the processor's affair.
 
 use super::isa::per_isa;
 use crate::cpu::Isa;
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn quotients_are_within_3_ulp() {
+    fn quotients_are_within_4_ulp() {
         let n = 1 << 16;
         let x: Vec<f32> = numbers(n, 1).iter().map(|&bits| between(bits, -60, 20)).collect();
         for isa in Isa::available() {
@@ -172,7 +172,7 @@ mod tests {
                         let unit = 2f64.powi((exact.log2().floor() as i32).max(-126) - 23);
                         if exact < f32::MAX as f64 && exact >= f32::MIN_POSITIVE as f64 {
                             let error = (found as f64 - exact).abs() / unit;
-                            assert!(error <= 3.0, "{isa} {x}/(√{y} + {z}) = {found}: {error} ulp");
+                            assert!(error <= 4.0, "{isa} {x}/(√{y} + {z}) = {found}: {error} ulp");
                         }
                     }
                 }
