@@ -28,11 +28,15 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     }
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
     let name = &input.ident;
+    // A module without fields to visit looks at neither.
+    let (path, visitor) = match visits.iter().all(TokenStream::is_empty) {
+        true => (quote!(_), quote!(_)),
+        false => (quote!(path), quote!(visitor)),
+    };
     Ok(quote! {
         #[automatically_derived]
         impl #impl_generics #nn::Module for #name #type_generics #where_clause {
-            #[allow(unused_variables)]
-            fn visit(&self, path: &mut #nn::Path, visitor: &mut #nn::Visitor<'_>) {
+            fn visit(&self, #path: &mut #nn::Path, #visitor: &mut #nn::Visitor<'_>) {
                 #(#visits)*
             }
         }

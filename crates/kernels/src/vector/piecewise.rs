@@ -184,66 +184,56 @@ fn with_sign(size: __m512, x: __m512) -> __m512 {
     _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(size), sign))
 }
 
-/// `out = x·Φ(x)`.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-pub(super) fn gelu(x: &[f32], out: &mut [f32]) {
-    let q = Loaded::new(&GELU);
-    let below = _mm512_sub_ps(_mm512_setzero_ps(), q.end);
-    let mut far = 0;
-    map!(x, out, |v| {
-        let t = _mm512_abs_ps(v);
-        far |= _mm512_cmp_ps_mask::<_CMP_LE_OQ>(v, below);
-        // Above the pieces x is the nearest number. The larger of 0 and NaN is the second operand.
-        let near = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(t, q.end);
-        _mm512_mask3_fnmadd_ps(t, q.at(t), _mm512_max_ps(_mm512_setzero_ps(), v), near)
-    });
-    if far != 0 {
-        gelu_far_below(x, out, -GELU.end());
-    }
-}
-
-/// `out = ln(1 + eˣ) = max(x, 0) + q(|x|)`.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-pub(super) fn softplus(x: &[f32], out: &mut [f32]) {
-    let q = Loaded::new(&SOFTPLUS);
-    let below = _mm512_sub_ps(_mm512_setzero_ps(), q.end);
-    let mut far = 0;
-    map!(x, out, |v| {
-        let t = _mm512_abs_ps(v);
-        far |= _mm512_cmp_ps_mask::<_CMP_LE_OQ>(v, below);
-        // As for GELU.
-        let near = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(t, q.end);
-        let above = _mm512_max_ps(_mm512_setzero_ps(), v);
-        _mm512_mask_add_ps(above, near, above, q.at(t))
-    });
-    if far != 0 {
-        softplus_far_below(x, out, -SOFTPLUS.end());
-    }
-}
-
-/// Defines a function that puts the formula's results where x is at most `end`, which is rare.
-macro_rules! far_below {
-    ($name:ident, $formula:path) => {
-        #[inline(never)]
+/// Defines `out = f(x)` for an f that is x above the pieces of its table, and, far below 0, which is rare, its formula.
+macro_rules! rectifier {
+    ($(#[$doc:meta])* $name:ident, $table:ident, $formula:path,
+     |$above:ident, $t:ident, $q:ident, $near:ident| $value:expr) => {
+        $(#[$doc])*
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-        fn $name(x: &[f32], out: &mut [f32], end: f32) {
-            for (x, out) in x.chunks(LANES).zip(out.chunks_mut(LANES)) {
-                let far = x.iter().fold(false, |far, &x| far | (x <= end));
-                if far {
-                    let mut numbers = [0.0; LANES];
-                    numbers[..x.len()].copy_from_slice(x);
-                    // A plain loop becomes vector code; `map` would not.
-                    for number in &mut numbers {
-                        *number = $formula(*number);
-                    }
-                    for ((out, &x), result) in out.iter_mut().zip(x).zip(numbers) {
-                        *out = if x <= end { result } else { *out };
+        pub(super) fn $name(x: &[f32], out: &mut [f32]) {
+            #[inline(never)]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+            fn far_below(x: &[f32], out: &mut [f32], end: f32) {
+                for (x, out) in x.chunks(LANES).zip(out.chunks_mut(LANES)) {
+                    let far = x.iter().fold(false, |far, &x| far | (x <= end));
+                    if far {
+                        let mut numbers = [0.0; LANES];
+                        numbers[..x.len()].copy_from_slice(x);
+                        // A plain loop becomes vector code; `map` would not.
+                        for number in &mut numbers {
+                            *number = $formula(*number);
+                        }
+                        for ((out, &x), result) in out.iter_mut().zip(x).zip(numbers) {
+                            *out = if x <= end { result } else { *out };
+                        }
                     }
                 }
+            }
+            let table = Loaded::new(&$table);
+            let below = _mm512_sub_ps(_mm512_setzero_ps(), table.end);
+            let mut far = 0;
+            map!(x, out, |v| {
+                let $t = _mm512_abs_ps(v);
+                far |= _mm512_cmp_ps_mask::<_CMP_LE_OQ>(v, below);
+                let $near = _mm512_cmp_ps_mask::<_CMP_LT_OQ>($t, table.end);
+                // The larger of 0 and NaN is the second operand.
+                let $above = _mm512_max_ps(_mm512_setzero_ps(), v);
+                let $q = table.at($t);
+                $value
+            });
+            if far != 0 {
+                far_below(x, out, -$table.end());
             }
         }
     };
 }
 
-far_below!(gelu_far_below, math::gelu::<true>);
-far_below!(softplus_far_below, math::softplus::<true>);
+rectifier! {
+    /// `out = x·Φ(x) = max(x, 0) − |x|·q(|x|)`.
+    gelu, GELU, math::gelu::<true>, |above, t, q, near| _mm512_mask3_fnmadd_ps(t, q, above, near)
+}
+
+rectifier! {
+    /// `out = ln(1 + eˣ) = max(x, 0) + q(|x|)`.
+    softplus, SOFTPLUS, math::softplus::<true>, |above, _t, q, near| _mm512_mask_add_ps(above, near, above, q)
+}
