@@ -1,13 +1,16 @@
-//! Data in memory: named columns of equal length.
+//! Data: named columns of equal length, in memory or made row by row.
 
 use std::ops::Index;
 
 use sha2::{Digest, Sha256};
-use thalweg_array::{Array, Element, with_elements};
+use thalweg_array::array::byte_count;
+use thalweg_array::{Array, DType, Element, with_elements};
 
 use crate::error::DataError;
+use crate::rows::{Made, Rows, default_workers};
 
-/// Named columns with a common first axis, and the names of the classes if there are any. Cloning shares the columns.
+/// Named columns with a common first axis, and the names of the classes if there are any. A column is an array in memory, or
+/// its [`Rows`] are made when a batch needs them, as those of a folder of images. Cloning shares the columns.
 ///
 /// ```
 /// use thalweg_array::Array;
@@ -23,9 +26,47 @@ use crate::error::DataError;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
-    columns: Vec<(String, Array)>,
+    columns: Vec<(String, Column)>,
     len: usize,
     classes: Vec<String>,
+}
+
+/// The values of a column.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Column {
+    InMemory(Array),
+    Made(Made),
+}
+
+impl Column {
+    /// The shape of one row.
+    pub(crate) fn row_shape(&self) -> &[usize] {
+        match self {
+            Column::InMemory(array) => &array.shape()[1..],
+            Column::Made(made) => made.row_shape(),
+        }
+    }
+
+    pub(crate) fn dtype(&self) -> DType {
+        match self {
+            Column::InMemory(array) => array.dtype(),
+            Column::Made(made) => made.dtype(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Column::InMemory(array) => array.shape()[0],
+            Column::Made(made) => made.len(),
+        }
+    }
+
+    fn select(&self, indices: &[usize]) -> Column {
+        match self {
+            Column::InMemory(array) => Column::InMemory(rows(array, indices)),
+            Column::Made(made) => Column::Made(made.select(indices)),
+        }
+    }
 }
 
 impl Dataset {
@@ -38,18 +79,49 @@ impl Dataset {
         let Some((name, first)) = columns.next() else {
             return Err(DataError::setting("a data set without columns", "it needs at least one"));
         };
-        let name = name.into();
-        let &len = first.shape().first().ok_or_else(|| no_axes(&name))?;
-        let data = Dataset { columns: vec![(name, first)], len, classes: Vec::new() };
+        let data = Dataset::of(name.into(), in_memory, first)?;
         columns.try_fold(data, |data, (name, column)| data.with_column(name, column))
+    }
+
+    /// A data set of one column whose rows are made when a batch needs them.
+    ///
+    /// # Errors
+    /// If a row holds no numbers.
+    pub fn of_rows(name: impl Into<String>, rows: impl Rows) -> Result<Dataset, DataError> {
+        Dataset::of(name.into(), made, rows)
+    }
+
+    fn of<T>(
+        name: String,
+        column: impl FnOnce(&str, T) -> Result<Column, DataError>,
+        values: T,
+    ) -> Result<Dataset, DataError> {
+        let column = column(&name, values)?;
+        let len = column.len();
+        Ok(Dataset { columns: vec![(name, column)], len, classes: Vec::new() })
     }
 
     /// The same rows with one more column.
     ///
     /// # Errors
     /// If the name is taken, or the column has another length.
-    pub fn with_column(mut self, name: impl Into<String>, column: Array) -> Result<Dataset, DataError> {
+    pub fn with_column(self, name: impl Into<String>, column: Array) -> Result<Dataset, DataError> {
         let name = name.into();
+        let column = in_memory(&name, column)?;
+        self.with(name, column)
+    }
+
+    /// The same rows with one more column, whose rows are made when a batch needs them.
+    ///
+    /// # Errors
+    /// If the name is taken, the column has another length, or a row holds no numbers.
+    pub fn with_rows(self, name: impl Into<String>, rows: impl Rows) -> Result<Dataset, DataError> {
+        let name = name.into();
+        let column = made(&name, rows)?;
+        self.with(name, column)
+    }
+
+    fn with(mut self, name: String, column: Column) -> Result<Dataset, DataError> {
         if self.columns.iter().any(|(known, _)| *known == name) {
             return Err(DataError::column(&name, "the name is taken; `map` replaces a column"));
         }
@@ -61,9 +133,23 @@ impl Dataset {
     /// The same rows with the column `name` replaced by `f` of it.
     ///
     /// # Errors
-    /// If there is no such column, `f` fails, or its result has another length.
-    pub fn map(mut self, name: &str, f: impl FnOnce(&Array) -> Result<Array, DataError>) -> Result<Dataset, DataError> {
-        let replaced = f(self.column(name)?)?;
+    /// If there is no such column in memory, `f` fails, or its result has another length.
+    pub fn map(self, name: &str, f: impl FnOnce(&Array) -> Result<Array, DataError>) -> Result<Dataset, DataError> {
+        let replaced = in_memory(name, f(self.column(name)?)?)?;
+        self.replace(name, replaced)
+    }
+
+    /// The same rows with the column `name` replaced by rows that are made when a batch needs them.
+    ///
+    /// # Errors
+    /// If there is no such column, the rows differ in number, or a row holds no numbers.
+    pub fn map_rows(self, name: &str, rows: impl Rows) -> Result<Dataset, DataError> {
+        let replaced = made(name, rows)?;
+        self.replace(name, replaced)
+    }
+
+    fn replace(mut self, name: &str, replaced: Column) -> Result<Dataset, DataError> {
+        find(&self.columns, name)?;
         self.check_len(name, &replaced)?;
         for (known, column) in &mut self.columns {
             if known == name {
@@ -80,11 +166,12 @@ impl Dataset {
         self
     }
 
-    fn check_len(&self, name: &str, column: &Array) -> Result<(), DataError> {
-        let &len = column.shape().first().ok_or_else(|| no_axes(name))?;
+    fn check_len(&self, name: &str, column: &Column) -> Result<(), DataError> {
+        let len = column.len();
         if len != self.len {
             let (first, _) = &self.columns[0];
-            let reason = format!("has {len} rows (shape {:?}), but column `{first}` has {}", column.shape(), self.len);
+            let reason =
+                format!("has {len} rows (of shape {:?}), but column `{first}` has {}", column.row_shape(), self.len);
             return Err(DataError::column(name, reason));
         }
         Ok(())
@@ -100,17 +187,56 @@ impl Dataset {
         self.len == 0
     }
 
-    /// The column `name`.
+    /// The column `name`, which lies in memory.
     ///
     /// # Errors
-    /// If there is none; the message lists those there are.
+    /// If there is none, which the message says with those there are; or its rows are made when a batch needs them.
     pub fn column(&self, name: &str) -> Result<&Array, DataError> {
-        find(&self.columns, name)
+        match find(&self.columns, name)? {
+            Column::InMemory(array) => Ok(array),
+            Column::Made(_) => Err(DataError::column(
+                name,
+                "its rows are made when a batch needs them; batches have it, and `in_memory` reads it whole",
+            )),
+        }
     }
 
-    /// The columns with their names, in the order in which they were added.
-    pub fn columns(&self) -> impl ExactSizeIterator<Item = (&str, &Array)> {
-        self.columns.iter().map(|(name, column)| (&**name, column))
+    /// The names of the columns, in the order in which they were added.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.columns.iter().map(|(name, _)| &**name)
+    }
+
+    /// The shape of one row of the column `name`, and the type of its elements.
+    ///
+    /// # Errors
+    /// If there is no such column.
+    pub fn row(&self, name: &str) -> Result<(&[usize], DType), DataError> {
+        find(&self.columns, name).map(|column| (column.row_shape(), column.dtype()))
+    }
+
+    pub(crate) fn columns(&self) -> &[(String, Column)] {
+        &self.columns
+    }
+
+    /// The same rows with all columns in memory: what is made when a batch needs it is made once, as for validation.
+    ///
+    /// # Errors
+    /// If a row cannot be made, or memory cannot hold them.
+    pub fn in_memory(&self) -> Result<Dataset, DataError> {
+        let all: Vec<usize> = (0..self.len).collect();
+        let mut read = self.clone();
+        for (name, column) in &mut read.columns {
+            if let Column::Made(made) = column {
+                let mut array = room(name, self.len, made.row_shape(), made.dtype())?;
+                made.fill(&all, None, default_workers(), &mut array).map_err(|(row, error)| DataError::Row {
+                    column: name.clone(),
+                    row,
+                    reason: error.to_string(),
+                })?;
+                *column = Column::InMemory(array);
+            }
+        }
+        Ok(read)
     }
 
     /// The names of the classes 0, 1, 2, …; none if labels are no classes.
@@ -119,7 +245,8 @@ impl Dataset {
     }
 
     /// What tells these data from others: the SHA-256 of names, dtypes, shapes and numbers of the columns and of the names
-    /// of the classes, in hexadecimal. The same for the same data on every machine with the same order of bytes.
+    /// of the classes, in hexadecimal. The same for the same data on every machine with the same order of bytes. Of a column
+    /// whose rows are made, what they are made of and how ([`Rows::fingerprint`]) stands for the numbers.
     ///
     /// ```
     /// let digits = thalweg_data::digits();
@@ -133,10 +260,15 @@ impl Dataset {
             hash.update((text.len() as u64).to_le_bytes());
             hash.update(text);
         };
-        for (name, column) in self.columns() {
+        for (name, column) in &self.columns {
             text(&mut hash, name);
-            text(&mut hash, &format!("{}{:?}", column.dtype(), column.shape()));
-            hash.update(column.storage().bytes());
+            match column {
+                Column::InMemory(array) => {
+                    text(&mut hash, &format!("{}{:?}", array.dtype(), array.shape()));
+                    hash.update(array.storage().bytes());
+                }
+                Column::Made(made) => text(&mut hash, &made.fingerprint()),
+            }
         }
         self.classes.iter().for_each(|name| text(&mut hash, name));
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
@@ -151,12 +283,12 @@ impl Dataset {
         if let Some(index) = indices.iter().find(|&&index| index >= self.len) {
             panic!("row {index} of a data set of {} rows", self.len);
         }
-        let columns = self.columns.iter().map(|(name, column)| (name.clone(), rows(column, indices))).collect();
+        let columns = self.columns.iter().map(|(name, column)| (name.clone(), column.select(indices))).collect();
         Dataset { columns, len: indices.len(), classes: self.classes.clone() }
     }
 }
 
-/// The column of that name; panics if there is none.
+/// The column of that name; panics if there is none in memory.
 impl Index<&str> for Dataset {
     type Output = Array;
 
@@ -166,12 +298,29 @@ impl Index<&str> for Dataset {
     }
 }
 
-fn no_axes(name: &str) -> DataError {
-    DataError::column(name, "is a single number without axes; the first axis counts the rows")
+fn in_memory(name: &str, array: Array) -> Result<Column, DataError> {
+    if array.rank() == 0 {
+        return Err(DataError::column(name, "is a single number without axes; the first axis counts the rows"));
+    }
+    Ok(Column::InMemory(array))
+}
+
+fn made(name: &str, rows: impl Rows) -> Result<Column, DataError> {
+    if rows.shape().contains(&0) {
+        return Err(DataError::column(name, format!("a row of shape {:?} holds no numbers", rows.shape())));
+    }
+    Ok(Column::Made(Made::new(rows)))
+}
+
+/// Zeros where `rows` rows of this shape will stand in the column `name`.
+pub(crate) fn room(name: &str, rows: usize, row_shape: &[usize], dtype: DType) -> Result<Array, DataError> {
+    let shape: Vec<usize> = std::iter::once(rows).chain(row_shape.iter().copied()).collect();
+    byte_count(&shape, dtype).map_err(|error| DataError::column(name, error.to_string()))?;
+    Ok(Array::zeros(&shape, dtype))
 }
 
 /// The column `name` among `columns`.
-pub(crate) fn find<'a>(columns: &'a [(String, Array)], name: &str) -> Result<&'a Array, DataError> {
+pub(crate) fn find<'a, C>(columns: &'a [(String, C)], name: &str) -> Result<&'a C, DataError> {
     columns.iter().find(|(known, _)| known == name).map(|(_, column)| column).ok_or_else(|| DataError::NoColumn {
         column: name.to_string(),
         known: columns.iter().map(|(known, _)| known.clone()).collect(),
@@ -203,9 +352,9 @@ pub(crate) fn gather(column: &Array, indices: &[usize], taken: &mut Array) {
 
 #[cfg(test)]
 mod tests {
-    use thalweg_array::DType;
-
     use super::*;
+    use crate::random::Random;
+    use crate::transform::TransformError;
 
     fn data() -> Dataset {
         let x = Array::from([[0.0f32, 1.0], [2.0, 3.0], [4.0, 5.0]]);
@@ -215,7 +364,7 @@ mod tests {
     #[test]
     fn columns_of_different_length_are_refused_with_both_sizes() {
         let error = data().with_column("weight", Array::zeros(&[4, 2], DType::F32)).unwrap_err().to_string();
-        assert_eq!(error, "column `weight`: has 4 rows (shape [4, 2]), but column `x` has 3");
+        assert_eq!(error, "column `weight`: has 4 rows (of shape [2]), but column `x` has 3");
         let error = data().map("label", |labels| Ok(labels.rows(0..2))).unwrap_err().to_string();
         assert!(error.contains("column `label`: has 2 rows"), "{error}");
     }
@@ -251,5 +400,55 @@ mod tests {
     fn rows_may_hold_nothing() {
         let data = Dataset::new([("x", Array::zeros(&[3, 0], DType::Bool))]).unwrap();
         assert_eq!(data.select(&[1, 1])["x"].shape(), [2, 0]);
+    }
+
+    /// Row r is [r, r + noise].
+    #[derive(Debug)]
+    struct Counted(usize, [usize; 1]);
+
+    impl Rows for Counted {
+        type Element = f32;
+
+        fn len(&self) -> usize {
+            self.0
+        }
+
+        fn shape(&self) -> &[usize] {
+            &self.1
+        }
+
+        fn read(&self, row: usize, chance: Option<&mut Random>, to: &mut [f32]) -> Result<(), TransformError> {
+            assert!(row != 13, "thirteen");
+            to.copy_from_slice(&[row as f32, row as f32 + chance.map_or(0.0, |random| random.uniform())]);
+            Ok(())
+        }
+
+        fn fingerprint(&self, rows: &[usize]) -> String {
+            format!("counted {rows:?}")
+        }
+    }
+
+    #[test]
+    fn rows_that_are_made_are_selected_and_read_as_others() {
+        let data = data().with_rows("made", Counted(3, [2])).unwrap();
+        let taken = data.select(&[2, 0, 2]).select(&[1, 2]);
+        assert_eq!(taken.row("made").unwrap(), (&[2][..], DType::F32));
+        assert_eq!(taken.names().collect::<Vec<_>>(), ["x", "label", "made"]);
+        assert_eq!(taken.in_memory().unwrap()["made"], Array::from([[0.0f32, 0.0], [2.0, 2.0]]));
+        assert_ne!(taken.fingerprint(), data.select(&[0, 1]).fingerprint());
+        assert_eq!(taken.fingerprint(), data.select(&[0, 2]).fingerprint());
+        let message = data.column("made").unwrap_err().to_string();
+        assert!(message.contains("column `made`: its rows are made when a batch needs them"), "{message}");
+        let message = data.with_rows("more", Counted(4, [2])).unwrap_err().to_string();
+        assert_eq!(message, "column `more`: has 4 rows (of shape [2]), but column `x` has 3");
+        let message = Dataset::of_rows("none", Counted(4, [0])).unwrap_err().to_string();
+        assert!(message.contains("column `none`: a row of shape [0] holds no numbers"), "{message}");
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_made_is_named() {
+        let data = Dataset::of_rows("made", Counted(20, [2])).unwrap().select(&[3, 13, 5, 13]);
+        let message = data.in_memory().unwrap_err().to_string();
+        assert_eq!(message, "column `made`, row 1: panicked: thirteen");
     }
 }

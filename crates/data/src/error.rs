@@ -90,6 +90,16 @@ pub enum DataError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A row of a column that is made as needed cannot be made.
+    #[error("column `{column}`, row {row}: {reason}")]
+    Row {
+        /// The column.
+        column: String,
+        /// The row.
+        row: usize,
+        /// Why not.
+        reason: String,
+    },
     /// A setting cannot be followed.
     #[error("{setting}: {reason}")]
     Setting {

@@ -2,13 +2,13 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`Dataset`] | named columns in memory |
+//! | [`Dataset`], [`Rows`] | named columns, in memory or made row by row as needed |
 //! | [`read_idx`], [`mnist()`], [`digits()`], [`Csv`] | sources |
 //! | [`Split`] | by fraction, index, position, label or group; k-fold |
 //! | [`Normalize`] | with the training set's statistics |
 //! | [`check_labels`] | are labels class numbers? |
 //! | [`image`] | grey images: shift, resize, center, as recipes and predictions need it |
-//! | [`Loader`] | shuffled mini-batches, prepared ahead on another thread; [`Random`] for its transforms |
+//! | [`Loader`] | mini-batches for training and validation, prepared ahead on other threads; [`Random`] for its transforms |
 
 mod batch;
 mod dataset;
@@ -23,6 +23,7 @@ mod normalize;
 mod random;
 mod read;
 mod records;
+mod rows;
 mod split;
 mod table;
 mod transform;
@@ -37,6 +38,7 @@ pub use loader::{Batches, Loader};
 pub use mnist::{Mnist, mnist};
 pub use normalize::{Normalize, Per};
 pub use random::Random;
+pub use rows::Rows;
 pub use split::Split;
 pub use table::{Column, ColumnRef, Csv, Kind, Role, Schema, Table};
 pub use transform::TransformError;

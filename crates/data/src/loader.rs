@@ -1,9 +1,9 @@
-//! Mini-batches, prepared ahead of the step on another thread.
+//! Mini-batches, prepared ahead of the step on other threads.
 //!
 //! The order of an epoch and every random number of a transform are functions of (seed, epoch, row): a loader has no
-//! state, so training resumes at any batch of any epoch without replaying what came before.
+//! state, so training resumes at any batch of any epoch without replaying what came before, on any number of threads.
 //!
-//! One thread prepares; a bounded queue holds what is ready; a batch that is dropped sends its buffers back to be
+//! One thread prepares, with others to help it where rows are made one by one; a bounded queue holds what is ready; a batch that is dropped sends its buffers back to be
 //! filled again. The thread ends when the last batch is sent, when a transform fails, or when the iterator is dropped.
 
 use std::fmt;
@@ -12,20 +12,22 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use thalweg_array::random::{Philox, permutation, stream};
-use thalweg_array::{Array, DType, Element};
+use thalweg_array::{Array, Element};
 
 use crate::batch::{Batch, Parts};
-use crate::dataset::{Dataset, gather};
+use crate::dataset::{Column, Dataset, gather, room};
 use crate::error::DataError;
 use crate::random::Random;
+use crate::rows::{Chance, default_workers};
 use crate::transform::{Draw, PerBatch, PerSample, Transform, TransformError, panicked};
 
-/// Cuts a [`Dataset`] into batches.
+/// Cuts a [`Dataset`] into batches: as it is made, for validation and use, in the order of the data and without chance; made
+/// for [training](Loader::training), in random order and with chance.
 ///
 /// ```
 /// use thalweg_data::{Loader, digits};
 ///
-/// let loader = Loader::new(&digits(), 64)?.seed(42).shuffled();
+/// let loader = Loader::new(&digits(), 64)?.training(42);
 /// for epoch in 0..2 {
 ///     for batch in loader.epoch(epoch)? {
 ///         let batch = batch?;
@@ -41,14 +43,16 @@ pub struct Loader {
     batch_size: usize,
     seed: u64,
     shuffled: bool,
+    augmented: bool,
     drop_last: bool,
     ahead: usize,
+    workers: usize,
     transforms: Vec<Arc<dyn Transform>>,
 }
 
 impl Loader {
     /// A loader of `dataset` in its own order, in batches of `batch_size` rows; the last batch of an epoch holds what
-    /// is left.
+    /// is left. In rows that are made, chance takes its middle.
     ///
     /// # Errors
     /// If the data set is empty or `batch_size` is 0.
@@ -57,7 +61,7 @@ impl Loader {
             return Err(DataError::setting("batch size 0", "a batch holds at least one row"));
         }
         if dataset.is_empty() {
-            let columns: Vec<&str> = dataset.columns().map(|(name, _)| name).collect();
+            let columns: Vec<&str> = dataset.names().collect();
             let reason = format!("no rows to make batches of (columns: {})", columns.join(", "));
             return Err(DataError::setting("an empty data set", reason));
         }
@@ -66,8 +70,10 @@ impl Loader {
             batch_size,
             seed: 0,
             shuffled: false,
+            augmented: false,
             drop_last: false,
             ahead: 2,
+            workers: default_workers(),
             transforms: Vec::new(),
         })
     }
@@ -82,6 +88,17 @@ impl Loader {
     pub fn shuffled(mut self) -> Loader {
         self.shuffled = true;
         self
+    }
+
+    /// Lets chance into rows that are made, which is what augmentation is; what they draw is a function of seed, epoch and row.
+    pub fn augmented(mut self) -> Loader {
+        self.augmented = true;
+        self
+    }
+
+    /// With this seed, in random order, augmented: how a model is trained.
+    pub fn training(self, seed: u64) -> Loader {
+        self.seed(seed).shuffled().augmented()
     }
 
     /// Leaves out a last batch that is not full.
@@ -101,6 +118,18 @@ impl Loader {
     pub fn ahead(mut self, batches: usize) -> Loader {
         self.ahead = batches;
         self
+    }
+
+    /// How many threads make rows; as many as run at once, at most 8, unless given. No number depends on it.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub fn workers(mut self, threads: usize) -> Result<Loader, DataError> {
+        if threads == 0 {
+            return Err(DataError::setting("0 threads of a loader", "rows are made on at least one"));
+        }
+        self.workers = threads;
+        Ok(self)
     }
 
     /// Changes each sample of `column` in place by `f`, on the loader's thread. What `f` draws depends on seed, epoch
@@ -123,7 +152,7 @@ impl Loader {
         column: &str,
         f: impl Fn(&mut [T], &mut Random) -> Result<(), TransformError> + Send + Sync + 'static,
     ) -> Result<Loader, DataError> {
-        let found = self.dataset.column(column)?.dtype();
+        let (_, found) = self.dataset.row(column)?;
         if found != T::DTYPE {
             return Err(DataError::column(column, format!("is {found}, transformed as {}", T::DTYPE)));
         }
@@ -218,8 +247,10 @@ impl fmt::Debug for Loader {
             .field("batch_size", &self.batch_size)
             .field("seed", &self.seed)
             .field("shuffled", &self.shuffled)
+            .field("augmented", &self.augmented)
             .field("drop_last", &self.drop_last)
             .field("ahead", &self.ahead)
+            .field("workers", &self.workers)
             .field("transforms", &self.transforms.iter().map(|transform| transform.name()).collect::<Vec<_>>())
             .finish()
     }
@@ -256,13 +287,23 @@ impl Producer {
         let mut parts = self.buffers(rows.len());
         parts.rows.clear();
         parts.rows.extend_from_slice(rows);
-        for ((name, column), (_, taken)) in self.loader.dataset.columns().zip(&mut parts.columns) {
-            let shape = || std::iter::once(rows.len()).chain(column.shape()[1..].iter().copied());
+        let Loader { dataset, seed, augmented, workers, .. } = &self.loader;
+        for ((name, column), (_, taken)) in dataset.columns().iter().zip(&mut parts.columns) {
             // A transform may have left another array here.
-            if taken.dtype() != column.dtype() || !shape().eq(taken.shape().iter().copied()) {
-                *taken = zeros(name, &shape().collect::<Vec<_>>(), column.dtype())?;
+            let (row_shape, dtype) = (column.row_shape(), column.dtype());
+            if taken.dtype() != dtype || taken.shape().split_first() != Some((&rows.len(), row_shape)) {
+                *taken = room(name, rows.len(), row_shape, dtype)?;
             }
-            gather(column, rows, taken);
+            match column {
+                Column::InMemory(array) => gather(array, rows, taken),
+                Column::Made(made) => {
+                    let chance = augmented.then(|| Chance { seed: *seed, epoch, column: name.clone() });
+                    made.fill(rows, chance.as_ref(), *workers, taken).map_err(|(row, error)| {
+                        let (transform, reason) = (format!("column `{name}`"), error.to_string());
+                        DataError::Sample { row, epoch, batch: position, transform, reason }
+                    })?;
+                }
+            }
         }
         let mut batch = Batch::new(epoch, position, parts, self.used.clone());
         for (ordinal, transform) in self.loader.transforms.iter().enumerate() {
@@ -285,16 +326,10 @@ impl Producer {
         }
         let columns = self.loader.dataset.columns();
         Parts {
-            columns: columns.map(|(name, _)| (name.to_string(), Array::from(Vec::<u8>::new()))).collect(),
+            columns: columns.iter().map(|(name, _)| (name.clone(), Array::from(Vec::<u8>::new()))).collect(),
             rows: Vec::new(),
         }
     }
-}
-
-/// Zeros for the rows of `column`.
-fn zeros(column: &str, shape: &[usize], dtype: DType) -> Result<Array, DataError> {
-    thalweg_array::array::byte_count(shape, dtype).map_err(|error| DataError::column(column, error.to_string()))?;
-    Ok(Array::zeros(shape, dtype))
 }
 
 /// Batches as they become ready. After an error there are no more. Dropping it ends the thread.
@@ -342,6 +377,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::rows::Rows;
 
     /// Rows 0 to n-1: `x` is [10·row, 10·row + 1], `label` the row.
     fn data(n: usize) -> Dataset {
@@ -398,6 +434,76 @@ mod tests {
         assert_eq!(message, "column `x`: is f32, transformed as f64");
         let message = Loader::new(&data(3), 2).unwrap().map("y", |_: &mut [f32], _| Ok(())).unwrap_err().to_string();
         assert!(message.contains("no column `y`"), "{message}");
+    }
+
+    /// Row r is [r, r + noise], but there is no row 13.
+    #[derive(Debug)]
+    struct Noisy(usize);
+
+    impl Rows for Noisy {
+        type Element = f32;
+
+        fn len(&self) -> usize {
+            self.0
+        }
+
+        fn shape(&self) -> &[usize] {
+            &[2]
+        }
+
+        fn read(&self, row: usize, chance: Option<&mut Random>, to: &mut [f32]) -> Result<(), TransformError> {
+            if row == 13 {
+                return Err("unlucky".into());
+            }
+            to.copy_from_slice(&[row as f32, row as f32 + chance.map_or(0.0, Random::uniform)]);
+            Ok(())
+        }
+
+        fn fingerprint(&self, rows: &[usize]) -> String {
+            format!("noisy {rows:?}")
+        }
+    }
+
+    /// All of `made` in the batches of two epochs.
+    fn made(loader: &Loader) -> Vec<Vec<f32>> {
+        let batches = loader.stream_from(1, 0).unwrap().take(2 * loader.n_batches());
+        batches.map(|batch| batch.unwrap()["made"].to_vec()).collect()
+    }
+
+    #[test]
+    fn rows_are_made_alike_on_any_number_of_threads() {
+        let data = data(11).with_rows("made", Noisy(11)).unwrap();
+        let loader = |workers| Loader::new(&data, 4).unwrap().training(5).workers(workers).unwrap();
+        let expected = made(&loader(1));
+        for workers in [2, 3, 7, 16] {
+            assert_eq!(made(&loader(workers)), expected);
+        }
+        let noise = |pair: &[f32]| pair[1] - pair[0];
+        let noises: BTreeSet<u32> = expected.iter().flat_map(|x| x.chunks(2)).map(|x| noise(x).to_bits()).collect();
+        assert!(noises.len() > 18, "two epochs of 11 rows draw other numbers: {noises:?}");
+    }
+
+    #[test]
+    fn without_training_there_is_neither_order_nor_chance() {
+        let data = data(5).with_rows("made", Noisy(5)).unwrap();
+        let loader = Loader::new(&data, 4).unwrap().seed(5);
+        assert_eq!(made(&loader)[..2], [vec![0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0], vec![4.0, 4.0]]);
+        let augmented = made(&loader.augmented());
+        assert!(augmented[0].chunks(2).all(|pair| pair[1] > pair[0]));
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_made_is_named_whatever_the_threads() {
+        let data = data(16).with_rows("made", Noisy(16)).unwrap();
+        for workers in [1, 4] {
+            let loader = Loader::new(&data, 8).unwrap().workers(workers).unwrap();
+            let results: Vec<_> = loader.epoch(2).unwrap().collect();
+            let message = results[1].as_ref().unwrap_err().to_string();
+            assert_eq!(message, "sample 13 (epoch 2, batch 1): column `made`: unlucky");
+            assert_eq!(results.len(), 2);
+        }
+        let message = Loader::new(&data, 8).unwrap().workers(0).unwrap_err().to_string();
+        assert!(message.contains("0 threads of a loader"), "{message}");
     }
 
     /// A loader that adds noise to `x` by both kinds of transform.

@@ -85,7 +85,7 @@ where
 }
 
 /// What `f` returns; a panic in it becomes an error.
-fn guarded(f: impl FnOnce() -> Result<(), TransformError>) -> Result<(), TransformError> {
+pub(crate) fn guarded(f: impl FnOnce() -> Result<(), TransformError>) -> Result<(), TransformError> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| Err(panicked(&*panic).into()))
 }
 
