@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
+//! | [`convolution`] | [`Convolution`](convolution::Convolution): a convolution, its gradients |
 //! | [`cpu`] | [`Isa`](cpu::Isa): the instruction sets that kernels are written for; flushing of denormals |
 //! | [`limits`] | [`Limits`](limits::Limits): what this machine can do at most, measured |
 //! | [`matmul`] | [`Matmul`](matmul::Matmul): C = A·B |
@@ -14,6 +15,7 @@
 //! what memory safety needs: its caller has checked the rest. A portable version stands beside each fast one.
 #![allow(unsafe_code)]
 
+pub mod convolution;
 pub mod cpu;
 pub mod limits;
 pub mod matmul;

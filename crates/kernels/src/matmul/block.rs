@@ -7,11 +7,8 @@ use super::packer::{Packer, Pieces};
 use super::partition::{Packing, Partition};
 use super::source::Source;
 use super::tile::{Accumulator, Ahead, Strip, StripKernel, Tile};
-use super::{Operands, Rows, Scratch};
+use super::{ALIGNMENT, Operands, Rows, Scratch};
 use crate::cpu::Isa;
-
-/// Of scratch memory, in bytes: a cache line.
-pub(super) const ALIGNMENT: usize = 64;
 
 /// The first aligned address from `start` on.
 pub(super) fn align(start: *mut u8) -> *mut u8 {

@@ -32,10 +32,10 @@ mod neon;
 mod packer;
 mod partition;
 pub(crate) mod simd;
-mod source;
+pub(crate) mod source;
 #[cfg(test)]
 mod tests;
-mod tile;
+pub(crate) mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -128,6 +128,9 @@ pub const fn output_dtype(dtype: DType) -> DType {
         DType::F32 | DType::F64 | DType::I32 | DType::I64 | DType::U8 | DType::Bool => dtype,
     }
 }
+
+/// Of scratch memory, in bytes: a cache line.
+pub(crate) const ALIGNMENT: usize = 64;
 
 /// The longest panel.
 const MAX_PANEL: usize = 512;
@@ -303,20 +306,20 @@ impl Matmul {
     pub fn scratch_bytes(&self, threads: usize) -> usize {
         match self.shared_scratch_bytes() + self.worker_scratch_bytes() * threads.min(self.chunks()) {
             0 => 0,
-            bytes => bytes + block::ALIGNMENT,
+            bytes => bytes + ALIGNMENT,
         }
     }
 
     /// Bytes of scratch memory that all workers share, a multiple of 64, for callers of [`run_chunk`](Matmul::run_chunk).
     pub fn shared_scratch_bytes(&self) -> usize {
         let bytes = self.partition.packed_a_elements() * output_dtype(self.problem.dtype).size();
-        bytes.next_multiple_of(block::ALIGNMENT)
+        bytes.next_multiple_of(ALIGNMENT)
     }
 
     /// Bytes of scratch memory of one worker, a multiple of 64, for callers of [`run_chunk`](Matmul::run_chunk).
     pub fn worker_scratch_bytes(&self) -> usize {
         let bytes = self.partition.scratch_elements() * output_dtype(self.problem.dtype).size();
-        bytes.next_multiple_of(block::ALIGNMENT)
+        bytes.next_multiple_of(ALIGNMENT)
     }
 
     /// Multiplies slices.
@@ -356,8 +359,7 @@ impl Matmul {
         let threads = pool.threads().min(self.chunks()).max(1);
         let needed = self.scratch_bytes(threads);
         assert!(scratch.len() >= needed, "{} bytes of scratch memory, {needed} are needed", scratch.len());
-        let start = block::align(scratch.as_mut_ptr());
-        let memory = Memory { start, shared: self.shared_scratch_bytes(), own: self.worker_scratch_bytes() };
+        let memory = Memory::new(scratch, self.shared_scratch_bytes(), self.worker_scratch_bytes());
         // SAFETY (both blocks): a worker is in one call at a time and has its own part of the scratch memory, whose size was
         // checked; packing is over when multiplying begins; the rest is what our caller promised.
         match self.packing_chunks() {
@@ -500,7 +502,7 @@ impl Matmul {
 
 /// The scratch memory of a run: the shared part, then one of each worker.
 #[derive(Clone, Copy)]
-struct Memory {
+pub(crate) struct Memory {
     start: *mut u8,
     shared: usize,
     own: usize,
@@ -510,7 +512,12 @@ struct Memory {
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    fn of(&self, worker: usize) -> Scratch {
+    /// The largest aligned part of `scratch`, which has room for the shared part and all workers.
+    pub(crate) fn new(scratch: &mut [u8], shared: usize, own: usize) -> Memory {
+        Memory { start: block::align(scratch.as_mut_ptr()), shared, own }
+    }
+
+    pub(crate) fn of(&self, worker: usize) -> Scratch {
         Scratch { shared: self.start, own: self.start.wrapping_add(self.shared + worker * self.own) }
     }
 }

@@ -6,7 +6,7 @@ use thalweg_array::{bf16, f16};
 use super::tile::Accumulator;
 
 /// A float that A and B may hold.
-pub(super) trait Source: Copy + Default + 'static {
+pub(crate) trait Source: Copy + Default + 'static {
     /// What its products are added up in.
     type Sum: Accumulator;
     /// Whether `Sum` is this very type, so that the micro-kernel can read it in place.

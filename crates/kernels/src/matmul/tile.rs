@@ -1,47 +1,48 @@
 //! The micro-kernel and the packing, written over any vector type, and the table of their instances.
 
 use std::hint::black_box;
+use std::ops::{Add, Mul};
 
 use super::simd::{Plain, Vector};
 use crate::cpu::{Isa, prefetch_to_second_level};
 
 /// A tile of C and what is added up in it: C[i, j] (+)= Σ A[i, p]·B[p, j] for p below `k`, in that order.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tile<T> {
-    pub(super) k: usize,
+pub(crate) struct Tile<T> {
+    pub(crate) k: usize,
     /// A[i, p] is at `a + i * a_row + p * a_step`.
-    pub(super) a: *const T,
-    pub(super) a_row: usize,
-    pub(super) a_step: usize,
+    pub(crate) a: *const T,
+    pub(crate) a_row: usize,
+    pub(crate) a_step: usize,
     /// B[p, j] is at `b + p * b_step + j`.
-    pub(super) b: *const T,
-    pub(super) b_step: usize,
+    pub(crate) b: *const T,
+    pub(crate) b_step: usize,
     /// C[i, j] is at `c + i * c_row + j`.
-    pub(super) c: *mut T,
-    pub(super) c_row: usize,
+    pub(crate) c: *mut T,
+    pub(crate) c_row: usize,
     /// Columns: more than all vectors but the last hold, at most what all hold.
-    pub(super) columns: usize,
+    pub(crate) columns: usize,
     /// Add to C instead of overwriting it.
-    pub(super) add: bool,
+    pub(crate) add: bool,
     /// What will be needed soon, to be fetched meanwhile: for packing, and for what comes after the multiply.
-    pub(super) ahead: [Ahead; 2],
+    pub(crate) ahead: [Ahead; 2],
 }
 
 /// Cache lines that are fetched while a tile is computed, a few at a time: stretches of them at equal distances.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ahead {
-    pub(super) first: *const u8,
-    pub(super) stretches: usize,
+pub(crate) struct Ahead {
+    pub(crate) first: *const u8,
+    pub(crate) stretches: usize,
     /// Bytes from a stretch to the next.
-    pub(super) distance: usize,
+    pub(crate) distance: usize,
     /// Lines of a stretch.
-    pub(super) lines: usize,
+    pub(crate) lines: usize,
 }
 
 impl Ahead {
-    pub(super) const NOTHING: Ahead = Ahead { first: std::ptr::null(), stretches: 0, distance: 0, lines: 0 };
+    pub(crate) const NOTHING: Ahead = Ahead { first: std::ptr::null(), stretches: 0, distance: 0, lines: 0 };
     /// Bytes of a line.
-    pub(super) const LINE: usize = 64;
+    pub(crate) const LINE: usize = 64;
     /// Steps of k between fetches: time for the memory to follow.
     const STEPS: usize = 8;
 
@@ -83,45 +84,45 @@ impl Fetching {
 /// What is to be copied into panels, `panel` rows wide: row i, step p of the source, at `from + i * from_row + p *
 /// from_step`, goes to `to + i / panel * to_panel + p * to_step + i % panel`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Strip<S, T> {
-    pub(super) k: usize,
-    pub(super) rows: usize,
-    pub(super) from: *const S,
-    pub(super) from_row: usize,
-    pub(super) from_step: usize,
-    pub(super) to: *mut T,
-    pub(super) to_step: usize,
-    pub(super) panel: usize,
-    pub(super) to_panel: usize,
+pub(crate) struct Strip<S, T> {
+    pub(crate) k: usize,
+    pub(crate) rows: usize,
+    pub(crate) from: *const S,
+    pub(crate) from_row: usize,
+    pub(crate) from_step: usize,
+    pub(crate) to: *mut T,
+    pub(crate) to_step: usize,
+    pub(crate) panel: usize,
+    pub(crate) to_panel: usize,
 }
 
 /// A function on a tile. The processor must have its instruction set, and the elements that the tile names must be there.
-pub(super) type TileKernel<T> = unsafe fn(&Tile<T>);
+pub(crate) type TileKernel<T> = unsafe fn(&Tile<T>);
 
 /// A function on a strip, with the same conditions.
-pub(super) type StripKernel<T> = unsafe fn(&Strip<T, T>);
+pub(crate) type StripKernel<T> = unsafe fn(&Strip<T, T>);
 
 /// The instances for one instruction set and element type.
 #[derive(Debug)]
-pub(super) struct Kernels<T: 'static> {
+pub(crate) struct Kernels<T: 'static> {
     /// Elements per vector.
-    pub(super) lanes: usize,
+    pub(crate) lanes: usize,
     /// Micro-kernels of 1, 2, 3 and 4 vectors of columns; each list is for 1 row, 2 rows, ….
-    pub(super) tiles: [&'static [TileKernel<T>]; 4],
+    pub(crate) tiles: [&'static [TileKernel<T>]; 4],
     /// The kernel of a single row, for up to [`ROW_COLUMNS`] columns.
-    pub(super) row: TileKernel<T>,
+    pub(crate) row: TileKernel<T>,
     /// Copies a strip.
-    pub(super) pack: StripKernel<T>,
+    pub(crate) pack: StripKernel<T>,
 }
 
 impl<T> Kernels<T> {
     /// The sizes of the tiles.
-    pub(super) fn sizes(&self) -> TileSizes {
+    pub(crate) fn sizes(&self) -> TileSizes {
         TileSizes { lanes: self.lanes, rows: self.tiles[1].len(), flat_rows: self.tiles[3].len() }
     }
 
     /// The micro-kernel for `rows` and the least vectors that hold `columns`.
-    pub(super) fn tile(&self, rows: usize, columns: usize) -> TileKernel<T> {
+    pub(crate) fn tile(&self, rows: usize, columns: usize) -> TileKernel<T> {
         match self.tiles.get(columns.div_ceil(self.lanes) - 1) {
             Some(tiles) => tiles[rows - 1],
             None => self.row,
@@ -131,18 +132,18 @@ impl<T> Kernels<T> {
 
 /// The sizes of the tiles of an instruction set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct TileSizes {
+pub(crate) struct TileSizes {
     /// Elements per vector.
-    pub(super) lanes: usize,
+    pub(crate) lanes: usize,
     /// Most rows of a tile of one or two vectors.
-    pub(super) rows: usize,
+    pub(crate) rows: usize,
     /// Most rows of a tile of three or four vectors.
-    pub(super) flat_rows: usize,
+    pub(crate) flat_rows: usize,
 }
 
 impl TileSizes {
     /// Whether a tile of four vectors has nearly as many sums as one of two, which reads more for each multiply-add.
-    pub(super) fn flat_is_enough(&self) -> bool {
+    pub(crate) fn flat_is_enough(&self) -> bool {
         6 * 4 * self.flat_rows >= 5 * 2 * self.rows
     }
 }
@@ -230,7 +231,7 @@ unsafe fn tile_in_rows<V: Vector, const ROWS: usize, const VECTORS: usize>(
 }
 
 /// The most columns that the kernel of a single row does at once.
-pub(super) const ROW_COLUMNS: usize = 512;
+pub(crate) const ROW_COLUMNS: usize = 512;
 
 /// The kernel of a single row: it reads long stretches of the rows of B, four rows at a time, and adds in the same order
 /// as [`tile`].
@@ -342,7 +343,7 @@ macro_rules! kernels {
 }
 
 /// A float that products are added up in.
-pub(super) trait Accumulator: Copy + Default + 'static {
+pub(crate) trait Accumulator: Copy + Default + Add<Output = Self> + Mul<Output = Self> + 'static {
     /// The instances for `isa`.
     fn kernels(isa: Isa) -> &'static Kernels<Self>;
 }
