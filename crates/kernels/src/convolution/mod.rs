@@ -1,9 +1,9 @@
 //! Convolution over one to three spatial axes, channels last, and its two gradients.
 //!
-//! With an input x `[N, S…, C]`, a weight w `[K…, C / groups, O]` and an output y `[N, T…, O]`, the form
+//! With an input x `[N, S…, C]`, a weight w `[O, C / groups, K…]` and an output y `[N, T…, O]`, the form
 //!
 //! ```text
-//! ⟨y, x ∗ w⟩ = Σ y[n, t, o] · x[n, t · stride + k · dilation − padding, c] · w[k, c, o]
+//! ⟨y, x ∗ w⟩ = Σ y[n, t, o] · x[n, t · stride + k · dilation − padding, c] · w[o, c, k]
 //! ```
 //!
 //! is linear in each of the three. A [`Convolution`] solves for one of them, its [`Side`], given the other two:
@@ -39,8 +39,8 @@ const CHUNK_PRODUCTS: usize = 200_000;
 
 /// A plan for a convolution or one of its gradients.
 ///
-/// The result is looked at as a matrix: of pixels by channels, or for [`Side::Weight`] of taps times channels by output
-/// channels. [`Operands`] name the tensors by their place in the product: a and b are what is given, c the result.
+/// The result is looked at as a matrix: of pixels by channels, or for [`Side::Weight`] of output channels by
+/// channels times taps. [`Operands`] name the tensors by their place in the product: a and b are what is given, c the result.
 ///
 /// | side | a | b | c |
 /// | --- | --- | --- | --- |

@@ -18,6 +18,7 @@ pub(super) unsafe fn solve<S: Source>(problem: &Problem, rows: Range<usize>, ope
     let (inputs, outputs) = (problem.in_channels / problem.groups, problem.out_channels / problem.groups);
     let [x_length, w_length, y_length] = problem.elements();
     let kernel = || cells([depth.kernel, height.kernel, width.kernel]);
+    let taps = problem.taps();
     for row in rows {
         // SAFETY: our caller's promise; all positions below are inside of the tensors.
         let result =
@@ -36,7 +37,7 @@ pub(super) unsafe fn solve<S: Source>(problem: &Problem, rows: Range<usize>, ope
                     for (o, sum) in result.iter_mut().enumerate() {
                         let first = pixel * problem.in_channels + o / outputs * inputs;
                         for c in 0..inputs {
-                            let weight = w[(tap * inputs + c) * problem.out_channels + o];
+                            let weight = w[(o * inputs + c) * taps + tap];
                             *sum = *sum + wide(x[first + c]) * wide(weight);
                         }
                     }
@@ -51,7 +52,7 @@ pub(super) unsafe fn solve<S: Source>(problem: &Problem, rows: Range<usize>, ope
                     let pixel = ((n * depth.output + td) * height.output + th) * width.output + tw;
                     for (c, sum) in result.iter_mut().enumerate() {
                         for o in c / inputs * outputs..(c / inputs + 1) * outputs {
-                            let weight = w[(tap * inputs + c % inputs) * problem.out_channels + o];
+                            let weight = w[(o * inputs + c % inputs) * taps + tap];
                             *sum = *sum + wide(y[pixel * problem.out_channels + o]) * wide(weight);
                         }
                     }
@@ -59,16 +60,16 @@ pub(super) unsafe fn solve<S: Source>(problem: &Problem, rows: Range<usize>, ope
             }
             Side::Weight => {
                 let (x, y) = (a(x_length), b(y_length));
-                let (tap, c) = (row / inputs, row % inputs);
-                let Some([kd, kh, kw]) = kernel().nth(tap) else { continue };
-                for t in 0..y_length / problem.out_channels {
-                    let (n, [td, th, tw]) = pixel(t, [depth.output, height.output, width.output]);
-                    let at = (depth.source(td, kd), height.source(th, kh), width.source(tw, kw));
-                    let (Some(d), Some(h), Some(w_position)) = at else { continue };
-                    let pixel = ((n * depth.input + d) * height.input + h) * width.input + w_position;
-                    for (o, sum) in result.iter_mut().enumerate() {
-                        let x = x[pixel * problem.in_channels + o / outputs * inputs + c];
-                        *sum = *sum + wide(x) * wide(y[t * problem.out_channels + o]);
+                for (position, sum) in result.iter_mut().enumerate() {
+                    let channel = row / outputs * inputs + position / taps;
+                    let [kd, kh, kw] = pixel(position % taps, [depth.kernel, height.kernel, width.kernel]).1;
+                    for t in 0..y_length / problem.out_channels {
+                        let (n, [td, th, tw]) = pixel(t, [depth.output, height.output, width.output]);
+                        let at = (depth.source(td, kd), height.source(th, kh), width.source(tw, kw));
+                        let (Some(d), Some(h), Some(w_position)) = at else { continue };
+                        let pixel = ((n * depth.input + d) * height.input + h) * width.input + w_position;
+                        let x = x[pixel * problem.in_channels + channel];
+                        *sum = *sum + wide(x) * wide(y[t * problem.out_channels + row]);
                     }
                 }
             }

@@ -72,8 +72,9 @@ impl Axis {
     pub(super) const POINT: Axis = Axis { input: 1, kernel: 1, output: 1, stride: 1, dilation: 1, padding: 0 };
 }
 
-/// What is to be computed. All tensors are dense, channels last: x `[batch, input…, in_channels]`, w
-/// `[kernel…, in_channels / groups, out_channels]`, y `[batch, output…, out_channels]`.
+/// What is to be computed. All tensors are dense, x `[batch, input…, in_channels]` and y
+/// `[batch, output…, out_channels]` with channels last, w `[out_channels, in_channels / groups, kernel…]` as it is
+/// trained and published: it is packed anyway, and its gradient is added up once more.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Problem {
     /// The dtype of what is given; that of the result is [`output_dtype`](crate::matmul::output_dtype)`(dtype)`.
@@ -130,7 +131,7 @@ impl Problem {
         match self.side {
             Side::Output => [self.pixels(|axis| axis.output), self.out_channels],
             Side::Input => [self.pixels(|axis| axis.input), self.in_channels],
-            Side::Weight => [self.taps() * (self.in_channels / self.groups), self.out_channels],
+            Side::Weight => [self.out_channels, self.in_channels / self.groups * self.taps()],
         }
     }
 
