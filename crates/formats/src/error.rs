@@ -35,10 +35,12 @@ pub enum FormatError {
         kind: &'static str,
     },
     /// The header, or the file as a whole, breaks the format.
-    #[error("{}: not a valid safetensors file: {reason}", path.display())]
+    #[error("{}: not a valid {format} file: {reason}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
+        /// What it should be: `safetensors`.
+        format: &'static str,
         /// Expected and found.
         reason: String,
     },

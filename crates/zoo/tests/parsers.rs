@@ -14,7 +14,7 @@ use std::time::Instant;
 use thalweg::array::npy;
 use thalweg::array::random::Philox;
 use thalweg::data::{Csv, read_idx};
-use thalweg::formats::safetensors;
+use thalweg::formats::{safetensors, weights};
 use thalweg::graph::{Graph, text};
 use thalweg::prelude::*;
 use thalweg::train::checkpoint;
@@ -201,6 +201,28 @@ fn safetensors() {
     let empty = header(r#"{"nothing":{"dtype":"BF16","shape":[0,3],"data_offsets":[0,0]}}"#, &[]);
     survives("safetensors", 20_000, &[of_others, empty], |bytes| {
         safetensors::decode(&mut &*bytes, bytes.len() as u64, Path::new("damaged.safetensors")).is_ok()
+    });
+}
+
+/// Files of PyTorch in both forms: a state dictionary of one tensor.
+#[test]
+fn weights_of_others() {
+    let value = b"\x80\x02}X\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x02tQK\x00K\x02\x85K\x01\x85\x89}tRs.";
+    let begin = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.";
+    let end = b"\x80\x02]X\x01\x00\x00\x000a.\x02\0\0\0\0\0\0\0\0\0\x80\x3f\0\0\0\x40";
+    let stream = [&begin[..], value, end].concat();
+    let zipped = |entries: &[(&str, &[u8])]| {
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        for (name, bytes) in entries {
+            zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+            std::io::Write::write_all(&mut zip, bytes).unwrap();
+        }
+        zip.finish().unwrap().into_inner()
+    };
+    let archive = zipped(&[("m/data.pkl", value), ("m/data/0", &[0; 8])]);
+    let arrays = zipped(&[("a.npy", &npy::to_bytes("a", &Array::from([1i64, 2, 3])).unwrap())]);
+    survives("weights", 20_000, &[stream, archive, arrays], |bytes| {
+        weights::decode(bytes, Path::new("damaged.pt")).is_ok()
     });
 }
 

@@ -12,6 +12,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use thalweg_graph::array::array::byte_count;
 use thalweg_graph::array::{DType, MAX_RANK};
 
+use super::FORMAT;
 use crate::error::{FormatError, shown};
 
 /// The largest header that is read or written, in bytes.
@@ -64,7 +65,7 @@ pub(super) fn dtype_name(dtype: DType) -> &'static str {
 impl Layout {
     /// Parses and checks the header `bytes` of the file at `path`, which has `data_bytes` bytes behind its header.
     pub(super) fn parse(bytes: &[u8], data_bytes: u64, path: &Path) -> Result<Layout, FormatError> {
-        let malformed = |reason| FormatError::Malformed { path: path.to_path_buf(), reason };
+        let malformed = |reason| FormatError::Malformed { path: path.to_path_buf(), format: FORMAT, reason };
         let text = std::str::from_utf8(bytes)
             .map_err(|error| malformed(format!("the header is not UTF-8 at its byte {}", error.valid_up_to())))?;
         if !text.starts_with('{') {
@@ -134,7 +135,7 @@ impl Layout {
         if end < data_bytes {
             let extra = data_bytes - end;
             let reason = format!("{extra} bytes stand after the last tensor, which ends at byte {end} of the data");
-            return Err(FormatError::Malformed { path: path.to_path_buf(), reason });
+            return Err(FormatError::Malformed { path: path.to_path_buf(), format: FORMAT, reason });
         }
         Ok(())
     }

@@ -46,6 +46,8 @@ pub struct Header {
     pub metadata: BTreeMap<String, String>,
 }
 
+/// What messages call the format.
+const FORMAT: &str = "safetensors";
 /// The key of the checksums in the metadata.
 const CHECKSUMS: &str = "thalweg.crc32";
 /// The key that says that there are checksums, and its value.

@@ -8,7 +8,7 @@ use std::path::Path;
 use thalweg_graph::array::{Array, DType, Storage};
 
 use super::header::{Layout, MAX_HEADER_BYTES, Placed};
-use super::{CHECKSUM_KIND, CHECKSUMS, Header, TensorFile};
+use super::{CHECKSUM_KIND, CHECKSUMS, FORMAT, Header, TensorFile};
 use crate::error::{FormatError, shown};
 use crate::regular;
 
@@ -74,7 +74,7 @@ fn open(path: &Path) -> Result<(BufReader<File>, u64), FormatError> {
 
 /// The checked header, and the checksums of the tensors if the file has any. The checksum of the header itself is checked.
 fn read_layout(source: &mut dyn Read, length: u64, path: &Path) -> Result<(Layout, Option<Vec<String>>), FormatError> {
-    let malformed = |reason| FormatError::Malformed { path: path.to_path_buf(), reason };
+    let malformed = |reason| FormatError::Malformed { path: path.to_path_buf(), format: FORMAT, reason };
     if length < 8 {
         return Err(malformed(format!("{length} bytes; it begins with 8 bytes that hold the length of the header")));
     }

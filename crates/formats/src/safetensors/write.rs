@@ -11,7 +11,7 @@ use thalweg_graph::array::Array;
 
 use super::header::{MAX_HEADER_BYTES, MAX_METADATA, MAX_TENSORS, METADATA, dtype_name};
 use super::read::{blank_own_checksum, checksum};
-use super::{CHECKSUM_KIND, CHECKSUMS};
+use super::{CHECKSUM_KIND, CHECKSUMS, FORMAT};
 use crate::atomic::{self, LocalDisk};
 use crate::error::FormatError;
 
@@ -46,7 +46,7 @@ impl<'a> Encoded<'a> {
         metadata: &BTreeMap<String, String>,
         path: &Path,
     ) -> Result<Encoded<'a>, FormatError> {
-        let malformed = |reason| Err(FormatError::Malformed { path: path.to_path_buf(), reason });
+        let malformed = |reason| Err(FormatError::Malformed { path: path.to_path_buf(), format: FORMAT, reason });
         if tensors.contains_key(METADATA) {
             return malformed(format!("a tensor may not be named `{METADATA}`"));
         }

@@ -19,11 +19,11 @@ mod lock;
 mod saver;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use thalweg_formats::array::{Array, DType};
+use thalweg_formats::array::Array;
+pub use thalweg_formats::weights::{Difference, Extra, LoadReport, Signature};
 
 pub use error::CheckpointError;
 pub use folder::{Best, Goal, Loaded, Which, load, steps};
@@ -51,18 +51,6 @@ pub struct Checkpoint {
     /// Counters, positions, configuration; see [`Checkpoint::set`]. The keys `version`, `step` and `best` are kept for the
     /// [`Saver`].
     pub metadata: BTreeMap<String, String>,
-}
-
-/// Dtype and shape of arrays, by name.
-pub type Signature = BTreeMap<String, (DType, Vec<usize>)>;
-
-/// Whether arrays that nobody asked for may be in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extra {
-    /// They are an error.
-    Refuse,
-    /// They are left out.
-    Ignore,
 }
 
 impl Checkpoint {
@@ -130,18 +118,7 @@ impl Checkpoint {
 
     /// Compares the arrays with those that are wanted.
     pub fn compare(&self, wanted: &Signature) -> LoadReport {
-        let mut report = LoadReport::default();
-        for (name, expected) in wanted {
-            match self.tensors.get(name).map(|array| (array.dtype(), array.shape().to_vec())) {
-                None => report.missing.push(name.clone()),
-                Some(found) if found != *expected => {
-                    report.different.push(Difference { name: name.clone(), expected: expected.clone(), found });
-                }
-                Some(_) => {}
-            }
-        }
-        report.unexpected = self.tensors.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
-        report
+        LoadReport::new(&self.tensors, wanted)
     }
 
     /// The arrays that are wanted: all of them, or an error and none.
@@ -155,55 +132,6 @@ impl Checkpoint {
             return Err(CheckpointError::Tensors(report));
         }
         Ok(wanted.keys().map(|name| (name.clone(), self.tensors[name].clone())).collect())
-    }
-}
-
-/// How the arrays of a checkpoint differ from those wanted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LoadReport {
-    /// Wanted, but not in the checkpoint.
-    pub missing: Vec<String>,
-    /// In the checkpoint, but not wanted.
-    pub unexpected: Vec<String>,
-    /// Of another dtype or shape.
-    pub different: Vec<Difference>,
-}
-
-/// An array that is not as wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// Its name.
-    pub name: String,
-    /// Dtype and shape wanted.
-    pub expected: (DType, Vec<usize>),
-    /// Dtype and shape in the checkpoint.
-    pub found: (DType, Vec<usize>),
-}
-
-impl LoadReport {
-    /// Whether the checkpoint can be loaded.
-    pub fn fits(&self, extra: Extra) -> bool {
-        let extra_fits = match extra {
-            Extra::Refuse => self.unexpected.is_empty(),
-            Extra::Ignore => true,
-        };
-        self.missing.is_empty() && self.different.is_empty() && extra_fits
-    }
-}
-
-impl fmt::Display for LoadReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut parts = Vec::new();
-        if !self.missing.is_empty() {
-            parts.push(format!("missing: {}", self.missing.join(", ")));
-        }
-        if !self.unexpected.is_empty() {
-            parts.push(format!("unexpected: {}", self.unexpected.join(", ")));
-        }
-        for Difference { name, expected, found } in &self.different {
-            parts.push(format!("{name} is {}{:?}, expected {}{:?}", found.0, found.1, expected.0, expected.1));
-        }
-        f.write_str(&parts.join("; "))
     }
 }
 
