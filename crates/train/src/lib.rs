@@ -9,6 +9,7 @@
 //! | [`events`] | records of training for TensorBoard: scalars, histograms, the graph |
 //! | [`interrupt`] | Ctrl-C that saves and stops |
 //! | [`metrics`] | accuracy, top-k, precision, recall, F1, confusion matrix, AUC, perplexity, BLEU, error rates, errors of regressions |
+//! | [`weights`] | weights that were trained elsewhere |
 //! | [`progress`] | how far training is: a bar, plain lines or JSON on standard error |
 
 pub mod checkpoint;
@@ -19,6 +20,7 @@ pub mod interrupt;
 pub mod metrics;
 pub mod progress;
 pub mod trained;
+pub mod weights;
 
 pub use evaluate::{Evaluation, Inference, evaluate, evaluate_with};
 pub use fit::{

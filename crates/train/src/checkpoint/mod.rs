@@ -137,6 +137,8 @@ impl Checkpoint {
 
 #[cfg(test)]
 mod tests {
+    use thalweg_formats::array::DType;
+
     use super::*;
 
     fn saved() -> Checkpoint {
