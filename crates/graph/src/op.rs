@@ -8,6 +8,7 @@ use thalweg_array::{Array, Bindings, DType};
 use crate::error::{EvalError, ShapeError};
 use crate::ops::assemble::{Concat, Flip, Pad, Slice};
 use crate::ops::composite::{Dropout, LayerNorm, LogSoftmax, LogSumExp, Softmax};
+use crate::ops::convolution::Convolution;
 use crate::ops::custom::Custom;
 use crate::ops::elementwise::{Cast, ElementwiseBinary, ElementwiseUnary, Select};
 use crate::ops::index::{CheckIndices, Gather, Iota, ScatterAdd, ScatterAddAlong, TakeAlong};
@@ -19,6 +20,7 @@ use crate::ops::scan::CumSum;
 use crate::ops::shape::{Expand, Permute, Reshape};
 use crate::ops::source::{Constant, Placeholder, SizeNumber, VariableRead};
 use crate::ops::state::{StopGradient, WithUpdate};
+use crate::ops::windows::{OverlapAdd, Windows};
 use crate::tensor::{Meta, Tensor};
 
 /// The rules of an op: everything there is to know of it but how to run it fast.
@@ -146,6 +148,12 @@ ops! {
     /// Matrix products.
     #[serde(rename = "matmul")]
     MatMul(MatMul),
+    /// One side of a convolution from the two others.
+    Convolution(Convolution),
+    /// Windows along an axis.
+    Windows(Windows),
+    /// Windows added up.
+    OverlapAdd(OverlapAdd),
     /// Another shape of the same elements in the same order.
     Reshape(Reshape),
     /// Axes in another order.

@@ -46,7 +46,7 @@ impl SizeRange for RangeFull {
 }
 
 /// The number behind a size without names, negative ones included.
-fn known(size: &Size) -> Option<i128> {
+pub(crate) fn known(size: &Size) -> Option<i128> {
     match size.evaluate(&Bindings::new()) {
         Ok(number) => Some(number as i128),
         Err(thalweg_array::SizeError::Negative { value, .. }) if size.names().is_empty() => Some(value),

@@ -8,6 +8,9 @@
 //! | [`reduce`] | sums, products, extremes, means |
 //! | [`einsum`] | products over named axes |
 //! | [`matmul`] | matrix products |
+//! | [`convolution`] | convolutions, transposed ones, their gradients |
+//! | [`windows`] | windows along an axis, and adding them up |
+//! | [`pool`] | largest numbers and means of windows, other resolutions |
 //! | [`shape`] | reshape, permute, expand |
 //! | [`index`] | gather and scatter-add, positions, checks of indices, one-hot |
 //! | [`assemble`] | slice, pad, flip, concat, split |
@@ -21,6 +24,7 @@
 
 pub mod assemble;
 pub mod composite;
+pub mod convolution;
 pub mod custom;
 pub mod einsum;
 pub mod elementwise;
@@ -28,6 +32,7 @@ pub mod index;
 pub mod matmul;
 pub mod operators;
 pub mod order;
+pub mod pool;
 pub mod random;
 pub mod reduce;
 pub mod scan;
@@ -35,3 +40,4 @@ pub mod shape;
 pub mod source;
 pub mod state;
 pub mod statistics;
+pub mod windows;

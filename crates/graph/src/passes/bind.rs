@@ -75,6 +75,8 @@ impl Op {
             Op::Expand(op) => bind_shape(&mut op.shape, bindings),
             Op::Iota(op) => bind_shape(&mut op.shape, bindings),
             Op::Random(op) => bind_shape(&mut op.shape, bindings),
+            Op::Convolution(op) => bind_all(op.axes.iter_mut().map(|grid| &mut grid.input), bindings),
+            Op::OverlapAdd(op) => bind_all([&mut op.size], bindings),
             Op::CheckIndices(op) => bind_all([&mut op.bound], bindings),
             Op::Slice(op) => {
                 bind_all(op.axes.iter_mut().flat_map(|axis| [&mut axis.start, &mut axis.length]), bindings)
@@ -87,7 +89,7 @@ impl Op {
             }
             Op::Constant(_) | Op::Variable(_) => Ok(false),
             Op::Unary(_) | Op::Binary(_) | Op::Select(_) | Op::Cast(_) => Ok(false),
-            Op::Reduce(_) | Op::MatMul(_) | Op::Permute(_) | Op::Concat(_) | Op::Flip(_) => Ok(false),
+            Op::Reduce(_) | Op::MatMul(_) | Op::Permute(_) | Op::Windows(_) | Op::Concat(_) | Op::Flip(_) => Ok(false),
             Op::Gather(_) | Op::ScatterAdd(_) | Op::TakeAlong(_) | Op::ScatterAddAlong(_) => Ok(false),
             Op::ArgSort(_) | Op::ArgReduce(_) | Op::CumSum(_) => Ok(false),
             Op::StopGradient(_) | Op::WithUpdate(_) => Ok(false),

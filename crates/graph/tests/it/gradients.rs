@@ -11,7 +11,9 @@ use thalweg_graph::ops::assemble::{Pad, PadAxis, Slice, SliceAxis};
 use thalweg_graph::ops::scan::CumSum;
 use thalweg_graph::reference::evaluate;
 use thalweg_graph::tensor::topological;
-use thalweg_graph::{Array, Custom, CustomOp, DType, Meta, Op, ShapeError, Size, Tensor, Variable, constant, einsum};
+use thalweg_graph::{
+    Array, ConvOptions, Custom, CustomOp, DType, Meta, Op, Pool, ShapeError, Size, Tensor, Variable, constant, einsum,
+};
 
 use crate::registry::{Gradient, KINDS, binaries, folds, kind, unaries};
 use crate::support::Draw;
@@ -178,6 +180,68 @@ fn matrix_products() {
     check("the trace", &[draw.array(&[3, 3], ANY)], |x| einsum("ii", &[&x[0]]));
 }
 
+/// A convolution at random: sizes, steps, padding and groups, over one to three axes; with weight and both ways.
+fn convolutions() {
+    let mut draw = Draw::new(10);
+    for case in 0..CASES as usize {
+        let spatial = 1 + case % 3;
+        let groups = 1 + draw.below(2);
+        let (c, o, n) = (groups * (1 + draw.below(2)), groups * (1 + draw.below(2)), draw.below(3));
+        let mut each = |f: &mut dyn FnMut(&mut Draw) -> usize| (0..spatial).map(|_| f(&mut draw)).collect::<Vec<_>>();
+        let kernel = each(&mut |draw| 1 + draw.below(3));
+        let stride = each(&mut |draw| 1 + draw.below(3));
+        let dilation = each(&mut |draw| 1 + draw.below(2));
+        let (low, high) = (each(&mut |draw| draw.below(3)), each(&mut |draw| draw.below(3)));
+        let more = each(&mut |draw| draw.below(3));
+        let around: Vec<(usize, usize)> = low.into_iter().zip(high).collect();
+        let size = |axis: usize| {
+            let extent = dilation[axis] * (kernel[axis] - 1) + 1;
+            extent.saturating_sub(around[axis].0 + around[axis].1).max(1) + more[axis]
+        };
+        let sizes: Vec<usize> = (0..spatial).map(size).collect();
+        let options = ConvOptions::new().stride(&stride[..]).dilation(&dilation[..]).padding_around(&around[..]);
+        let options = options.groups(groups);
+        let x = draw.array(&[&[n, c], &sizes[..]].concat(), ANY);
+        let w = draw.array(&[&[o, c / groups], &kernel[..]].concat(), ANY);
+        check("conv", &[x.clone(), w.clone()], |x| x[0].try_conv(&x[1], spatial, &options).unwrap());
+        let y = constant(x).try_conv(&constant(w.clone()), spatial, &options).unwrap();
+        let y = draw.array(&y.shape().numbers().unwrap(), ANY);
+        // Padding that would leave nothing is refused; there are enough other cases.
+        if constant(y.clone()).try_conv_transpose(&constant(w.clone()), spatial, &options).is_ok() {
+            check("conv_transpose", &[y, w], |x| x[0].try_conv_transpose(&x[1], spatial, &options).unwrap());
+        }
+    }
+}
+
+fn windows_and_pools() {
+    let mut draw = Draw::new(11);
+    for shape in shapes_with_axis(&mut draw) {
+        let (axis, stride, dilation, size) =
+            (draw.below(shape.len()), 1 + draw.below(3), 1 + draw.below(2), 1 + draw.below(3));
+        let mut shape = shape;
+        shape[axis] += dilation * (size - 1) + 1;
+        let (x, length) = ([draw.array(&shape, ANY)], shape[axis]);
+        let axis = axis as isize;
+        let what = format!("windows of {size} along {axis} by {stride}, {dilation}");
+        check(&what, &x, |x| {
+            let windows = x[0].windows(axis, size, stride, dilation);
+            windows.square().overlap_add(axis, length, stride, dilation) * &x[0]
+        });
+    }
+    let x = [draw.array(&[2, 2, 5, 4], ANY)];
+    let pool = Pool::new([3, 2]).stride(2).padding(1);
+    check("max_pool", &x, |x| x[0].max_pool(&pool).square());
+    check("max_pool, partial", &x, |x| x[0].max_pool(&Pool::new([2, 3]).with_partial_windows()).square());
+    check("average_pool", &x, |x| x[0].average_pool(&pool).square());
+    check("average_pool of what is there", &x, |x| {
+        x[0].average_pool(&pool.clone().without_counting_padding()).square()
+    });
+    check("adaptive_max_pool", &x, |x| x[0].adaptive_max_pool([2, 3]).square());
+    check("adaptive_average_pool", &x, |x| x[0].adaptive_average_pool([5, 2]).square());
+    check("upsample_nearest", &x, |x| x[0].upsample_nearest(&[2, 3], 2).square());
+    check("resample_linear", &x, |x| x[0].resample_linear(2, 7).resample_linear(3, 3).square());
+}
+
 fn shapes_and_parts() {
     let mut draw = Draw::new(5);
     for shape in shapes(&mut draw) {
@@ -313,6 +377,8 @@ fn every_differentiable_op_agrees_with_differences() {
     binary_functions();
     reductions();
     matrix_products();
+    convolutions();
+    windows_and_pools();
     shapes_and_parts();
     by_index();
     composites();
