@@ -2,7 +2,7 @@
 
 use thalweg_graph::array::program::{Instruction, OutputKind};
 
-use crate::plan::{Call, Kernel, Plan};
+use crate::plan::{Call, Epilogue, Kernel, Plan};
 
 /// What a call does and moves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,10 +34,18 @@ impl Plan {
                 let space = [batch, matmul.m, matmul.n];
                 product + matmul.epilogue.as_ref().map_or(0, |e| program_flops(&e.program.instructions, &space))
             }
+            Kernel::Convolution(convolution) => {
+                let epilogue = convolution.epilogue.as_ref();
+                let program = |e: &Epilogue| program_flops(&e.program.instructions, &convolution.result());
+                convolution.flops() + epilogue.map_or(0, program)
+            }
             Kernel::ScatterAdd { updates, .. } | Kernel::ScatterAddAlong { updates, .. } => {
                 self[*updates].count() as u64
             }
-            Kernel::CumSum { x, .. } | Kernel::ArgReduce { x, .. } | Kernel::Fold { x, .. } => self[*x].count() as u64,
+            Kernel::CumSum { x, .. }
+            | Kernel::ArgReduce { x, .. }
+            | Kernel::Fold { x, .. }
+            | Kernel::OverlapAdd { x, .. } => self[*x].count() as u64,
             Kernel::ArgSort { x, around, .. } => self[*x].count() as u64 * u64::from(around.size.max(1).ilog2() + 1),
             Kernel::Copy { .. }
             | Kernel::Assemble { .. }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use thalweg_graph::array::program::Program;
 use thalweg_graph::array::scalar::Fold;
+use thalweg_graph::ops::convolution::{self, Side};
 use thalweg_graph::ops::custom::Custom;
+use thalweg_graph::ops::windows::Grid;
 use thalweg_graph::{Array, Bindings, DType, Scalar, Variable};
 
 /// The position of a buffer in its plan.
@@ -121,6 +123,58 @@ pub struct MatMul {
     pub epilogue: Option<Epilogue>,
 }
 
+/// One side of a convolution. The result is a matrix: pixels by channels, or for the weight outputs by channels and taps.
+#[derive(Clone, Debug)]
+pub struct Convolution {
+    /// The dtype of all three.
+    pub dtype: DType,
+    /// Which side, and the way of the kernel; sizes are numbers.
+    pub op: convolution::Convolution,
+    /// Pictures.
+    pub batch: usize,
+    /// Channels of the input.
+    pub channels: usize,
+    /// Channels of the output.
+    pub outputs: usize,
+    /// The first operand of the op, row-major.
+    pub a: BufferId,
+    /// The second.
+    pub b: BufferId,
+    /// The result, row-major. None if nobody but the epilogue looks at it.
+    pub c: Option<BufferId>,
+    /// What is done to each block of the result while it is in cache. Its space is rows, columns.
+    pub epilogue: Option<Epilogue>,
+}
+
+impl Convolution {
+    /// Rows and columns of the result.
+    pub fn result(&self) -> [usize; 2] {
+        match self.op.side {
+            Side::Output => [self.batch * self.positions(), self.outputs],
+            Side::Input => {
+                let input = |grid: &Grid| grid.input.number().unwrap_or(0);
+                [self.batch * self.op.axes.iter().map(input).product::<usize>(), self.channels]
+            }
+            Side::Weight => [self.outputs, self.products_of_output()],
+        }
+    }
+
+    /// Multiplications and additions, those with the padding's zeros among them.
+    pub fn flops(&self) -> u64 {
+        2 * (self.batch * self.positions() * self.outputs) as u64 * self.products_of_output() as u64
+    }
+
+    /// Windows of a picture.
+    fn positions(&self) -> usize {
+        self.op.axes.iter().map(|grid| grid.positions().number().unwrap_or(0)).product()
+    }
+
+    /// Products that are added up to an element of the output.
+    fn products_of_output(&self) -> usize {
+        self.channels / self.op.groups * self.op.axes.iter().map(|grid| grid.kernel).product::<usize>()
+    }
+}
+
 /// A program over the output of a matrix product. Its space is batch axes, rows, columns.
 #[derive(Clone, Debug)]
 pub struct Epilogue {
@@ -162,6 +216,8 @@ pub enum Kernel {
     Map(Map),
     /// Matrix products.
     MatMul(MatMul),
+    /// One side of a convolution.
+    Convolution(Convolution),
     /// A box of elements from one place to another.
     Copy { dims: SmallVec<[usize; 4]>, from: Operand, to: Operand },
     /// Boxes of elements put into one buffer: parts one after the other, or one part with a margin of `fill`.
@@ -193,6 +249,8 @@ pub enum Kernel {
     ArgSort { x: BufferId, y: BufferId, around: AroundAxis, descending: bool },
     /// `y[o, i]` = fold of `x[o, ·, i]`.
     Fold { x: BufferId, y: BufferId, around: AroundAxis, fold: Fold },
+    /// `y = 0; y[o, t·stride + k·dilation, i] += x[o, t, k, i]`, in the order of t, then k. `around` is of y's axis.
+    OverlapAdd { x: BufferId, y: BufferId, around: AroundAxis, kernel: usize, stride: usize, dilation: usize },
     /// A user's op, on arrays.
     Custom { op: Custom, inputs: Vec<BufferId>, y: BufferId },
 }
@@ -275,6 +333,8 @@ impl Kernel {
             | Kernel::Custom { .. } => true,
             Kernel::Map(_)
             | Kernel::MatMul(_)
+            | Kernel::Convolution(_)
+            | Kernel::OverlapAdd { .. }
             | Kernel::Copy { .. }
             | Kernel::Assemble { .. }
             | Kernel::Fill { .. }
@@ -293,6 +353,10 @@ impl Kernel {
                 let epilogue = matmul.epilogue.iter().flat_map(|epilogue| &epilogue.inputs);
                 [&matmul.a, &matmul.b].into_iter().chain(epilogue).map(|operand| operand.buffer).collect()
             }
+            Kernel::Convolution(convolution) => {
+                let epilogue = convolution.epilogue.iter().flat_map(|epilogue| &epilogue.inputs);
+                [convolution.a, convolution.b].into_iter().chain(epilogue.map(|operand| operand.buffer)).collect()
+            }
             Kernel::Copy { from, .. } => smallvec::smallvec![from.buffer],
             Kernel::Assemble { parts, .. } => parts.iter().map(|part| part.from.buffer).collect(),
             Kernel::Fill { .. } => smallvec::smallvec![],
@@ -307,7 +371,8 @@ impl Kernel {
             Kernel::ArgReduce { x, .. }
             | Kernel::CumSum { x, .. }
             | Kernel::ArgSort { x, .. }
-            | Kernel::Fold { x, .. } => smallvec::smallvec![*x],
+            | Kernel::Fold { x, .. }
+            | Kernel::OverlapAdd { x, .. } => smallvec::smallvec![*x],
             Kernel::Custom { inputs, .. } => inputs.iter().copied().collect(),
         }
     }
@@ -320,6 +385,10 @@ impl Kernel {
                 let epilogue = matmul.epilogue.iter().flat_map(|epilogue| &epilogue.outputs);
                 matmul.c.into_iter().chain(epilogue.map(|operand| operand.buffer)).collect()
             }
+            Kernel::Convolution(convolution) => {
+                let epilogue = convolution.epilogue.iter().flat_map(|epilogue| &epilogue.outputs);
+                convolution.c.into_iter().chain(epilogue.map(|operand| operand.buffer)).collect()
+            }
             Kernel::Copy { to, .. } => smallvec::smallvec![to.buffer],
             Kernel::Assemble { to, .. } | Kernel::Fill { to, .. } => smallvec::smallvec![*to],
             Kernel::Gather { y, .. }
@@ -330,6 +399,7 @@ impl Kernel {
             | Kernel::CumSum { y, .. }
             | Kernel::ArgSort { y, .. }
             | Kernel::Fold { y, .. }
+            | Kernel::OverlapAdd { y, .. }
             | Kernel::Custom { y, .. } => smallvec::smallvec![*y],
             Kernel::CheckIndices { .. } => smallvec::smallvec![],
         }

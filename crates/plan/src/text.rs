@@ -80,6 +80,18 @@ impl Plan {
                     None => product,
                 }
             }
+            Kernel::Convolution(convolution) => {
+                let side = format!("{:?}", convolution.op.side).to_lowercase();
+                let kernel: Vec<String> = convolution.op.axes.iter().map(|grid| grid.kernel.to_string()).collect();
+                let [rows, columns] = convolution.result();
+                let (c, o) = (convolution.channels, convolution.outputs);
+                let what = format!("convolution {side} [{rows}x{columns}] {} {c}→{o}", kernel.join("x"));
+                match &convolution.epilogue {
+                    Some(epilogue) => format!("{what} then {}", program(&epilogue.program)),
+                    None => what,
+                }
+            }
+            Kernel::OverlapAdd { kernel, stride, .. } => format!("overlap_add {kernel} by {stride}"),
             Kernel::Copy { .. } => "copy".into(),
             Kernel::Assemble { parts, .. } => format!("assemble {} parts", parts.len()),
             Kernel::Fill { value, .. } => format!("fill {value}"),

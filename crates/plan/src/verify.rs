@@ -83,6 +83,10 @@ fn looks(kernel: &Kernel) -> Vec<(Vec<usize>, &Operand)> {
             looks.extend(epilogue.map(|operand| (space(matmul.m, matmul.n), operand)));
             looks
         }
+        Kernel::Convolution(convolution) => {
+            let epilogue = convolution.epilogue.iter().flat_map(|e| e.inputs.iter().chain(&e.outputs));
+            epilogue.map(|operand| (convolution.result().to_vec(), operand)).collect()
+        }
         Kernel::Copy { dims, from, to } => vec![(dims.to_vec(), from), (dims.to_vec(), to)],
         Kernel::Assemble { parts, .. } => {
             parts.iter().flat_map(|part| [(part.dims.to_vec(), &part.from), (part.dims.to_vec(), &part.to)]).collect()
@@ -97,6 +101,7 @@ fn looks(kernel: &Kernel) -> Vec<(Vec<usize>, &Operand)> {
         | Kernel::CumSum { .. }
         | Kernel::ArgSort { .. }
         | Kernel::Fold { .. }
+        | Kernel::OverlapAdd { .. }
         | Kernel::Custom { .. } => Vec::new(),
     }
 }

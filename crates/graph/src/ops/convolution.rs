@@ -332,6 +332,16 @@ impl Convolution {
         Tensor::apply(Convolution { side, ..self.clone() }, inputs.map(Clone::clone))
     }
 
+    /// The channels of x and of y, from the sizes of the inputs.
+    pub fn channels(&self, a: &[usize], b: &[usize]) -> (usize, usize) {
+        let last = self.axes.len() + 1;
+        match self.side {
+            Side::Output => (a[last], b[0]),
+            Side::Input => (b[1] * self.groups, a[last]),
+            Side::Weight => (a[last], b[last]),
+        }
+    }
+
     /// Sizes of the input along the axes.
     fn input_sizes(&self) -> impl Iterator<Item = Size> {
         self.axes.iter().map(|grid| grid.input.clone())

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use thalweg_graph::array::scalar::{Distribution, Unary};
 use thalweg_graph::{
-    Array, DType, Graph, Tensor, Variable, constant, iota, passes, placeholder, random_normal, text, verify,
+    Array, ConvOptions, DType, Graph, Tensor, Variable, constant, iota, passes, placeholder, random_normal, text,
+    verify,
 };
 
 /// A graph with a node of every kind.
@@ -11,6 +12,7 @@ fn everything() -> Graph {
     let x = placeholder("x", DType::F32, ("n", 4));
     let at = placeholder("at", DType::I64, ["n"]);
     let w = Variable::new("dense1/weight", Array::from([[0.5f32; 3]; 4]));
+    let filters = constant(Array::zeros(&[1, 1, 2], DType::F32));
     let seen = Variable::new("seen", 0.0);
     let hidden = thalweg_graph::scope("dense1", || x.matmul(&w).leaky_relu(0.01).dropout(0.5).named("hidden"));
     let logits = (&hidden + constant([1.0f32, f32::INFINITY, -0.0])).with_update(&seen, &hidden.mean());
@@ -29,6 +31,9 @@ fn everything() -> Graph {
         constant([[1u8, 255]]) + constant(Array::zeros(&[1, 2], DType::U8)),
         constant(Array::full(&[40], DType::BF16, 0.1)),
         Tensor::concat(&[&hidden, &hidden], 0),
+        hidden.windows(0, 3, 2, 1).overlap_add(0, "n", 2, 1),
+        x.unsqueeze(1).conv1d(&filters, &ConvOptions::new().padding_around((1, 0)).dilation(2)),
+        x.unsqueeze(1).conv_transpose1d(&filters, &ConvOptions::new().stride(2)),
     ];
     Graph::capture(&fetches, &[w.assign(&(&w * 0.9)), seen.assign(&hidden.sum())])
 }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`copy`](mod@copy) | [`StridedCopy`]: permuting, slicing, flipping, broadcasting, padding, joining |
 //! | [`index`] | [`gather`], [`scatter_add`] and their element-by-element forms |
+//! | [`windows`] | [`overlap_add`] |
 //! | [`axis`] | [`arg_extreme`], [`cumulative_sum`], [`sort`], [`arg_sort`] |
 //!
 //! An axis in the middle of a tensor is given as three sizes ([`Axis`]): what stands before it, its own, what stands
@@ -12,10 +13,12 @@
 pub mod axis;
 pub mod copy;
 pub mod index;
+pub mod windows;
 
 pub use axis::{Extreme, Order, arg_extreme, arg_sort, cumulative_sum, sort};
 pub use copy::StridedCopy;
 pub use index::{IndexError, check_indices, gather, scatter_add, scatter_add_along, take_along};
+pub use windows::{Windows, overlap_add};
 
 /// A row-major tensor seen from one of its axes: `[outer, n, inner]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

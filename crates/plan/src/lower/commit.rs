@@ -110,6 +110,10 @@ impl Lowering<'_> {
                     let factors = is_variable(matmul.a.buffer) || is_variable(matmul.b.buffer);
                     !factors && matmul.epilogue.as_ref().is_none_or(|e| aligned(&e.inputs, &e.outputs))
                 }
+                Kernel::Convolution(convolution) => {
+                    let factors = is_variable(convolution.a) || is_variable(convolution.b);
+                    !factors && convolution.epilogue.as_ref().is_none_or(|e| aligned(&e.inputs, &e.outputs))
+                }
                 Kernel::Fill { .. } => true,
                 Kernel::Copy { from, .. } => !is_variable(from.buffer),
                 _ => false,

@@ -1,18 +1,40 @@
 //! Calls of nodes that have a kernel of their own.
 
 use thalweg_graph::array::scalar::Fold;
+use thalweg_graph::ops::convolution::Side;
 use thalweg_graph::{DType, Graph, NodeId, Op, Shape, Size};
 
 use super::Lowering;
 use super::program::{Look, Source};
 use super::views::{Strides, View, contiguous, dims};
-use crate::plan::{AroundAxis, BufferId, Epilogue, Kernel, MatMul, Operand, Part};
+use crate::plan::{AroundAxis, BufferId, Convolution, Epilogue, Kernel, MatMul, Operand, Part};
 
 /// The dtype in which a matrix product of `dtype` is computed and written: 16-bit floats in f32.
 pub(super) fn product_dtype(dtype: DType) -> DType {
     match dtype {
         DType::F16 | DType::BF16 => DType::F32,
         DType::F32 | DType::F64 | DType::I32 | DType::I64 | DType::U8 | DType::Bool => dtype,
+    }
+}
+
+/// Whether the op has a kernel that hands out finished blocks of a matrix, to which a program can be done.
+pub(super) fn is_product(op: &Op) -> bool {
+    matches!(op, Op::MatMul(_) | Op::Convolution(_))
+}
+
+/// Of a product the first axis of its columns, in a space of these sizes.
+pub(super) fn columns(op: &Op, dims: &[usize]) -> usize {
+    match op {
+        Op::Convolution(convolution) if convolution.side == Side::Weight => 1,
+        _ => dims.len() - 1,
+    }
+}
+
+/// Whether the rows of a product of these sizes can be looked at as other axes of as many positions.
+pub(super) fn has_free_rows(op: &Op, dims: &[usize]) -> bool {
+    match op {
+        Op::Convolution(convolution) => convolution.side != Side::Weight,
+        _ => dims.len() == 2,
     }
 }
 
@@ -65,7 +87,15 @@ impl Lowering<'_> {
             }
         };
         let kernel = match &node.op {
-            Op::MatMul(_) => return self.plain_product(id),
+            Op::MatMul(_) | Op::Convolution(_) => return self.plain_product(id),
+            Op::OverlapAdd(add) => Kernel::OverlapAdd {
+                around: around(id, add.axis),
+                kernel: dims(self.graph, input(0))[add.axis + 1],
+                stride: add.stride,
+                dilation: add.dilation,
+                x: self.whole(input(0)),
+                y: self.buffer(id),
+            },
             Op::Reshape(_) => {
                 // The elements must be moved: a copy in the input's order.
                 let view = self.views[input(0).index()].clone();
@@ -177,6 +207,7 @@ impl Lowering<'_> {
             | Op::Permute(_)
             | Op::Expand(_)
             | Op::Slice(_)
+            | Op::Windows(_)
             | Op::Flip(_)
             | Op::Iota(_)
             | Op::Random(_)
@@ -215,47 +246,58 @@ impl Lowering<'_> {
         self.push(id, &[id], Kernel::Fold { x, y, around, fold });
     }
 
-    /// A matrix product on its own.
+    /// A matrix product or a convolution on its own.
     fn plain_product(&mut self, id: NodeId) {
         let dtype = self.graph[id].meta.dtype;
         let y = self.buffer(id);
         if product_dtype(dtype) == dtype {
-            let matmul = self.product(id, Some(y));
-            return self.push(id, &[id], Kernel::MatMul(matmul));
+            let kernel = self.product(id, Some(y), None);
+            return self.push(id, &[id], kernel);
         }
         // Computed in f32 and rounded block by block.
         use thalweg_graph::array::program::{Extent, Input, Instruction, Output, OutputKind, Program};
         let computed = product_dtype(dtype);
-        let sizes = dims(self.graph, id);
         let mut program =
             Program { inputs: vec![Input { dtype: computed, extent: Extent::Full }], ..Program::default() };
         let x = program.push(Instruction::Load { input: 0 });
         let register = program.push(Instruction::Cast { from: computed, to: dtype, x });
         program.outputs.push(Output { register, kind: OutputKind::Store });
-        let mut matmul = self.product(id, None);
+        let sizes = dims(self.graph, id);
+        let sizes = match &self.graph[id].op {
+            Op::MatMul(_) => sizes,
+            op => {
+                let (rows, columns) = sizes.split_at(columns(op, &sizes));
+                [rows.iter().product(), columns.iter().product()].into_iter().collect()
+            }
+        };
         let outputs = vec![Operand { buffer: y, offset: 0, strides: contiguous(&sizes) }];
-        matmul.epilogue = Some(Epilogue { program, inputs: Vec::new(), outputs });
-        self.push(id, &[id], Kernel::MatMul(matmul));
+        let kernel = self.product(id, None, Some(Epilogue { program, inputs: Vec::new(), outputs }));
+        self.push(id, &[id], kernel);
     }
 
-    /// The matrix product of a node's inputs, into `c` if it is to be in memory.
-    pub(super) fn product(&mut self, id: NodeId, c: Option<BufferId>) -> MatMul {
+    /// The matrix product or convolution of a node's inputs, into `c` if it is to be in memory.
+    pub(super) fn product(&mut self, id: NodeId, c: Option<BufferId>, epilogue: Option<Epilogue>) -> Kernel {
         let node = &self.graph[id];
-        let (a, b) = (node.inputs[0], node.inputs[1]);
+        let (dtype, a, b) = (node.meta.dtype, node.inputs[0], node.inputs[1]);
         let sizes = dims(self.graph, id);
+        if let Op::Convolution(op) = &node.op {
+            let (channels, outputs) = op.channels(&dims(self.graph, a), &dims(self.graph, b));
+            let (batch, op) = (dims(self.graph, a)[0], op.clone());
+            let (a, b) = (self.whole(a), self.whole(b));
+            return Kernel::Convolution(Convolution { dtype, op, batch, channels, outputs, a, b, c, epilogue });
+        }
         let rank = sizes.len();
-        let k = dims(self.graph, a)[rank - 1];
-        MatMul {
-            dtype: node.meta.dtype,
+        Kernel::MatMul(MatMul {
+            dtype,
             batch: sizes[..rank - 2].into(),
             m: sizes[rank - 2],
-            k,
+            k: dims(self.graph, a)[rank - 1],
             n: sizes[rank - 1],
             a: self.matrix(a),
             b: self.matrix(b),
             c,
-            epilogue: None,
-        }
+            epilogue,
+        })
     }
 
     /// A factor: any view whose rows and columns do not walk backwards, else a copy.

@@ -111,11 +111,11 @@ struct Lowering<'a> {
     copies: HashMap<(Look, views::Dims), BufferId>,
     /// Which bases need a buffer.
     stored: Vec<bool>,
-    /// Matrix products that a group takes over as its epilogue's input.
+    /// Matrix products and convolutions that a group takes over as its epilogue's input.
     absorbed: HashSet<NodeId>,
     /// The product of each group that took one over.
     product_of: HashMap<GroupId, NodeId>,
-    /// Who reads each matrix product, views looked through.
+    /// Who reads each matrix product or convolution, views looked through.
     product_readers: HashMap<NodeId, Vec<NodeId>>,
     /// The bases of fetches and next values.
     roots: HashSet<NodeId>,
@@ -151,13 +151,13 @@ fn stored(graph: &Graph, views: &[View], grouping: &Grouping) -> Vec<bool> {
     stored
 }
 
-/// Who reads each matrix product, views looked through: calls and members of groups.
+/// Who reads each matrix product or convolution, views looked through: calls and members of groups.
 fn product_readers(graph: &Graph, views: &[View], grouping: &Grouping) -> HashMap<NodeId, Vec<NodeId>> {
     let mut readers: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
     for id in graph.ids().filter(|id| !matches!(grouping.homes[id.index()], Home::Given | Home::Leaf)) {
         for input in &graph[id].inputs {
             let base = views[input.index()].base;
-            if matches!(graph[base].op, Op::MatMul(_)) {
+            if kernels::is_product(&graph[base].op) {
                 readers.entry(base).or_default().push(id);
             }
         }
@@ -305,7 +305,10 @@ impl Lowering<'_> {
         let product = self.product_of.get(&id).copied();
         let segments = match product {
             // The rows of the product are one axis, its columns another.
-            Some(_) => Segments { columns: Some(group.dims.len() - 1), fold_start: Some(0) },
+            Some(product) => {
+                let columns = kernels::columns(&self.graph[product].op, &group.dims);
+                Segments { columns: Some(columns), fold_start: Some(0) }
+            }
             None => Segments { columns: group.columns, fold_start: group.fold_start },
         };
         let homes = &self.grouping.homes;
@@ -353,14 +356,17 @@ impl Lowering<'_> {
             let products = inputs.filter_map(|input| {
                 let view = &self.views[input.index()];
                 let fresh = self.grouping.homes[view.base.index()] == Home::Kernel { level: group.level };
-                let product = matches!(self.graph[view.base].op, Op::MatMul(_)) && !self.absorbed.contains(&view.base);
+                let op = &self.graph[view.base].op;
+                let product = kernels::is_product(op) && !self.absorbed.contains(&view.base);
+                // The rows may have been cut into other axes, unless they are those of a batch or the columns are many.
                 let dims = views::dims(self.graph, view.base);
-                // Batched products keep their axes; of a plain one the rows may have been cut into axes.
-                let same = dims == group.dims || (dims.len() == 2 && dims[1] == *group.dims.last()?);
+                let same =
+                    dims == group.dims || (kernels::has_free_rows(op, &dims) && dims.last() == group.dims.last());
                 (fresh && product && same && view.is_identity() && view.dims == group.dims).then_some(view.base)
             });
             if let Some(product) = products.max() {
-                let batched = views::dims(self.graph, product).len() > 2;
+                let dims = views::dims(self.graph, product);
+                let batched = matches!(self.graph[product].op, Op::MatMul(_)) && dims.len() > 2;
                 // A 16-bit product is in memory as f32 while its epilogue runs: nobody else could read it.
                 let dtype = self.graph[product].meta.dtype;
                 let widened = kernels::product_dtype(dtype) != dtype;
@@ -385,10 +391,10 @@ impl Lowering<'_> {
         let outputs: Vec<Operand> = draft.outputs.iter().map(|look| self.operand(look)).collect();
         // The product is in memory only if others read it.
         let c = self.product_read_elsewhere(product, members).then(|| self.buffer(product));
-        let mut matmul = self.product(product, c);
-        matmul.epilogue = Some(Epilogue { program: draft.program, inputs, outputs });
+        let epilogue = Epilogue { program: draft.program, inputs, outputs };
+        let kernel = self.product(product, c, Some(epilogue));
         let nodes: Vec<NodeId> = [product].iter().chain(members).copied().collect();
-        self.push(rank, &nodes, Kernel::MatMul(matmul));
+        self.push(rank, &nodes, kernel);
     }
 
     /// Whether someone outside `members` needs the product itself.

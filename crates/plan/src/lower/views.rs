@@ -1,4 +1,4 @@
-//! Views: reshapes, permutations, expansions, slices and flips move nothing. Each node is a strided look at a base: a
+//! Views: reshapes, permutations, expansions, slices, flips and windows move nothing. Each node is a strided look at a base: a
 //! node whose numbers are computed or given.
 
 use smallvec::{SmallVec, smallvec};
@@ -88,6 +88,13 @@ pub(crate) fn views(graph: &Graph) -> Vec<View> {
                     view.offset = view.offset.wrapping_add_signed(start as isize * view.strides[axis]);
                     view.strides[axis] *= part.step as isize;
                 }
+                Some(View { dims: dims.clone(), ..view })
+            }
+            Op::Windows(windows) => {
+                let mut view = input(0).clone();
+                let stride = view.strides[windows.axis];
+                view.strides[windows.axis] = stride * windows.stride as isize;
+                view.strides.insert(windows.axis + 1, stride * windows.dilation as isize);
                 Some(View { dims: dims.clone(), ..view })
             }
             Op::Flip(flip) => {

@@ -24,6 +24,10 @@ fn work(work: &Work, kernel: &Kernel) -> String {
     match work {
         Work::Map { tile, .. } => tile.describe(),
         Work::Product(product) => describe_product(product),
+        Work::Convolution(convolution) => {
+            let name = if convolution.epilogue.is_some() { "convolution+tile" } else { "convolution" };
+            format!("{name} {}", convolution.kernel.describe())
+        }
         Work::Copy { copy, .. } => match copy.chunks() {
             1 => "copy, 1 chunk".into(),
             chunks => format!("copy, {chunks} chunks"),
@@ -54,9 +58,11 @@ fn whole(kernel: &Kernel) -> &'static str {
         Kernel::ArgReduce { max: false, .. } => "argmin",
         Kernel::CumSum { .. } => "running sums",
         Kernel::ArgSort { .. } => "argsort",
+        Kernel::OverlapAdd { .. } => "windows added up",
         Kernel::Custom { .. } => "a user's op",
         Kernel::Map(_)
         | Kernel::MatMul(_)
+        | Kernel::Convolution(_)
         | Kernel::Copy { .. }
         | Kernel::Assemble { .. }
         | Kernel::Fill { .. }

@@ -16,7 +16,7 @@ use thalweg_plan::{ALIGNMENT, Buffer, BufferId, Place, Plan};
 
 use super::loops::{self, Views};
 use super::memory::{Block, OutOfMemory, Storage};
-use super::prepare::{Look, Prepared, Product, Step, Work};
+use super::prepare::{Convolution, Look, Prepared, Product, Step, Tail, Work};
 use crate::error::RunError;
 use crate::feed::{Feeds, Value};
 use crate::variables::Variables;
@@ -303,6 +303,7 @@ impl Workspace {
                 map(tile, pool, &operands, scratch, Partials(shared));
             }
             Work::Product(product) => self.product(product, pool, draw, scratch, shared),
+            Work::Convolution(convolution) => self.convolution(convolution, pool, draw, scratch, shared),
             Work::Copy { copy, from, to } => {
                 let both = Ends { from: self.address(from), to: self.address(to) };
                 let chunk = |chunk, _| {
@@ -352,6 +353,26 @@ impl Workspace {
         }
         for look in outputs {
             self.writes.push(self.address(look));
+        }
+    }
+
+    fn convolution(&mut self, convolution: &Convolution, pool: &Pool, draw: Draw, scratch: Scratch, shared: *mut u8) {
+        let kernel = &convolution.kernel;
+        let operands = matmul::Operands {
+            a: self.base(convolution.a),
+            b: self.base(convolution.b),
+            c: convolution.c.map_or(std::ptr::null_mut(), |c| self.base(c)),
+        };
+        if let Some(tail) = &convolution.epilogue {
+            self.gather_operands(&tail.inputs, &tail.outputs);
+        }
+        let tail = Operands { inputs: &self.reads, outputs: &self.writes, draw };
+        let one = OneConvolution { convolution, operands, tail: &tail, scratch, shared };
+        for (phase, &chunks) in kernel.phases().iter().enumerate() {
+            match chunks {
+                1 => one.run_part(phase, 0, 0),
+                _ => pool.run(chunks, &|chunk, worker| one.run_part(phase, chunk, worker)),
+            }
         }
     }
 
@@ -456,33 +477,83 @@ impl OneProduct<'_> {
             // SAFETY: as in `map`.
             return unsafe { product.matmul.run_chunk(chunk, here, memory, None, worker) };
         };
-        let (inputs, outputs) = tail.batch[index].split_at(tail.inputs.len());
-        let further = |from: &[*const u8], by: &[isize]| -> SmallVec<[*const u8; 16]> {
-            from.iter().zip(by).map(|(from, &offset)| from.wrapping_offset(offset)).collect()
-        };
-        let mut reads = further(self.operands.inputs, inputs);
-        reads.insert(0, std::ptr::null());
-        let writes: SmallVec<[*mut u8; 16]> =
-            self.operands.outputs.iter().zip(outputs).map(|(to, &offset)| to.wrapping_offset(offset)).collect();
         let problem = product.matmul.problem();
         let mut draw = self.operands.draw;
         draw.first += (index * problem.m * problem.n) as u64;
+        let bound = BoundTail::new(tail, index, &Operands { draw, ..*self.operands });
         let tail_scratch = self.scratch.of(worker).wrapping_add(product.tail_offset());
-        let finish = |block: matmul::Finished| {
-            let mut reads = reads.clone();
-            reads[0] = block.c.cast_const();
-            let operands = Operands { inputs: &reads, outputs: &writes, draw };
-            // SAFETY: as in `map`; a block is the matter of the thread that has just computed it.
-            unsafe { tail.tile.run_rectangle(block.rows, block.columns, &operands, tail_scratch) }
+        let finish = |block| bound.finish(block, tail_scratch);
+        let epilogue = matmul::Epilogue { finish: &finish, reads: &bound.fetched };
+        // SAFETY: as in `map`.
+        unsafe { product.matmul.run_chunk(chunk, here, memory, Some(epilogue), worker) }
+    }
+}
+
+/// A convolution that runs.
+struct OneConvolution<'a> {
+    convolution: &'a Convolution,
+    operands: matmul::Operands,
+    /// Those of the epilogue, without the result itself.
+    tail: &'a Operands<'a>,
+    scratch: Scratch,
+    /// What all threads share.
+    shared: *mut u8,
+}
+
+// SAFETY: plain addresses; chunks write different elements, and each thread its own scratch memory.
+unsafe impl Sync for OneConvolution<'_> {}
+
+impl OneConvolution<'_> {
+    fn run_part(&self, phase: usize, chunk: usize, worker: usize) {
+        let kernel = &self.convolution.kernel;
+        let own = self.scratch.of(worker);
+        let memory = matmul::Scratch { shared: self.shared, own };
+        let Some(tail) = &self.convolution.epilogue else {
+            // SAFETY: as in `map`; the phases before are over.
+            return unsafe { kernel.run_chunk(phase, chunk, self.operands, memory, None, worker) };
         };
+        let bound = BoundTail::new(tail, 0, self.tail);
+        let tail_scratch = own.wrapping_add(kernel.worker_scratch_bytes());
+        let finish = |block| bound.finish(block, tail_scratch);
+        let epilogue = matmul::Epilogue { finish: &finish, reads: &bound.fetched };
+        // SAFETY: as above.
+        unsafe { kernel.run_chunk(phase, chunk, self.operands, memory, Some(epilogue), worker) }
+    }
+}
+
+/// A program over the blocks of one result, with the addresses of its operands.
+struct BoundTail<'a> {
+    tail: &'a Tail,
+    /// The first is the block's.
+    reads: SmallVec<[*const u8; 16]>,
+    writes: SmallVec<[*mut u8; 16]>,
+    draw: Draw,
+    fetched: SmallVec<[matmul::Rows; 4]>,
+}
+
+impl BoundTail<'_> {
+    /// For the result at `index` of a batch; `operands` are those of the first.
+    fn new<'a>(tail: &'a Tail, index: usize, operands: &Operands<'_>) -> BoundTail<'a> {
+        let (inputs, outputs) = tail.batch[index].split_at(tail.inputs.len());
+        let further = |(from, &offset): (&*const u8, &isize)| from.wrapping_offset(offset);
+        let reads = operands.inputs.iter().zip(inputs).map(further);
+        let reads: SmallVec<[*const u8; 16]> = std::iter::once(std::ptr::null()).chain(reads).collect();
         let fetched = tail.fetched.iter().map(|&(input, row_bytes, element_bytes)| {
             let first = reads[input];
             matmul::Rows { first, row_bytes, element_bytes }
         });
-        let fetched: SmallVec<[matmul::Rows; 4]> = fetched.collect();
-        let epilogue = matmul::Epilogue { finish: &finish, reads: &fetched };
-        // SAFETY: as in `map`.
-        unsafe { product.matmul.run_chunk(chunk, here, memory, Some(epilogue), worker) }
+        let fetched = fetched.collect();
+        let writes = operands.outputs.iter().zip(outputs).map(|(to, &offset)| to.wrapping_offset(offset)).collect();
+        BoundTail { tail, reads, writes, draw: operands.draw, fetched }
+    }
+
+    /// Does the program to a block.
+    fn finish(&self, block: matmul::Finished, scratch: *mut u8) {
+        let mut reads = self.reads.clone();
+        reads[0] = block.c.cast_const();
+        let operands = Operands { inputs: &reads, outputs: &self.writes, draw: self.draw };
+        // SAFETY: as in `map`; a block is the matter of the thread that has just computed it.
+        unsafe { self.tail.tile.run_rectangle(block.rows, block.columns, &operands, scratch) }
     }
 }
 

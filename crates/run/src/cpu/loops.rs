@@ -101,6 +101,10 @@ pub(super) fn run(kernel: &Kernel, views: &impl Views, scratch: &mut [i64]) -> R
             let scratch = &mut scratch[..around.size];
             movement::arg_sort(order, axis(*around), views.read::<T>(*x), views.write(*y), scratch);
         }),
+        Kernel::OverlapAdd { x, y, around, kernel, stride, dilation } => with_dtype!(views.dtype(*x), T => {
+            let windows = movement::Windows { size: *kernel, stride: *stride, dilation: *dilation };
+            movement::overlap_add(axis(*around), windows, views.read::<T>(*x), views.write(*y));
+        }),
         Kernel::Custom { op, inputs, y } => {
             let array = |&buffer: &BufferId| with_dtype!(views.dtype(buffer), T => Array::new(views.shape(buffer), views.read::<T>(buffer).to_vec()));
             let arrays = inputs.iter().map(array).collect::<Result<Vec<Array>, _>>();
@@ -113,6 +117,7 @@ pub(super) fn run(kernel: &Kernel, views: &impl Views, scratch: &mut [i64]) -> R
         }
         Kernel::Map(_)
         | Kernel::MatMul(_)
+        | Kernel::Convolution(_)
         | Kernel::Copy { .. }
         | Kernel::Assemble { .. }
         | Kernel::Fill { .. }

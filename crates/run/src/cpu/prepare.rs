@@ -4,12 +4,15 @@
 use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
+use thalweg_kernels::convolution;
 use thalweg_kernels::cpu::Isa;
 use thalweg_kernels::matmul::{Matmul, Problem, Strides, output_dtype};
 use thalweg_kernels::movement::StridedCopy;
 use thalweg_kernels::tile::{self, Space};
 use thalweg_plan::graph::array::program::{Extent, Input, Instruction, Output, OutputKind, Program};
 use thalweg_plan::graph::array::scalar::Fold;
+use thalweg_plan::graph::ops::convolution as ops;
+use thalweg_plan::graph::ops::windows::Grid;
 use thalweg_plan::graph::{DType, Scalar};
 use thalweg_plan::{ALIGNMENT, AroundAxis, BufferId, Epilogue, Kernel, Map, MatMul, Operand, Plan};
 
@@ -43,6 +46,8 @@ pub(crate) enum Work {
     Product(Box<Product>),
     /// A box of elements.
     Copy { copy: StridedCopy, from: Look, to: Look },
+    /// One side of a convolution.
+    Convolution(Box<Convolution>),
     /// One number everywhere.
     Fill { value: Scalar, to: BufferId },
     /// A loop over whole buffers: the call says which.
@@ -85,6 +90,18 @@ impl Product {
     }
 }
 
+/// A convolution with all that belongs to it.
+#[derive(Debug)]
+pub(crate) struct Convolution {
+    pub(crate) kernel: convolution::Convolution,
+    pub(crate) a: BufferId,
+    pub(crate) b: BufferId,
+    /// None if only the epilogue sees the result.
+    pub(crate) c: Option<BufferId>,
+    /// Of a batch of one.
+    pub(crate) epilogue: Option<Tail>,
+}
+
 /// What is done to each block of a product.
 #[derive(Debug)]
 pub(crate) struct Tail {
@@ -114,6 +131,7 @@ impl Prepared {
             match kernel {
                 Kernel::Map(map) => push(map_work(&plan, map)),
                 Kernel::MatMul(matmul) => product(&plan, matmul).into_iter().for_each(push),
+                Kernel::Convolution(convolution) => self::convolution(&plan, convolution).into_iter().for_each(push),
                 Kernel::Copy { dims, from, to } => push(copy(&plan, dims, from, to)),
                 Kernel::Assemble { fill, parts, to } => {
                     if let Some(value) = *fill {
@@ -131,6 +149,7 @@ impl Prepared {
                 | Kernel::ArgReduce { .. }
                 | Kernel::CumSum { .. }
                 | Kernel::ArgSort { .. }
+                | Kernel::OverlapAdd { .. }
                 | Kernel::Custom { .. } => push(Work::Whole),
             }
         }
@@ -140,13 +159,14 @@ impl Prepared {
         let shared_bytes = most(&|step| match &step.work {
             Work::Map { tile, .. } => tile.partial_bytes(),
             Work::Product(product) if product.is_shared() => product.matmul.shared_scratch_bytes(),
+            Work::Convolution(convolution) => convolution.kernel.shared_scratch_bytes(),
             Work::Product(_) | Work::Copy { .. } | Work::Fill { .. } | Work::Whole => 0,
         });
         let scratch_bytes = most(&|step| match &step.work {
             Work::Map { tile, .. } => tile.scratch_bytes(),
-            Work::Product(product) => {
-                let tail = product.epilogue.as_ref().map_or(0, |tail| tail.tile.scratch_bytes());
-                product.tail_offset() + tail
+            Work::Product(product) => product.tail_offset() + tail_bytes(&product.epilogue),
+            Work::Convolution(convolution) => {
+                convolution.kernel.worker_scratch_bytes() + tail_bytes(&convolution.epilogue)
             }
             Work::Whole => loops::scratch_elements(&plan.calls[step.call].kernel) * size_of::<i64>(),
             Work::Copy { .. } | Work::Fill { .. } => 0,
@@ -159,6 +179,10 @@ impl Prepared {
         let arena = self.plan.arena_bytes.next_multiple_of(ALIGNMENT);
         arena + self.shared_bytes + self.scratch_bytes * threads
     }
+}
+
+fn tail_bytes(epilogue: &Option<Tail>) -> usize {
+    epilogue.as_ref().map_or(0, |tail| tail.tile.scratch_bytes())
 }
 
 fn look(plan: &Plan, operand: &Operand) -> Look {
@@ -235,44 +259,11 @@ fn product(plan: &Plan, matmul: &MatMul) -> Option<Work> {
     }
     let product_size = (m * n * output_dtype(dtype).size()) as isize;
     let positions = positions(batch);
-    let further = |operand: &Operand, index: &[usize], dtype: DType| {
-        let elements: isize = index.iter().zip(&operand.strides).map(|(&i, &stride)| i as isize * stride).sum();
-        elements * dtype.size() as isize
-    };
     let offsets = positions
         .iter()
         .enumerate()
         .map(|(number, index)| [further(a, index, dtype), further(b, index, dtype), number as isize * product_size]);
-    let tail = |epilogue: &Epilogue| {
-        let operands = || epilogue.inputs.iter().chain(&epilogue.outputs);
-        let strides = |operand: &Operand| operand.strides[rank..].to_vec();
-        let first = vec![kernel.c_row_stride() as isize, 1];
-        let space = Space {
-            dims: vec![m, n],
-            outer: 0,
-            inputs: std::iter::once(first).chain(epilogue.inputs.iter().map(strides)).collect(),
-            outputs: epilogue.outputs.iter().map(strides).collect(),
-        };
-        let along = |index: &SmallVec<[usize; 4]>| {
-            operands().map(|operand| further(operand, index, plan[operand.buffer].dtype)).collect()
-        };
-        // Large ones that are as wide as the product: others stay in cache by themselves.
-        let far = |operand: &Operand| {
-            let [row, column] = operand.strides[rank..] else { return None };
-            let buffer = &plan[operand.buffer];
-            let size = buffer.dtype.size();
-            (column == 1 && row > 0 && buffer.bytes() >= FAR_BYTES).then_some((row as usize * size, size))
-        };
-        let inputs = epilogue.inputs.iter().enumerate();
-        let fetched = inputs.filter_map(|(number, input)| far(input).map(|(row, size)| (number + 1, row, size)));
-        Tail {
-            fetched: fetched.collect(),
-            tile: tile::Prepared::for_rectangles(&epilogue.program, &space),
-            inputs: looks(plan, &epilogue.inputs),
-            outputs: looks(plan, &epilogue.outputs),
-            batch: positions.iter().map(along).collect(),
-        }
-    };
+    let tail = |epilogue: &Epilogue| tail(plan, epilogue, [m, n], kernel.c_row_stride(), &positions);
     Some(Work::Product(Box::new(Product {
         a: look(plan, a),
         b: look(plan, b),
@@ -282,6 +273,79 @@ fn product(plan: &Plan, matmul: &MatMul) -> Option<Work> {
         epilogue: epilogue.as_ref().map(tail),
         matmul: kernel,
     })))
+}
+
+/// The bytes from the first element of an operand to that of the matrix at `index` of its batch.
+fn further(operand: &Operand, index: &[usize], dtype: DType) -> isize {
+    let elements: isize = index.iter().zip(&operand.strides).map(|(&i, &stride)| i as isize * stride).sum();
+    elements * dtype.size() as isize
+}
+
+/// A program over matrices of `rows` and `columns` that lie so many elements apart, at these `positions` of a batch.
+fn tail(
+    plan: &Plan,
+    epilogue: &Epilogue,
+    [rows, columns]: [usize; 2],
+    row_stride: usize,
+    positions: &[SmallVec<[usize; 4]>],
+) -> Tail {
+    let rank = positions.first().map_or(0, |position| position.len());
+    let operands = || epilogue.inputs.iter().chain(&epilogue.outputs);
+    let strides = |operand: &Operand| operand.strides[rank..].to_vec();
+    let first = vec![row_stride as isize, 1];
+    let space = Space {
+        dims: vec![rows, columns],
+        outer: 0,
+        inputs: std::iter::once(first).chain(epilogue.inputs.iter().map(strides)).collect(),
+        outputs: epilogue.outputs.iter().map(strides).collect(),
+    };
+    let along = |index: &SmallVec<[usize; 4]>| {
+        operands().map(|operand| further(operand, index, plan[operand.buffer].dtype)).collect()
+    };
+    // Large ones that are as wide as the product: others stay in cache by themselves.
+    let far = |operand: &Operand| {
+        let [row, column] = operand.strides[rank..] else { return None };
+        let buffer = &plan[operand.buffer];
+        let size = buffer.dtype.size();
+        (column == 1 && row > 0 && buffer.bytes() >= FAR_BYTES).then_some((row as usize * size, size))
+    };
+    let inputs = epilogue.inputs.iter().enumerate();
+    let fetched = inputs.filter_map(|(number, input)| far(input).map(|(row, size)| (number + 1, row, size)));
+    Tail {
+        fetched: fetched.collect(),
+        tile: tile::Prepared::for_rectangles(&epilogue.program, &space),
+        inputs: looks(plan, &epilogue.inputs),
+        outputs: looks(plan, &epilogue.outputs),
+        batch: positions.iter().map(along).collect(),
+    }
+}
+
+/// None where there is nothing to compute.
+fn convolution(plan: &Plan, convolution: &thalweg_plan::Convolution) -> Option<Work> {
+    use thalweg_kernels::convolution::{Axis, Convolution as Kernel, Problem, Side};
+    let thalweg_plan::Convolution { dtype, ref op, batch, channels, outputs, a, b, c, ref epilogue } = *convolution;
+    let result = convolution.result();
+    if result.contains(&0) {
+        return None;
+    }
+    let side = match op.side {
+        ops::Side::Output => Side::Output,
+        ops::Side::Input => Side::Input,
+        ops::Side::Weight => Side::Weight,
+    };
+    let axis = |grid: &Grid| {
+        let input = grid.input.number().expect("lowering works on bound graphs: a bug in Thalweg");
+        Axis::new(input, grid.kernel, grid.stride, grid.dilation, grid.padding)
+    };
+    let axes: SmallVec<[Axis; 3]> = op.axes.iter().map(axis).collect();
+    let problem = Problem { groups: op.groups, ..Problem::new(dtype, side, batch, channels, outputs, &axes) };
+    let mut kernel = Kernel::new(problem, Isa::best());
+    if c.is_none() {
+        kernel = kernel.with_c_in_scratch();
+    }
+    let alone = [SmallVec::new()];
+    let epilogue = epilogue.as_ref().map(|epilogue| tail(plan, epilogue, result, kernel.c_row_stride(), &alone));
+    Some(Work::Convolution(Box::new(Convolution { kernel, a, b, c, epilogue })))
 }
 
 /// Every index into axes of these sizes, row-major.

@@ -8,6 +8,7 @@ use thalweg_graph::array::scalar::Fold;
 use thalweg_graph::op::Vjp;
 use thalweg_graph::ops::assemble::{Concat, Flip, Pad, PadAxis, Slice, SliceAxis};
 use thalweg_graph::ops::composite::{LayerNorm, LogSoftmax, LogSumExp, Softmax};
+use thalweg_graph::ops::convolution::{Convolution, Side};
 use thalweg_graph::ops::elementwise::{Cast, ElementwiseBinary, ElementwiseUnary, Select};
 use thalweg_graph::ops::index::{CheckIndices, Gather, Iota, ScatterAdd, ScatterAddAlong, TakeAlong};
 use thalweg_graph::ops::matmul::MatMul;
@@ -17,6 +18,7 @@ use thalweg_graph::ops::scan::CumSum;
 use thalweg_graph::ops::shape::{Expand, Permute, Reshape};
 use thalweg_graph::ops::source::size_number;
 use thalweg_graph::ops::state::StopGradient;
+use thalweg_graph::ops::windows::{Grid, OverlapAdd, Windows};
 use thalweg_graph::reference::{self, interpret};
 use thalweg_graph::tensor::topological;
 use thalweg_graph::{
@@ -108,7 +110,7 @@ fn tolerance(op: &Op, dtype: DType) -> f64 {
         DType::I32 | DType::I64 | DType::U8 | DType::Bool => 0.0,
     };
     // Each addition to a place rounds to the dtype.
-    if matches!(op, Op::ScatterAdd(_) | Op::ScatterAddAlong(_)) { 4.0 * rounding } else { rounding }
+    if matches!(op, Op::ScatterAdd(_) | Op::ScatterAddAlong(_) | Op::OverlapAdd(_)) { 4.0 * rounding } else { rounding }
 }
 
 /// Whether what was found is what was expected: integers and truth values to the bit, floats up to rounding.
@@ -230,6 +232,56 @@ fn ask_for_movements(checks: &mut Checks, x: &Tensor, shape: &[usize]) {
     }
 }
 
+fn ask_for_windows(checks: &mut Checks, x: &Tensor, shape: &[usize]) {
+    for (axis, &length) in shape.iter().enumerate() {
+        for (size, stride, dilation) in [(1, 1, 1), (3, 1, 1), (2, 2, 1), (2, 3, 4), (5, 2, 2)] {
+            let windows = Windows { axis, size, stride, dilation };
+            let Ok(y) = Tensor::try_apply(windows, [x.clone()]) else { continue };
+            let y = checks.feed(numbers(&y.shape().numbers().unwrap(), x.dtype(), ANY));
+            checks.ask(Windows { axis, size, stride, dilation }, [x]);
+            checks.ask(OverlapAdd { axis, size: length.into(), stride, dilation }, [&y]);
+            if y.dtype() != DType::Bool {
+                checks.fetches.extend([x.windows(axis as isize, size, stride, dilation).sum_over(axis as isize + 1)]);
+            }
+            checks.fetches.extend([x.windows(axis as isize, size, stride, dilation).max_over(axis as isize + 1)]);
+        }
+    }
+}
+
+/// All sides over one to three axes; with groups, steps, gaps and padding, and of nothing.
+fn ask_for_convolutions(checks: &mut Checks, dtype: DType) {
+    let grid = |input: usize, kernel, stride, dilation, padding| Grid {
+        input: input.into(),
+        kernel,
+        stride,
+        dilation,
+        padding,
+    };
+    let cases = [
+        (2, 3, 4, 1, vec![grid(9, 3, 1, 1, (1, 1))]),
+        (1, 4, 6, 2, vec![grid(8, 3, 2, 1, (2, 0))]),
+        (3, 1, 1, 1, vec![grid(1, 1, 1, 1, (0, 0)), grid(1, 1, 1, 1, (0, 0))]),
+        (2, 3, 17, 1, vec![grid(7, 3, 1, 1, (1, 1)), grid(5, 3, 1, 1, (1, 1))]),
+        (2, 16, 5, 1, vec![grid(7, 1, 2, 1, (0, 0)), grid(6, 1, 2, 1, (0, 0))]),
+        (1, 6, 6, 6, vec![grid(7, 3, 2, 2, (1, 3)), grid(9, 5, 3, 1, (2, 2))]),
+        (2, 2, 4, 1, vec![grid(4, 2, 1, 1, (0, 1)), grid(3, 3, 1, 1, (1, 1)), grid(5, 2, 2, 1, (0, 0))]),
+        (0, 2, 3, 1, vec![grid(4, 2, 1, 1, (0, 0))]),
+        (2, 0, 3, 1, vec![grid(4, 2, 1, 1, (0, 0))]),
+        (2, 3, 0, 1, vec![grid(4, 2, 1, 1, (0, 0))]),
+    ];
+    for (n, c, o, groups, axes) in cases {
+        let along = |f: &dyn Fn(&Grid) -> usize| axes.iter().map(f).collect::<Vec<_>>();
+        let (inputs, kernel) = (along(&|grid| grid.input.number().unwrap()), along(&|grid| grid.kernel));
+        let outputs = along(&|grid| grid.positions().number().unwrap());
+        let x = checks.feed(numbers(&[&[n], &inputs[..], &[c]].concat(), dtype, ANY));
+        let w = checks.feed(numbers(&[&[o, c / groups], &kernel[..]].concat(), dtype, (-0.3, 0.4)));
+        let y = checks.feed(numbers(&[&[n], &outputs[..], &[o]].concat(), dtype, (-0.5, 0.4)));
+        for (side, inputs) in [(Side::Output, [&x, &w]), (Side::Input, [&y, &w]), (Side::Weight, [&x, &y])] {
+            checks.ask(Convolution { side, axes: axes.iter().cloned().collect(), groups }, inputs);
+        }
+    }
+}
+
 fn ask_by_position(checks: &mut Checks, x: &Tensor, shape: &[usize]) {
     for axis in 0..shape.len() {
         for (exclusive, reverse) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -300,7 +352,7 @@ fn ops_over_axes() {
     let mut checks = Checks::default();
     for dtype in DType::ALL {
         for shape in SHAPES {
-            for ask in [ask_for_folds, ask_for_movements, ask_by_position, ask_for_composites] {
+            for ask in [ask_for_folds, ask_for_movements, ask_for_windows, ask_by_position, ask_for_composites] {
                 let x = checks.feed(numbers(shape, dtype, ANY));
                 ask(&mut checks, &x, shape);
                 checks.hold(&format!("{dtype}{shape:?}"));
@@ -326,6 +378,8 @@ fn ops_over_axes() {
             checks.ask(MatMul {}, [&a, &b]);
         }
         checks.hold(&format!("products of {dtype}"));
+        ask_for_convolutions(&mut checks, dtype);
+        checks.hold(&format!("convolutions of {dtype}"));
     }
     let elsewhere = ["Unary", "Binary", "Select", "Cast"];
     let missing: Vec<&str> = KINDS

@@ -11,7 +11,7 @@ use thalweg_graph::array::random::{Philox, permutation};
 use thalweg_graph::array::scalar::{Binary, Fold, Unary};
 use thalweg_graph::reference::{self, interpret};
 use thalweg_graph::tensor::topological;
-use thalweg_graph::{Array, DType, Graph, Tensor, TensorId, autodiff, placeholder};
+use thalweg_graph::{Array, ConvOptions, DType, Graph, Tensor, TensorId, autodiff, placeholder};
 use thalweg_run::{Feeds, Session};
 
 const GRAPHS: u64 = 300;
@@ -48,7 +48,7 @@ struct Program {
 fn program(seed: u64, dtype: DType) -> Program {
     let mut dice = Dice::new(seed);
     let (a, b, c) = (1 + dice.below(5), 1 + dice.below(70), 1 + dice.below(6));
-    let shapes: [Vec<usize>; 6] = [vec![a, b], vec![b], vec![a, 1], vec![], vec![c, a, b], vec![b, a]];
+    let shapes: [Vec<usize>; 7] = [vec![a, b], vec![b], vec![a, 1], vec![], vec![c, a, b], vec![b, a], vec![3, a, 2]];
     let mut feeds = Vec::new();
     for (number, shape) in shapes.iter().enumerate() {
         let count = shape.iter().product();
@@ -103,7 +103,7 @@ fn grow(dice: &mut Dice, pool: &[Tensor]) -> Option<Tensor> {
     let recent = pool.len().min(8);
     let x = if dice.below(3) == 0 { dice.pick(pool) } else { dice.pick(&pool[pool.len() - recent..]) }.clone();
     let axis = |dice: &mut Dice| (x.rank() > 0).then(|| dice.below(x.rank()) as isize);
-    let grown = match dice.below(18) {
+    let grown = match dice.below(20) {
         0..=3 => x.unary(*dice.pick(&UNARY)),
         4..=6 => {
             let y = dice.pick(pool).clone();
@@ -145,6 +145,28 @@ fn grow(dice: &mut Dice, pool: &[Tensor]) -> Option<Tensor> {
         16 => {
             let axis = axis(dice)?;
             if dice.below(2) == 0 { x.cum_sum(axis) * 0.1 } else { x.pad(axis, dice.below(3), 1, 0.5) }
+        }
+        // The last of the feeds is a weight for pictures of as many channels.
+        17 => {
+            let (weight, stride) = (&pool[6], 1 + dice.below(2));
+            let options = ConvOptions::new().stride(stride).padding_around((dice.below(2), dice.below(2)));
+            match dice.below(2) {
+                0 => x.try_conv(weight, 1, &options).ok()? * 0.2,
+                _ => x.try_conv(&weight.swap_axes(0, 1), 1, &options).ok()? * 0.2,
+            }
+        }
+        18 => {
+            let (axis, size) = (axis(dice)?, 1 + dice.below(3));
+            let (stride, dilation) = (1 + dice.below(3), 1 + dice.below(2));
+            let length = x.size(axis).number()?;
+            let fits = dilation * (size - 1) < length;
+            let windows = || x.windows(axis, size, stride, dilation);
+            match dice.below(3) {
+                _ if !fits => return None,
+                0 => windows().max_over(axis + 1),
+                1 => windows().mean_over(axis + 1),
+                _ => windows().tanh().overlap_add(axis, length, stride, dilation) * 0.5,
+            }
         }
         _ => x.greater(0.1).select(&(&x * 2.0), x.square()),
     };
