@@ -146,6 +146,11 @@ impl Variable {
         self.core.is_trainable()
     }
 
+    /// See [`VariableCore::is_frozen`].
+    pub fn is_frozen(&self) -> bool {
+        self.core.is_frozen()
+    }
+
     /// See [`VariableCore::set_trainable`].
     pub fn set_trainable(&self, trainable: bool) {
         self.core.set_trainable(trainable);
@@ -202,6 +207,12 @@ impl VariableCore {
     /// Whether optimizers change it.
     pub fn is_trainable(&self) -> bool {
         self.trainable.load(Ordering::Relaxed) && !self.state.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was frozen with [`VariableCore::set_trainable`]: then training graphs leave it alone, running
+    /// statistics too.
+    pub fn is_frozen(&self) -> bool {
+        !self.trainable.load(Ordering::Relaxed)
     }
 
     /// Freezes (`false`) or unfreezes the variable for the training graphs built from now on; what is

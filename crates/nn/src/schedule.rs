@@ -81,6 +81,14 @@ pub enum Schedule {
         /// What follows.
         then: Box<Schedule>,
     },
+    /// Another schedule that begins at step `start`: its t is counted from there, and before it is as at its beginning.
+    /// For the phases of a training, which have one counter.
+    From {
+        /// The step at which the schedule begins.
+        start: u64,
+        /// What begins there.
+        then: Box<Schedule>,
+    },
     /// Another schedule multiplied by the value of a variable, which the program sets ([`Plateau`]).
     Scaled {
         /// The factor, a number of f32.
@@ -143,6 +151,17 @@ impl Schedule {
         Schedule::Warmup { steps, then: Box::new(self) }
     }
 
+    /// This schedule, begun at step `start`.
+    ///
+    /// ```
+    /// use thalweg_nn::Schedule;
+    /// let lr = Schedule::linear(0.1, 0.0, 10).starting_at(100);
+    /// assert_eq!([0, 100, 105, 110].map(|t| lr.at(t)), [0.1, 0.1, 0.05, 0.0]);
+    /// ```
+    pub fn starting_at(self, start: u64) -> Schedule {
+        Schedule::From { start, then: Box::new(self) }
+    }
+
     /// This schedule multiplied by the value of `factor`.
     pub fn scaled_by(self, factor: &Variable) -> Schedule {
         Schedule::Scaled { factor: factor.clone(), of: Box::new(self) }
@@ -176,6 +195,7 @@ impl Schedule {
                     then.at(t - steps)
                 }
             }
+            Schedule::From { start, then } => then.at(t.saturating_sub(*start)),
             Schedule::Scaled { of, .. } => of.at(t),
         }
     }
@@ -206,6 +226,7 @@ impl Schedule {
                 let rising = t * (then.at(0) / *steps as f64);
                 t.less(*steps as f64).select(&rising, then.tensor(&(t - *steps as f64).maximum(0.0)))
             }
+            Schedule::From { start, then } => then.tensor(&(t - *start as f64).maximum(0.0)),
             Schedule::Scaled { factor, of } => of.tensor(t) * factor.cast(t.dtype()),
         }
     }
@@ -230,7 +251,7 @@ impl Schedule {
                 (low.min(cycle.end), high.max(cycle.end))
             }
             Schedule::Warmup { then, .. } => (then.bounds().0.min(0.0), then.bounds().1),
-            Schedule::Scaled { of, .. } => of.bounds(),
+            Schedule::From { then: of, .. } | Schedule::Scaled { of, .. } => of.bounds(),
         }
     }
 
@@ -278,7 +299,7 @@ impl Schedule {
                 length(*steps)?;
                 return then.check(owner);
             }
-            Schedule::Scaled { of, .. } => return of.check(owner),
+            Schedule::From { then: of, .. } | Schedule::Scaled { of, .. } => return of.check(owner),
         };
         Ok(())
     }
@@ -490,6 +511,7 @@ mod tests {
                 vec![0.04, 0.52, 1.0, low + (1.0 - low) * cosine(1.0 / 7.0), low, low],
             ),
             (Schedule::linear(1.0, 0.0, 4).warmup(2), vec![0, 1, 2, 3, 6], vec![0.0, 0.5, 1.0, 0.75, 0.0]),
+            (Schedule::one_cycle(1.0, 10).starting_at(7), vec![0, 7, 8, 9, 16], vec![0.04, 0.04, 0.52, 1.0, low]),
         ]
     }
 

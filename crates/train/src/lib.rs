@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`mod@fit`] | [`fit()`]: the training loop, told to callbacks, saved and resumed bit for bit |
 //! | [`mod@evaluate`] | [`evaluate()`]: a model on a whole data set |
+//! | [`callbacks`] | what can be added to a training: early stopping, averaging, mixup, logs, … |
 //! | [`trained`] | [`Trained`]: a trained model without the code that made it |
 //! | [`checkpoint`] | saved training state: the newest and the best kept, atomic, checksummed |
 //! | [`events`] | records of training for TensorBoard: scalars, histograms, the graph |
@@ -12,6 +13,7 @@
 //! | [`weights`] | weights that were trained elsewhere |
 //! | [`progress`] | how far training is: a bar, plain lines or JSON on standard error |
 
+pub mod callbacks;
 pub mod checkpoint;
 pub mod evaluate;
 pub mod events;
@@ -22,8 +24,7 @@ pub mod progress;
 pub mod trained;
 pub mod weights;
 
+pub use callbacks::{EarlyStopping, Target, Watch};
 pub use evaluate::{Evaluation, Inference, evaluate, evaluate_with};
-pub use fit::{
-    EarlyStopping, End, FitError, FitOptions, Fitted, Length, Minimize, RunFolder, Target, Task, Training, Watch, fit,
-};
+pub use fit::{End, FitError, FitOptions, Fitted, Length, Minimize, RunFolder, Task, Training, fit};
 pub use trained::{Drawing, ModelCard, Prediction, Prepare, StoredTraining, Trained, TrainedError};

@@ -17,9 +17,13 @@ pub(crate) fn task(net: &impl Layer, size: (usize, usize)) -> Task {
         let loss = cross_entropy(&logits, &label).named("loss");
         (logits, loss)
     };
-    let (_, train_loss) = scope("train", || graph(Forward::train()));
+    let (train_output, train_loss) = scope("train", || graph(Forward::train()));
     let (output, loss) = graph(Forward::infer());
-    Task { train_loss, inference: Inference { loss, output, label: Some("label".into()) } }
+    Task {
+        train_loss,
+        train_output: Some(train_output),
+        inference: Inference { loss, output, label: Some("label".into()) },
+    }
 }
 
 /// Shuffled batches of images of `size`, moved by up to `shift` pixels each way, then normalized.

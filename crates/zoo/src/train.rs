@@ -84,7 +84,7 @@ pub fn train(recipe: &dyn Recipe, options: &Options) -> Result<Outcome, ZooError
         Training { session: &session, task: &task, optimizer: &optimizer, data: &loader, validation: Some(&valid) };
     let fitted: Fitted = fit(&training, &fit_options, &mut []).map_err(advised)?;
     let interrupted = match fitted.end {
-        End::Finished | End::AlreadyFinished => false,
+        End::Finished | End::AlreadyFinished | End::Behind => false,
         End::Interrupted | End::Stopped => true,
     };
     let test_accuracy = if interrupted {

@@ -1,19 +1,22 @@
 //! [`Accumulation`]: gradients added up over micro-batches, for batches that do not fit at once.
 
-use thalweg_graph::{DType, IntoSize, Tensor, Update, scope, size_number, updates_of};
+use thalweg_graph::{DType, IntoSize, Size, Tensor, Update, Variable, scope, size_number};
 
-use crate::optim::gradients::{differentiate, parameters_of, working_dtype};
+use crate::optim::gradients::working_dtype;
 use crate::optim::optimizer::Optimizer;
 use crate::optim::rule::Rule;
+use crate::optim::slots::Slots;
 use crate::optim::step::Step;
 
-/// Two steps over the same loss: [`add`](Accumulation::add) for all micro-batches but the last, then
-/// [`apply`](Accumulation::apply), which adds the last and moves the parameters by the mean gradient. With mean losses
-/// this equals one step on all of them as one batch: gradients are weighted by rows, so micro-batches may differ in size
-/// and rounds in length.
+/// The graphs of a training step: of one batch [`apply`](Accumulation::apply) alone; of several micro-batches
+/// [`add`](Accumulation::add) for all but the last, then [`apply`](Accumulation::apply), which adds the last and moves the
+/// parameters by the mean gradient. With mean losses this equals one step on all of them as one batch: gradients are
+/// weighted by rows, so micro-batches may differ in size and rounds in length.
 #[derive(Clone, Debug)]
 pub struct Accumulation {
-    /// Adds the gradients of a micro-batch to the slots `path/accumulated`.
+    /// What is made smaller.
+    pub loss: Tensor,
+    /// Adds the gradients of a micro-batch to the slots `path/accumulated`; nothing if a step is of one batch.
     pub add: Vec<Update>,
     /// Adds the last micro-batch's, moves the parameters, empties the slots.
     pub apply: Step,
@@ -26,31 +29,32 @@ impl<R: Rule> Optimizer<R> {
     /// As [`Optimizer::minimize`].
     #[track_caller]
     pub fn minimize_accumulated(&self, loss: &Tensor, rows: impl IntoSize) -> Accumulation {
-        let parameters = parameters_of(loss);
-        let gradients = differentiate(loss, &parameters);
-        let carried = updates_of([loss]);
-        let rows = rows.into_size();
-        let count = self.slots().number("accumulated_rows", DType::F32);
-        let (mut add, mut empty, mut means) = (Vec::new(), Vec::new(), Vec::new());
-        scope("accumulate", || {
-            let next_count = count.tensor() + size_number(&rows, DType::F32);
-            for (variable, gradient) in gradients {
-                let dtype = working_dtype(gradient.dtype());
-                let sum = self.slots().of(&variable, "accumulated", variable.core().shape(), dtype, 0.0);
-                let next = sum.tensor() + gradient.cast(dtype) * size_number(&rows, dtype);
-                means.push((variable, (&next / next_count.cast(dtype)).cast(gradient.dtype())));
-                empty.push(sum.assign(&sum.zeros_like()));
-                add.push(sum.assign(&next));
-            }
-            add.push(count.assign(&next_count));
-            empty.push(count.assign(&count.zeros_like()));
-        });
-        add.extend(carried.iter().cloned());
-        let mut apply = self.apply(means);
-        apply.updates.extend(empty);
-        apply.updates.extend(carried);
-        Accumulation { add, apply }
+        self.graphs(loss, Some(&rows.into_size()), &mut ())
     }
+}
+
+/// The mean gradients, the updates that add a micro-batch's to the slots, and those that empty them.
+pub(super) fn accumulate(
+    slots: &Slots,
+    gradients: Vec<(Variable, Tensor)>,
+    rows: &Size,
+) -> (Vec<(Variable, Tensor)>, Vec<Update>, Vec<Update>) {
+    let count = slots.number("accumulated_rows", DType::F32);
+    let (mut means, mut add, mut empty) = (Vec::new(), Vec::new(), Vec::new());
+    scope("accumulate", || {
+        let next_count = count.tensor() + size_number(rows, DType::F32);
+        for (variable, gradient) in gradients {
+            let dtype = working_dtype(gradient.dtype());
+            let sum = slots.of(&variable, "accumulated", variable.core().shape(), dtype, 0.0);
+            let next = sum.tensor() + gradient.cast(dtype) * size_number(rows, dtype);
+            means.push((variable, (&next / next_count.cast(dtype)).cast(gradient.dtype())));
+            empty.push(sum.assign(&sum.zeros_like()));
+            add.push(sum.assign(&next));
+        }
+        add.push(count.assign(&next_count));
+        empty.push(count.assign(&count.zeros_like()));
+    });
+    (means, add, empty)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use thalweg_graph::{Tensor, Update, Variable, scope};
 
+use crate::optim::build::ticks;
 use crate::optim::gradients::working_dtype;
 use crate::optim::rule::Range;
 use crate::optim::step::Step;
@@ -55,33 +56,34 @@ impl Average {
     /// assert_eq!(&*averages.pairs[0].1.name(), "w/average");
     /// ```
     pub fn follow(self, step: &mut Step) -> Averages {
-        let counter = step.counter.clone();
         let parameters: Vec<Update> =
             step.updates.iter().filter(|update| update.variable.is_trainable()).cloned().collect();
+        let clocks = step.slots.clocks(parameters.iter().map(|update| &update.variable), "averaged_steps");
         let mut pairs = Vec::with_capacity(parameters.len());
         scope("average", || {
-            for Update { variable, value } in parameters {
+            for (Update { variable, value }, clock) in parameters.into_iter().zip(&clocks) {
                 // f16 and bf16 would lose the small share of each step.
                 let dtype = working_dtype(variable.dtype());
                 let average = step.slots.of(&variable, "average", variable.core().shape(), dtype, 0.0);
-                let next = self.next(average.tensor(), &value.cast(dtype), &counter);
+                let next = self.next(average.tensor(), &value.cast(dtype), clock);
                 step.updates.push(average.assign(&next));
                 pairs.push((variable, average));
             }
+            step.updates.extend(ticks(&clocks));
         });
         Averages { pairs }
     }
 
-    /// The next average, given the parameter's next value.
-    fn next(self, average: &Tensor, parameter: &Tensor, counter: &Tensor) -> Tensor {
+    /// The next average, given the parameter's next value and how many were averaged before.
+    fn next(self, average: &Tensor, parameter: &Tensor, clock: &Tensor) -> Tensor {
         match self {
             Average::Exponential { decay } => {
                 let moved = average * decay + parameter * (1.0 - decay);
-                counter.equal(0).select(parameter, moved)
+                clock.equal(0).select(parameter, moved)
             }
             Average::Stochastic { start, every } => {
                 let (start, every) = (start as i64, every as i64);
-                let since = counter - start;
+                let since = clock - start;
                 let (number, rest) = (&since / every, &since % every);
                 let share = (number + 1).maximum(1).cast(parameter.dtype()).reciprocal();
                 let moved = average + (parameter - average) * share;

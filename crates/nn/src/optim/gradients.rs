@@ -55,6 +55,13 @@ pub(crate) fn global_norm<'a>(gradients: impl IntoIterator<Item = &'a Tensor>) -
     sum_of_numbers(squares).sqrt()
 }
 
+/// `tensors` scaled together so that √Σ x² over all their numbers is at most `limit` (Pascanu, Mikolov, Bengio 2013).
+pub fn clipped_by_norm(tensors: &[Tensor], limit: f64) -> Vec<Tensor> {
+    // 1 while the norm is below the limit, and no division by 0.
+    let scale = global_norm(tensors).maximum(limit).reciprocal() * limit;
+    tensors.iter().map(|tensor| tensor * scale.cast(tensor.dtype())).collect()
+}
+
 /// The sum of numbers without axes, each f32 or f64: f64 if one is.
 pub(crate) fn sum_of_numbers(numbers: Vec<Tensor>) -> Tensor {
     let dtype = if numbers.iter().any(|number| number.dtype() == DType::F64) { DType::F64 } else { DType::F32 };

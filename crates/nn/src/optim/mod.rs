@@ -19,6 +19,8 @@
 //! | [`sgd`], [`adaptive`], [`adam`], [`sign`] | the rules |
 //! | [`names`] | optimizers by name, for command lines |
 //! | [`step`] | [`Step`] |
+//! | [`hooks`] | [`Hooks`]: what changes a step while it is built |
+//! | `build` | from a loss to a step |
 //! | `gradients` | what a loss depends on, gradients, their norm |
 //! | `slots` | the state, made once per optimizer |
 //! | [`accumulate`] | gradients added up over micro-batches |
@@ -28,8 +30,10 @@ pub mod accumulate;
 pub mod adam;
 pub mod adaptive;
 pub mod average;
+mod build;
 pub(crate) mod gradients;
 pub mod group;
+pub mod hooks;
 pub mod names;
 pub mod optimizer;
 pub mod rule;
@@ -42,7 +46,9 @@ pub use accumulate::Accumulation;
 pub use adam::{Adam, AdamW, Adamax, Lamb, NAdam};
 pub use adaptive::{Adadelta, Adagrad, RmsProp};
 pub use average::{Average, Averages};
+pub use gradients::clipped_by_norm;
 pub use group::Group;
+pub use hooks::Hooks;
 pub use names::by_name;
 pub use optimizer::Optimizer;
 pub use rule::{Rule, Setting};

@@ -1,17 +1,10 @@
-//! [`Optimizer`]: learning rate, parameter groups, weight decay and clipping, around a [`Rule`].
-
-use std::collections::BTreeMap;
-
-use thalweg_graph::{DType, Tensor, Update, Variable, on_behalf_of, scope, updates_of};
+//! [`Optimizer`]: learning rate, parameter groups, weight decay and clipping, around a [`Rule`]. How they become a step
+//! stands in `build`.
 
 use crate::error::{NnError, or_panic};
-use crate::init::Fans;
-use crate::module::{is_below, is_weight};
-use crate::optim::gradients::{differentiate, global_norm, parameters_of, working_dtype};
 use crate::optim::group::Group;
-use crate::optim::rule::{Decay, ParameterStep, Range, Rule, Scalars};
+use crate::optim::rule::{Decay, Range, Rule};
 use crate::optim::slots::Slots;
-use crate::optim::step::Step;
 use crate::schedule::Schedule;
 
 /// Makes the updates that minimize a loss. `Sgd`, `Adam` and the others are names for this type with their rule.
@@ -28,18 +21,18 @@ use crate::schedule::Schedule;
 /// | [`group`](Optimizer::group) | another learning rate, decay or largest norm for what lies below a path |
 #[derive(Clone, Debug)]
 pub struct Optimizer<R = Box<dyn Rule>> {
-    rule: R,
-    lr: Schedule,
-    momentum: Option<Schedule>,
-    weight_decay: f64,
-    decay: Decay,
-    decay_all: bool,
-    clip_value: Option<f64>,
-    clip_norm: Option<f64>,
-    max_norm: Option<f64>,
-    groups: Vec<Group>,
-    counter: String,
-    slots: Slots,
+    pub(super) rule: R,
+    pub(super) lr: Schedule,
+    pub(super) momentum: Option<Schedule>,
+    pub(super) weight_decay: f64,
+    pub(super) decay: Decay,
+    pub(super) decay_all: bool,
+    pub(super) clip_value: Option<f64>,
+    pub(super) clip_norm: Option<f64>,
+    pub(super) max_norm: Option<f64>,
+    pub(super) groups: Vec<Group>,
+    pub(super) counter: String,
+    pub(super) slots: Slots,
 }
 
 impl<R: Rule + Default> Optimizer<R> {
@@ -118,10 +111,6 @@ impl<R: Rule> Optimizer<R> {
     /// The learning rate over the steps.
     pub fn schedule(&self) -> &Schedule {
         &self.lr
-    }
-
-    pub(crate) fn slots(&self) -> &Slots {
-        &self.slots
     }
 
     /// The same optimizer, its state included, with another learning rate: the next phase of a training.
@@ -228,6 +217,11 @@ impl<R: Rule> Optimizer<R> {
         self
     }
 
+    /// These groups in place of those there were: the next phase of a training.
+    pub fn groups(self, groups: Vec<Group>) -> Self {
+        Optimizer { groups, ..self }
+    }
+
     /// The momentum, or β₁, over the steps ([`crate::schedule::OneCycle::momentum`]).
     ///
     /// # Panics
@@ -249,157 +243,14 @@ impl<R: Rule> Optimizer<R> {
     pub fn counter(self, name: impl Into<String>) -> Self {
         Optimizer { counter: name.into(), ..self }
     }
-
-    /// The step that makes `loss` smaller: gradients of the trainable variables that it depends on, in the order of
-    /// their names, their updates, and the updates that layers carry.
-    ///
-    /// # Panics
-    /// If the loss is no single float, depends on no trainable variable or on one without a name, two of them have one
-    /// name, or a group's prefix fits none.
-    #[track_caller]
-    pub fn minimize(&self, loss: &Tensor) -> Step {
-        let parameters = parameters_of(loss);
-        let mut step = self.apply(differentiate(loss, &parameters));
-        step.updates.extend(updates_of([loss]));
-        step
-    }
-
-    /// The step for gradients computed in another way.
-    ///
-    /// # Panics
-    /// As [`Optimizer::minimize`] does of the variables, or if a gradient has another dtype or shape than its variable.
-    #[track_caller]
-    pub fn apply(&self, gradients: Vec<(Variable, Tensor)>) -> Step {
-        for (variable, gradient) in &gradients {
-            assert!(
-                gradient.meta() == variable.meta(),
-                "the gradient of {} is {}, the variable {}",
-                variable.name(),
-                gradient.meta(),
-                variable.meta()
-            );
-        }
-        if let Some(group) = self
-            .groups
-            .iter()
-            .find(|group| !gradients.iter().any(|(variable, _)| is_below(&variable.name(), &group.prefix)))
-        {
-            let known = gradients.iter().map(|(variable, _)| variable.name().to_string()).collect::<Vec<_>>().join(" ");
-            panic!("{}", NnError::NoSuchPath { prefix: group.prefix.clone(), known });
-        }
-        let location = std::panic::Location::caller();
-        scope("optimizer", || on_behalf_of(location, || self.build(gradients)))
-    }
-
-    fn build(&self, gradients: Vec<(Variable, Tensor)>) -> Step {
-        let counter = self.slots.number(&self.counter, DType::I64);
-        let mut clock = Clock { counter: &counter, optimizer: self, known: BTreeMap::new() };
-        let mut updates = Vec::new();
-        for ((variable, _), gradient) in gradients.iter().zip(self.clipped(&gradients)) {
-            self.update(variable, gradient, &mut clock, &mut updates);
-        }
-        updates.push(counter.assign(&(counter.tensor() + 1)));
-        let learning_rate = self.lr.tensor(&counter.cast(DType::F32));
-        let gradient_norm = global_norm(gradients.iter().map(|(_, gradient)| gradient));
-        let gradients = gradients.into_iter().map(|(variable, gradient)| (variable.name(), gradient)).collect();
-        let (clip_norm, slots) = (self.clip_norm, self.slots.clone());
-        Step { updates, gradients, gradient_norm, clip_norm, learning_rate, counter, slots }
-    }
-
-    /// The gradients in their working dtype, clipped by value, then all together by norm.
-    fn clipped(&self, gradients: &[(Variable, Tensor)]) -> Vec<Tensor> {
-        let mut clipped: Vec<Tensor> =
-            gradients.iter().map(|(_, gradient)| gradient.cast(working_dtype(gradient.dtype()))).collect();
-        if let Some(limit) = self.clip_value {
-            clipped.iter_mut().for_each(|gradient| *gradient = gradient.clamp(-limit, limit));
-        }
-        if let Some(limit) = self.clip_norm {
-            // 1 while the norm is below the limit, and no division by 0.
-            let scale = global_norm(&clipped).maximum(limit).reciprocal() * limit;
-            clipped.iter_mut().for_each(|gradient| *gradient = &*gradient * scale.cast(gradient.dtype()));
-        }
-        clipped
-    }
-
-    /// Adds the updates of one parameter and of its slots.
-    fn update(&self, variable: &Variable, gradient: Tensor, clock: &mut Clock<'_, R>, updates: &mut Vec<Update>) {
-        let name = variable.name();
-        let group = self.groups.iter().position(|group| is_below(&name, &group.prefix));
-        let usual = if is_weight(variable) || self.decay_all { self.weight_decay } else { 0.0 };
-        let weight_decay = group.and_then(|group| self.groups[group].weight_decay).unwrap_or(usual);
-
-        let dtype = gradient.dtype();
-        let (scalars, shared) = clock.at(group, dtype);
-        let mut cx = ParameterStep {
-            parameter: variable.cast(dtype),
-            gradient,
-            weight_decay: 0.0,
-            scalars,
-            shared,
-            variable,
-            slots: &self.slots,
-            updates: &mut Vec::new(),
-        };
-        if weight_decay > 0.0 {
-            match self.decay {
-                Decay::Coupled => cx.gradient = &cx.gradient + &cx.parameter * weight_decay,
-                Decay::Decoupled => cx.parameter = &cx.parameter * (1.0 - &scalars.lr * weight_decay),
-                Decay::InRule => cx.weight_decay = weight_decay,
-            }
-        }
-        let mut next = self.rule.next(&mut cx);
-        let max_norm = group.and_then(|group| self.groups[group].max_norm).or(self.max_norm);
-        if let Some(limit) = max_norm.filter(|_| is_weight(variable)) {
-            next = with_units_within(&next, limit);
-        }
-        updates.push(variable.assign(&next.cast(variable.dtype())));
-        updates.append(cx.updates);
-    }
-}
-
-/// The weights, those of each unit scaled so that their norm is at most `limit`.
-fn with_units_within(weight: &Tensor, limit: f64) -> Tensor {
-    let units = Fans::unit_axis(weight.rank());
-    let inputs: Vec<isize> = (0..weight.rank()).filter(|&axis| axis != units).map(|axis| axis as isize).collect();
-    let norm = weight.square().sum_over(inputs.as_slice()).sqrt();
-    // 1 while the norm is below the limit, and no division by 0.
-    let scale = norm.maximum(limit).reciprocal() * limit;
-    weight * scale.keep_axes(inputs.as_slice(), weight)
-}
-
-/// The numbers that follow from the step counter, once per group and dtype.
-struct Clock<'a, R> {
-    counter: &'a Variable,
-    optimizer: &'a Optimizer<R>,
-    known: BTreeMap<(Option<usize>, DType), (Scalars, Vec<Tensor>)>,
-}
-
-impl<R: Rule> Clock<'_, R> {
-    fn at(&mut self, group: Option<usize>, dtype: DType) -> &(Scalars, Vec<Tensor>) {
-        let Clock { counter, optimizer, known } = self;
-        known.entry((group, dtype)).or_insert_with(|| {
-            let before = counter.cast(dtype);
-            let mut lr = optimizer.lr.tensor(&before);
-            if let Some(group) = group.map(|group| &optimizer.groups[group]).filter(|group| group.lr_factor != 1.0) {
-                lr = lr * group.lr_factor;
-            }
-            let momentum = optimizer.rule.momentum().map(|constant| match &optimizer.momentum {
-                Some(schedule) => schedule.tensor(&before),
-                None => before.scalar_like(constant),
-            });
-            let scalars = Scalars { lr, t: before + 1.0, momentum };
-            let shared = optimizer.rule.shared(&scalars);
-            (scalars, shared)
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use thalweg_graph::{Array, constant, placeholder};
+    use thalweg_graph::{Array, DType, Tensor, Variable, constant, placeholder};
 
     use super::*;
-    use crate::optim::{Adam, AdamW, Sgd};
+    use crate::optim::{Adam, AdamW, Hooks, Sgd, Step};
     use crate::schedule::OneCycle;
     use crate::testing::{State, assert_close};
 
@@ -527,11 +378,77 @@ mod tests {
         let first = adam.minimize(&loss);
         variables[0].set_trainable(true);
         let second = adam.clone().lr(0.01).minimize(&loss);
-        assert_eq!(first.updates.len() + 3, second.updates.len());
+        // A parameter, its two moments, and how many steps it has made.
+        assert_eq!(first.updates.len() + 4, second.updates.len());
         for update in &first.updates {
             assert!(second.next(&update.variable).is_some(), "{:?}", update.variable);
         }
         assert_eq!(first.counter, second.counter);
+    }
+
+    #[test]
+    fn parameters_that_join_later_count_their_own_steps() {
+        // Of a constant gradient each step of Adam is lr, whenever a parameter joins.
+        let (w, late) = (Variable::new("a", Array::from(0.0)), Variable::new("b", Array::from(0.0)));
+        let loss = &w * -1.0 + &late * -5.0;
+        let adam = Adam::new(0.1);
+        late.set_trainable(false);
+        let first = adam.minimize(&loss);
+        late.set_trainable(true);
+        let second = adam.minimize(&loss);
+        let mut state = State::default();
+        for step in [&first, &first, &first, &second, &second] {
+            state.run(&step.updates, &[]);
+        }
+        assert_close(&[state.read(&w), state.read(&late)].concat(), &[0.5, 0.2], 1e-6);
+        assert_eq!(state.read(&second.counter), [5.0]);
+        let clock = second.updates.iter().find(|update| &*update.variable.name() == "global_step/2").unwrap();
+        assert_eq!(state.read(&clock.variable), [2.0]);
+    }
+
+    #[test]
+    fn what_frozen_layers_carry_is_left_alone() {
+        let (w, mean) = (Variable::new("w", 1.0), Variable::new("mean", 0.0).not_trainable());
+        let loss = w.square().with_update(&mean, w.tensor());
+        assert_eq!(Sgd::new(0.1).minimize(&loss).updates.len(), 3);
+        mean.set_trainable(false);
+        assert_eq!(Sgd::new(0.1).minimize(&loss).updates.len(), 2);
+    }
+
+    /// Ascends instead of descending, at a tenth of the rate in the group `b`, and counts in a variable of its own.
+    struct Meddler(Variable);
+
+    impl Hooks for Meddler {
+        fn loss(&mut self, loss: Tensor) -> Tensor {
+            loss * 2.0
+        }
+
+        fn gradients(&mut self, gradients: Vec<(Variable, Tensor)>) -> Vec<(Variable, Tensor)> {
+            gradients.into_iter().map(|(variable, gradient)| (variable, -gradient)).collect()
+        }
+
+        fn rate(&mut self, group: Option<&str>, rate: Tensor, made: &Tensor) -> Tensor {
+            assert_eq!(rate.dtype(), made.dtype());
+            if group == Some("b") { rate * 0.1 } else { rate }
+        }
+
+        fn step(&mut self, step: &mut Step) {
+            step.updates.push(self.0.assign(&(&self.0 + 1.0)));
+        }
+    }
+
+    #[test]
+    fn hooks_change_loss_gradients_rates_and_step() {
+        let (variables, loss) = parameters();
+        let own = Variable::new("own", 0.0).not_trainable();
+        let sgd = Sgd::new(0.1).group(Group::new("b"));
+        let step = sgd.graphs(&loss, None, &mut Meddler(own.clone())).apply;
+        let mut state = State::default();
+        let logged = state.fetch(&[&step.gradient_norm, &step.learning_rate], &step.updates, &[]);
+        assert_close(&logged.concat(), &[26.0, 0.1], 1e-6);
+        let after: Vec<f64> = variables.iter().flat_map(|variable| state.read(variable)).collect();
+        assert_close(&after, &[1.0 + 0.6, 2.0 + 0.08, 3.0 + 0.24], 1e-12);
+        assert_eq!(state.read(&own), [1.0]);
     }
 
     #[test]

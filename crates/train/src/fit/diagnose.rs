@@ -19,11 +19,15 @@ impl Fit<'_, '_> {
         let mut batches = self.batches()?;
         while self.place.step + 1 < bad {
             let round = self.next_round(&mut batches)?;
-            let (loss, numbers) = self.advance(&round)?;
-            self.place.make_step(&round, &loss, numbers.clipped, self.training.data.n_batches());
+            self.make_step(&round)?;
         }
-        let round = self.next_round(&mut batches)?;
-        let origin = self.origin(&round)?.unwrap_or_else(|| "no tensor of the step shows where it begins".into());
+        let mut round = self.next_round(&mut batches)?;
+        while round.batches.is_empty() {
+            self.place.take(&round, self.training.data.n_batches());
+            round = self.next_round(&mut batches)?;
+        }
+        let origin =
+            self.origin(&round.batches)?.unwrap_or_else(|| "no tensor of the step shows where it begins".into());
         self.restore()?;
         let kept = match &self.checkpoint {
             Some(path) => format!("the last good checkpoint is {}", path.display()),
@@ -36,15 +40,15 @@ impl Fit<'_, '_> {
     fn restore(&mut self) -> Result<(), FitError> {
         self.training.session.load_state(&self.good.state)?;
         self.place = self.good.place.clone();
-        Ok(())
+        self.callbacks.recall(&self.good.memories).map(drop)
     }
 
     /// The first tensor of the step on `round` that is not finite, in words. Where the loss or the gradients are out of
     /// range, it is looked for among what they depend on: clipping makes a NaN of an infinite gradient.
     fn origin(&self, round: &[Batch]) -> Result<Option<String>, FitError> {
         let session = self.training.session;
-        let seen = [&self.training.task.train_loss, &self.step.gradient_norm];
-        let updates = self.step.updates.iter().map(|update| &update.value);
+        let seen = [&self.graphs.loss, &self.graphs.apply.gradient_norm];
+        let updates = self.graphs.apply.updates.iter().map(|update| &update.value);
         // A constant may be infinite on purpose.
         let of_floats = |tensor: &Tensor| tensor.dtype().is_float() && !matches!(tensor.op(), Op::Constant(_));
         let causes: Vec<Tensor> = topological(seen).into_iter().filter(of_floats).collect();
@@ -66,7 +70,7 @@ impl Fit<'_, '_> {
                 }
             }
             if position + 1 < round.len() {
-                session.run(&self.add, feeds(&self.columns, batch)?)?;
+                session.run(&self.graphs.add, feeds(&self.columns, batch)?)?;
             }
         }
         Ok(None)

@@ -1,8 +1,11 @@
-//! What happens in a training, and those who want to know.
+//! What happens in a training, and those who want to know of it or to change it.
 
-use thalweg_data::Batch;
+use std::path::Path;
+
+use thalweg_data::{Batch, Loader};
 use thalweg_nn::Step;
 use thalweg_run::Session;
+use thalweg_run::graph::{Tensor, Variable};
 
 use super::{FitError, Task};
 use crate::checkpoint::{Checkpoint, CheckpointError, Saved};
@@ -13,8 +16,12 @@ use crate::evaluate::Evaluation;
 pub enum Event<'a> {
     /// Training begins, or goes on after the step of the [`Moment`].
     Begin,
+    /// The first batch of an epoch comes next, or, where training goes on within one, the next of it.
+    EpochBegins,
     /// A step was made.
     Step(StepNumbers),
+    /// The model is measured next.
+    Measures,
     /// An epoch ended, or the model was validated between two.
     Measured {
         /// The mean loss of the rows of the epoch so far, while they were trained on.
@@ -23,7 +30,7 @@ pub enum Event<'a> {
         validation: Option<&'a Evaluation>,
     },
     /// An epoch ended; this was its last batch.
-    Epoch(&'a Batch),
+    EpochEnds(&'a Batch),
     /// A checkpoint was saved.
     Saved(&'a Saved),
     /// Something the user should know.
@@ -50,38 +57,62 @@ pub struct StepNumbers {
 pub struct Moment<'a> {
     /// The steps made.
     pub step: u64,
-    /// The step at which training ends.
+    /// The steps that had been made when the training began, or this phase of it.
+    pub first_step: u64,
+    /// The step at which it ends.
     pub last_step: u64,
     /// The epoch, from 1.
     pub epoch: u64,
+    /// Whether the training goes on from a checkpoint.
+    pub resumed: bool,
+    /// The folder of the run, if it is saved.
+    pub run: Option<&'a Path>,
     /// The graphs that are trained.
     pub task: &'a Task,
+    /// What is made smaller: the training loss, as callbacks changed it.
+    pub loss: &'a Tensor,
     /// The training graph.
     pub optimization: &'a Step,
     /// Where the variables have their values.
     pub session: &'a Session,
+    /// The training data.
+    pub data: &'a Loader,
 }
 
-/// Whether training goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How training goes on. Of what several callbacks want, all happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flow {
     /// It goes on.
     Continue,
+    /// It goes on once the state is saved. Where nothing is saved, the model is measured only.
+    Save,
     /// The state is saved, and training ends in order.
     Stop,
+    /// The numbers are wrong, for this reason: training ends with [`FitError::Diverged`], which says in which tensor that
+    /// began, and the session is as the last good state.
+    Diverged(String),
 }
 
-impl Flow {
-    /// On only if both want to go on.
-    pub fn and(self, other: Flow) -> Flow {
-        match self {
-            Flow::Continue => other,
-            Flow::Stop => Flow::Stop,
-        }
-    }
+/// Whether a batch is trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It is.
+    Take,
+    /// It is left out, and the next batch comes in its place.
+    Skip,
 }
 
-/// Someone who wants to know what happens, and may end it.
+/// Someone who wants to know what happens in a training, and may change or end it. Everything in
+/// [`callbacks`](crate::callbacks) is written with this.
+///
+/// | when | asked |
+/// | --- | --- |
+/// | once, while the graphs are built | [`loss`](Callback::loss), [`gradients`](Callback::gradients), [`rate`](Callback::rate), [`step`](Callback::step): what they change is compiled into the step |
+/// | before a batch is fed | [`prepare`](Callback::prepare) |
+/// | whenever something happened | [`on`](Callback::on) |
+/// | at a checkpoint, and when one is resumed | [`remember`](Callback::remember), [`recall`](Callback::recall), under the [`name`](Callback::name) |
+///
+/// A function of event and moment is one, too:
 ///
 /// ```
 /// use thalweg_train::fit::{Callback, Event, Flow, Moment};
@@ -92,11 +123,53 @@ impl Flow {
 /// let callback: &mut dyn Callback = &mut stop_when_good;
 /// ```
 pub trait Callback {
+    /// Under which name checkpoints hold what it remembers: without `/`, and of no other callback of the training. Who
+    /// remembers nothing needs none.
+    fn name(&self) -> String {
+        String::new()
+    }
+
+    /// What is made smaller in place of `loss`, the training loss of the task.
+    fn loss(&mut self, loss: Tensor, task: &Task) -> Tensor {
+        let _ = task;
+        loss
+    }
+
+    /// What moves the parameters in place of their gradients, see [`Hooks::gradients`](thalweg_nn::optim::Hooks::gradients).
+    fn gradients(&mut self, gradients: Vec<(Variable, Tensor)>) -> Vec<(Variable, Tensor)> {
+        gradients
+    }
+
+    /// The learning rate in place of `rate`, see [`Hooks::rate`](thalweg_nn::optim::Hooks::rate). A rate that is to follow
+    /// from what happens is multiplied by a variable, which [`on`](Callback::on) writes.
+    fn rate(&mut self, group: Option<&str>, rate: Tensor, made: &Tensor) -> Tensor {
+        let _ = (group, made);
+        rate
+    }
+
+    /// Changes the finished step, see [`Hooks::step`](thalweg_nn::optim::Hooks::step).
+    fn step(&mut self, step: &mut Step) {
+        let _ = step;
+    }
+
+    /// Changes a batch before it is fed, or leaves it out. A batch that is to be drawn upon by chance is changed with what
+    /// [`Random`](thalweg_data::Random) gives for its epoch and position, so that a resumed training draws the same.
+    ///
+    /// # Errors
+    /// What it returns ends the training without saving.
+    fn prepare(&mut self, batch: &mut Batch, moment: &Moment<'_>) -> Result<Turn, FitError> {
+        let _ = (batch, moment);
+        Ok(Turn::Take)
+    }
+
     /// Hears of an event.
     ///
     /// # Errors
     /// What it returns ends the training without saving.
-    fn on(&mut self, event: &Event<'_>, moment: &Moment<'_>) -> Result<Flow, FitError>;
+    fn on(&mut self, event: &Event<'_>, moment: &Moment<'_>) -> Result<Flow, FitError> {
+        let _ = (event, moment);
+        Ok(Flow::Continue)
+    }
 
     /// Writes what it must know in a training that is resumed, into a part of each checkpoint that is its own. Nothing
     /// where nothing is said.
@@ -107,7 +180,7 @@ pub trait Callback {
     /// Takes over what was remembered, before the training goes on.
     ///
     /// # Errors
-    /// If that was something else: the callback at its place was another one.
+    /// If that was something else: a callback of another kind had this name.
     fn recall(&mut self, memory: &Checkpoint) -> Result<(), CheckpointError> {
         let _ = memory;
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use thalweg_nn::optim::{Accumulation, Rule};
+use thalweg_nn::optim::{Accumulation, Hooks, Rule};
 use thalweg_nn::{Optimizer, Step};
 use thalweg_run::graph::tensor::topological;
 use thalweg_run::graph::{Op, Size, Tensor};
@@ -14,19 +14,17 @@ use crate::evaluate::scalar;
 /// What makes a loss smaller: an optimizer, or the step that a checkpoint carries
 /// ([`StoredTraining`](crate::StoredTraining)).
 pub trait Minimize: fmt::Debug {
-    /// The graphs of a step on `accumulate` batches. Of one batch, nothing is added up before.
+    /// The graphs of a step on `accumulate` batches, changed by `hooks` where they are built now.
     ///
     /// # Errors
     /// If there is no such step for this loss.
-    fn graphs(&self, loss: &Tensor, accumulate: usize) -> Result<Accumulation, FitError>;
+    fn graphs(&self, loss: &Tensor, accumulate: usize, hooks: &mut dyn Hooks) -> Result<Accumulation, FitError>;
 }
 
 impl<R: Rule> Minimize for Optimizer<R> {
-    fn graphs(&self, loss: &Tensor, accumulate: usize) -> Result<Accumulation, FitError> {
-        if accumulate == 1 {
-            return Ok(Accumulation { add: Vec::new(), apply: self.minimize(loss) });
-        }
-        Ok(self.minimize_accumulated(loss, &rows_of(loss)?))
+    fn graphs(&self, loss: &Tensor, accumulate: usize, hooks: &mut dyn Hooks) -> Result<Accumulation, FitError> {
+        let rows = if accumulate == 1 { None } else { Some(rows_of(loss)?) };
+        Ok(Optimizer::graphs(self, loss, rows.as_ref(), hooks))
     }
 }
 

@@ -1,66 +1,59 @@
 //! [`fit`]: the training loop.
 //!
 //! Batches are prepared ahead; after each epoch the model is measured on the validation set and saved; what happens is
-//! told to [`Callback`]s, which may end it. All that decides how training goes on stands in its checkpoints: weights, slots,
-//! the session's counter, the place in the data, the sums of the metrics. So a training that was stopped anywhere and
+//! told to [`Callback`]s, which may change or end it. All that decides how training goes on stands in its checkpoints: weights, slots,
+//! the session's counter, the place in the data, the sums of the metrics, what callbacks remember. So a training that was stopped anywhere and
 //! resumed ends with the same bytes as one that was not.
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | `options` | [`FitOptions`], [`RunFolder`], [`Length`] |
-//! | `event` | [`Event`], [`Callback`], [`Flow`] |
+//! | `event` | [`Event`], [`Callback`], [`Flow`]; those that exist are in [`callbacks`](crate::callbacks) |
+//! | `callbacks` | all of a training: asked in turn, remembered by name |
 //! | `minimize` | [`Minimize`]: where the graphs of a step come from |
-//! | `stop` | [`EarlyStopping`], [`Target`] |
-//! | `plateau` | [`ReduceOnPlateau`] |
 //! | `state` | what a checkpoint holds of a training |
 //! | `diagnose` | which tensor went wrong first |
-//! | `record` | event files |
-//! | `show` | progress for the user |
 //! | `error` | [`FitError`] |
 
+mod callbacks;
 mod diagnose;
 mod error;
 mod event;
 mod minimize;
 mod options;
-mod plateau;
-mod record;
-mod show;
 mod state;
-mod stop;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use thalweg_data::{Batch, Batches, Dataset, Loader};
-use thalweg_nn::Step;
 use thalweg_nn::optim::Accumulation;
 use thalweg_run::Session;
-use thalweg_run::graph::{Tensor, Update};
+use thalweg_run::graph::Tensor;
 
 pub use error::FitError;
-pub use event::{Callback, Event, Flow, Moment, StepNumbers};
+pub use event::{Callback, Event, Flow, Moment, StepNumbers, Turn};
 pub use minimize::Minimize;
 pub(crate) use minimize::make_step;
 pub use options::{FitOptions, Length, RunFolder};
-pub use plateau::ReduceOnPlateau;
-pub use stop::{EarlyStopping, Target, Watch};
 
-use crate::checkpoint::{EVENTS, Goal, Saver, SaverOptions};
+use crate::callbacks::{Saving, ShowProgress, StopOnNan, TensorBoard};
+use crate::checkpoint::{Checkpoint, EVENTS, Goal, Loaded, Saver, SaverOptions};
 use crate::evaluate::{Inference, columns_read, evaluate, feeds, scalar};
 use crate::metrics::Mean;
 use crate::trained::StepCard;
-use record::Record;
-use show::Show;
-pub(crate) use state::Snapshot;
-use state::{Measured, Place, read_memories, write_memories};
+use callbacks::{Building, Callbacks, Wishes};
+use state::{Measured, Round};
+pub(crate) use state::{Place, Snapshot};
 
 /// What is trained: a graph for training and one for use, over the same variables.
 #[derive(Clone, Debug)]
 pub struct Task {
     /// The mean loss of a training batch: dropout drops. Placeholders are called as the columns that feed them.
     pub train_loss: Tensor,
+    /// What the model says in training, if that is a tensor of its own: for callbacks that change the loss.
+    pub train_output: Option<Tensor>,
     /// The model as it is used.
     pub inference: Inference,
 }
@@ -91,6 +84,8 @@ pub enum End {
     Interrupted,
     /// A callback asked for it; resumed, it goes on.
     Stopped,
+    /// The run that is resumed was in a later phase already: nothing was done.
+    Behind,
 }
 
 /// What came of a training.
@@ -116,7 +111,7 @@ pub struct Fitted {
     pub checkpoint: Option<PathBuf>,
 }
 
-/// Trains `training` as `options` say, and tells `callbacks` what happens.
+/// Trains `training` as `options` say; `callbacks` hear what happens and may change it.
 ///
 /// The checkpoint with the smallest validation loss is kept beside the newest.
 ///
@@ -129,16 +124,29 @@ pub fn fit(
     options: &FitOptions,
     callbacks: &mut [&mut dyn Callback],
 ) -> Result<Fitted, FitError> {
+    fit_from(Place::default(), training, options, callbacks).map(|(fitted, _)| fitted)
+}
+
+/// As [`fit`], a phase that begins at a place. Gives the place at which it ended. A phase that was over when the run was
+/// saved changes nothing.
+pub(crate) fn fit_from(
+    place: Place,
+    training: &Training<'_>,
+    options: &FitOptions,
+    callbacks: &mut [&mut dyn Callback],
+) -> Result<(Fitted, Place), FitError> {
     let begun = Instant::now();
-    let mut fit = Fit::begin(training, options, callbacks)?;
+    let mut fit = Fit::begin(place, training, options, callbacks)?;
     let end = fit.run()?;
-    let Place { clipped, step, .. } = fit.place;
-    if clipped > 0 {
-        fit.tell(&Event::Note(&format!("the gradients were clipped in {clipped} of {step} steps")))?;
+    if end != End::Behind {
+        let Place { clipped, step, .. } = fit.place;
+        if clipped > 0 {
+            fit.tell(&Event::Note(&format!("the gradients were clipped in {clipped} of {step} steps")))?;
+        }
+        fit.tell(&Event::End)?;
     }
-    fit.tell(&Event::End)?;
     let Place { measured, .. } = &fit.place;
-    Ok(Fitted {
+    let fitted = Fitted {
         end,
         steps: fit.place.step,
         epochs: fit.place.epochs_begun(),
@@ -146,26 +154,29 @@ pub fn fit(
         train_loss: fit.place.train_loss(),
         valid_loss: measured.as_ref().map(|measured| measured.loss.0),
         valid_accuracy: measured.as_ref().and_then(|measured| measured.accuracy).map(|accuracy| accuracy.0),
-        clipped_steps: clipped,
+        clipped_steps: fit.place.clipped,
         checkpoint: fit.checkpoint,
-    })
+    };
+    Ok((fitted, fit.place))
 }
 
 /// A training under way.
 struct Fit<'a, 'c> {
     training: &'a Training<'a>,
     options: &'a FitOptions,
-    callbacks: &'a mut [&'c mut dyn Callback],
-    own_callbacks: Vec<Box<dyn Callback>>,
+    callbacks: Callbacks<'a, 'c>,
+    /// The columns that a step reads.
     columns: BTreeSet<String>,
-    /// Adds the gradients of a batch up: of all batches of a step but its last.
-    add: Vec<Update>,
-    step: Step,
+    graphs: Accumulation,
     /// The same as text, for checkpoints that carry the model.
     step_card: Option<StepCard>,
     last_step: u64,
     saver: Option<Saver>,
     checkpoint: Option<PathBuf>,
+    /// Whether it goes on from a checkpoint.
+    resumed: bool,
+    /// Whether what was saved is of a later phase.
+    behind: bool,
     place: Place,
     /// When the model was measured last, or training began.
     measured_at: Instant,
@@ -176,34 +187,44 @@ struct Fit<'a, 'c> {
 impl Fit<'_, '_> {
     /// The loop.
     fn run(&mut self) -> Result<End, FitError> {
+        if self.behind {
+            return Ok(End::Behind);
+        }
         if self.place.step >= self.last_step {
             let step = self.place.step;
             self.tell(&Event::Note(&format!("the training is finished: all {step} steps have been made")))?;
             return Ok(End::AlreadyFinished);
         }
-        let mut flow = self.tell(&Event::Begin)?;
-        if flow == Flow::Stop {
+        let mut wishes = self.tell(&Event::Begin)?;
+        if wishes.stop {
             return Ok(End::Stopped);
         }
         let mut batches = self.batches()?;
+        let mut epoch_begins = true;
         loop {
+            if epoch_begins {
+                wishes += self.tell(&Event::EpochBegins)?;
+            }
             let round = self.next_round(&mut batches)?;
-            let numbers = self.make_step(&round)?;
-            flow = flow.and(self.tell(&Event::Step(numbers))?);
+            if let Some(numbers) = self.make_step(&round)? {
+                wishes += self.tell(&Event::Step(numbers))?;
+            }
+            self.refuse_if_diverged(&mut wishes)?;
             let is_last = self.place.step == self.last_step;
             let epoch_ends = self.place.batch == 0;
-            let save = is_last || self.options.is_due_to_save(self.place.step, epoch_ends);
-            if save || epoch_ends || self.is_due_to_validate() {
-                flow = flow.and(self.measure()?);
+            if wishes.save || is_last || epoch_ends || self.is_due_to_validate() {
+                wishes += self.measure()?;
             }
-            if epoch_ends && let Some(batch) = round.last() {
-                flow = flow.and(self.tell(&Event::Epoch(batch))?);
+            if epoch_ends && let Some(batch) = round.batches.last() {
+                wishes += self.tell(&Event::EpochEnds(batch))?;
             }
-            let end = match flow {
-                _ if is_last => Some(End::Finished),
-                _ if self.options.interrupt.requested() => Some(End::Interrupted),
-                Flow::Stop => Some(End::Stopped),
-                Flow::Continue => None,
+            self.refuse_if_diverged(&mut wishes)?;
+            let save = is_last || wishes.save;
+            let end = match () {
+                () if is_last => Some(End::Finished),
+                () if self.options.interrupt.requested() => Some(End::Interrupted),
+                () if wishes.stop => Some(End::Stopped),
+                () => None,
             };
             if save || end.is_some() {
                 self.save(save)?;
@@ -211,66 +232,86 @@ impl Fit<'_, '_> {
             if let Some(end) = end {
                 return Ok(end);
             }
+            (epoch_begins, wishes) = (epoch_ends, Wishes::default());
         }
     }
 
+    /// Whether the model is validated now, beside the ends of epochs.
     fn is_due_to_validate(&self) -> bool {
         self.options.is_due_to_validate(self.place.step, self.measured_at.elapsed())
     }
 
-    /// The batches of the next step: as many as make one, fewer at the end of an epoch.
-    fn next_round(&self, batches: &mut Batches) -> Result<Vec<Batch>, FitError> {
-        let n_batches = self.training.data.n_batches();
-        let mut round: Vec<Batch> = Vec::with_capacity(self.options.accumulate);
-        while round.len() < self.options.accumulate && round.last().is_none_or(|batch| batch.position() + 1 < n_batches)
-        {
-            round.push(batches.next().expect("a stream of batches has no end: a bug in Thalweg")?);
+    /// Where a callback found the numbers wrong, the error that says where that began.
+    fn refuse_if_diverged(&mut self, wishes: &mut Wishes) -> Result<(), FitError> {
+        match wishes.diverged.take() {
+            Some(what) => Err(self.diagnose(what)?),
+            None => Ok(()),
+        }
+    }
+
+    /// The batches of the next step, prepared by the callbacks: as many as make one, fewer at the end of an epoch.
+    fn next_round(&mut self, batches: &mut Batches) -> Result<Round, FitError> {
+        let n_batches = self.training.data.n_batches() as u64;
+        let mut round = Round::default();
+        while round.batches.len() < self.options.accumulate && self.place.batch + round.taken < n_batches {
+            let mut batch = batches.next().expect("a stream of batches has no end: a bug in Thalweg")?;
+            round.taken += 1;
+            let moment = moment(self.training, self.options, &self.graphs, &self.place, self.last_step, self.resumed);
+            match self.callbacks.prepare(&mut batch, &moment)? {
+                Turn::Take => round.batches.push(batch),
+                Turn::Skip => {}
+            }
+        }
+        if round.batches.is_empty() && self.place.batch == 0 {
+            let reason = "callbacks left out every batch of an epoch, so that no step can be made".into();
+            return Err(FitError::Setting { setting: format!("epoch {}", self.place.epoch + 1), reason });
         }
         Ok(round)
     }
 
-    /// One step, on `round`; refuses numbers out of range.
-    fn make_step(&mut self, round: &[Batch]) -> Result<StepNumbers, FitError> {
-        let (loss, numbers) = self.advance(round)?;
-        let problem = |what: &str, x: f64| {
-            if x.is_finite() { None } else { Some(format!("the {what} is {x}")) }
-        };
-        let problem = problem("loss", numbers.loss).or_else(|| problem("norm of the gradients", numbers.gradient_norm));
-        self.place.make_step(round, &loss, numbers.clipped, self.training.data.n_batches());
-        match problem {
-            None => Ok(numbers),
-            Some(what) => Err(self.diagnose(what)?),
+    /// One step, on `round`; none if it is empty.
+    fn make_step(&mut self, round: &Round) -> Result<Option<StepNumbers>, FitError> {
+        let made = if round.batches.is_empty() { None } else { Some(self.advance(&round.batches)?) };
+        if let Some((loss, numbers)) = &made {
+            self.place.make_step(loss, numbers.clipped);
         }
+        self.place.take(round, self.training.data.n_batches());
+        Ok(made.map(|(_, numbers)| numbers))
     }
 
     /// Runs the training graph over the batches of one step. Gives the losses weighted by rows, and the step's numbers.
     fn advance(&self, round: &[Batch]) -> Result<(Mean, StepNumbers), FitError> {
-        let Training { session, task, .. } = self.training;
-        let mut loss = Mean::default();
+        let (session, Accumulation { loss, add, apply }) = (self.training.session, &self.graphs);
+        let mut mean = Mean::default();
         let (last, others) = round.split_last().expect("a step has a batch: a bug in Thalweg");
         for batch in others {
-            let (mean, _) = session.run((&task.train_loss, &self.add), feeds(&self.columns, batch)?)?;
-            loss.add(scalar(&mean), batch.len() as f64);
+            let (value, _) = session.run((loss, add), feeds(&self.columns, batch)?)?;
+            mean.add(scalar(&value), batch.len() as f64);
         }
-        let numbers = make_step(session, &task.train_loss, &self.step, feeds(&self.columns, last)?)?;
-        loss.add(numbers.loss, last.len() as f64);
-        Ok((loss, StepNumbers { loss: loss.value(), ..numbers }))
+        let numbers = make_step(session, loss, apply, feeds(&self.columns, last)?)?;
+        mean.add(numbers.loss, last.len() as f64);
+        let loss = mean.value();
+        Ok((mean, StepNumbers { loss, ..numbers }))
     }
 
     /// Measures the model on the validation set, if there is one, and tells.
-    fn measure(&mut self) -> Result<Flow, FitError> {
+    fn measure(&mut self) -> Result<Wishes, FitError> {
+        let mut wishes = self.tell(&Event::Measures)?;
         let Training { session, task, validation, .. } = self.training;
         let measure = |data| evaluate(session, &task.inference, data, self.options.validation_batch);
         let evaluation = validation.map(measure).transpose()?;
         self.measured_at = Instant::now();
         self.place.measured = evaluation.as_ref().map(Measured::from);
-        self.tell(&Event::Measured { train_loss: self.place.train_loss(), validation: evaluation.as_ref() })
+        wishes +=
+            self.tell(&Event::Measured { train_loss: self.place.train_loss(), validation: evaluation.as_ref() })?;
+        Ok(wishes)
     }
 
     /// Remembers the state, and saves it if there is where; `measured` says that the model was validated in it. A state that
     /// is not finite is not kept.
     fn save(&mut self, measured: bool) -> Result<(), FitError> {
-        let now = Snapshot { state: self.training.session.state()?, place: self.place.clone() };
+        let (state, place) = (self.training.session.state()?, self.place.clone());
+        let now = Snapshot { state, place, memories: self.callbacks.memories()? };
         if let Some(name) = now.not_finite() {
             return Err(self.diagnose(format!("the variable `{name}` is no longer finite"))?);
         }
@@ -281,7 +322,6 @@ impl Fit<'_, '_> {
         if let Some(card) = &self.step_card {
             card.write(&mut checkpoint);
         }
-        write_memories(self.callbacks, &mut checkpoint);
         let saved = saver.save(self.place.step, &checkpoint, metric)?;
         self.checkpoint = Some(saved.path.clone());
         self.tell(&Event::Saved(&saved)).map(drop)
@@ -291,32 +331,35 @@ impl Fit<'_, '_> {
 impl<'a, 'c> Fit<'a, 'c> {
     /// Opens the folder, and goes to where the training stands.
     fn begin(
+        place: Place,
         training: &'a Training<'a>,
         options: &'a FitOptions,
-        callbacks: &'a mut [&'c mut dyn Callback],
+        users: &'a mut [&'c mut dyn Callback],
     ) -> Result<Fit<'a, 'c>, FitError> {
         options.check()?;
+        let mut callbacks = Callbacks::new(own_callbacks(options), users);
         let Training { session, task, optimizer, data, .. } = training;
-        let graphs = optimizer.graphs(&task.train_loss, options.accumulate)?;
+        let mut building = Building { callbacks: &mut callbacks, task };
+        let graphs = optimizer.graphs(&task.train_loss, options.accumulate, &mut building)?;
         let stored = options.run.as_ref().and_then(|run| run.model.as_ref());
-        let step_card = stored.map(|_| StepCard::new(&task.train_loss, &graphs));
-        let Accumulation { add, apply: step } = graphs;
-        session.meet((&task.train_loss, &add, &step, &task.inference.loss, &task.inference.output))?;
+        let fetched = (&graphs.loss, &graphs.add, &graphs.apply, &task.inference.loss, &task.inference.output);
+        session.meet(fetched)?;
+        let good = Snapshot { state: session.state()?, place, memories: Checkpoint::default() };
         let mut fit = Fit {
             training,
             options,
             callbacks,
-            own_callbacks: vec![Box::new(Show::new(options.progress))],
-            columns: columns_read([&task.train_loss]),
-            add,
-            step,
-            step_card,
-            last_step: options.length.steps(data, options.accumulate),
+            columns: columns_read([&graphs.loss]),
+            step_card: stored.map(|_| StepCard::new(&graphs)),
+            graphs,
+            last_step: good.place.phase.first_step + options.length.steps(data, options.accumulate),
             saver: None,
             checkpoint: None,
-            place: Place::default(),
+            resumed: false,
+            behind: false,
+            place: good.place.clone(),
             measured_at: Instant::now(),
-            good: Snapshot { state: session.state()?, place: Place::default() },
+            good,
         };
         if let Some(run) = &options.run {
             fit.open(run)?;
@@ -327,38 +370,46 @@ impl<'a, 'c> Fit<'a, 'c> {
     fn open(&mut self, run: &RunFolder) -> Result<(), FitError> {
         let best = self.training.validation.map(|_| ("valid_loss".to_string(), Goal::Min));
         let saver_options = SaverOptions { keep: run.keep, best, ..SaverOptions::default() };
-        let mut notes = Vec::new();
-        if !run.resume {
+        let phase = self.place.phase.number;
+        if !run.resume && phase == 0 {
             self.saver = Some(Saver::create(&run.path, saver_options)?);
-        } else {
-            let (saver, loaded) = Saver::resume(&run.path, saver_options)?;
-            self.saver = Some(saver);
-            match loaded {
-                Some(loaded) => {
-                    loaded.checkpoint.check_config(&run.config, &run.may_differ)?;
-                    let differs = loaded.checkpoint.config()? != run.config;
-                    read_memories(self.callbacks, &loaded.checkpoint)?;
-                    self.good = Snapshot::from_checkpoint(loaded.checkpoint, loaded.step)?;
-                    self.training.session.load_state(&self.good.state)?;
-                    self.checkpoint = Some(loaded.path);
-                    notes = loaded.notes;
-                    notes.push(format!("resumed after step {}", loaded.step));
-                    if differs && self.good.place.batch > 0 {
-                        // A place in other data means nothing.
-                        self.good.place.end_epoch();
-                        notes.push("with other data than before, the next epoch begins".into());
-                    }
-                    self.place = self.good.place.clone();
-                }
-                None => notes.push("nothing was saved yet: the training begins at step 0".into()),
-            }
+            return Ok(());
         }
-        if self.place.step < self.last_step {
-            let events = run.path.join(EVENTS);
-            // Of a training that ended before its first checkpoint there may be records: they no longer count.
-            let goes_on = run.resume || events.exists();
-            self.own_callbacks.push(Box::new(Record::open(&events, goes_on.then_some(self.place.step))?));
+        let (saver, loaded) = Saver::resume(&run.path, saver_options)?;
+        self.saver = Some(saver);
+        let Some(loaded) = loaded else {
+            let note = format!("nothing was saved yet: the training begins at step {}", self.place.step);
+            return self.tell(&Event::Note(&note)).map(drop);
+        };
+        self.checkpoint = Some(loaded.path.clone());
+        let saved = Place::saved(&loaded.checkpoint)?.phase;
+        self.behind = saved.number > phase;
+        if saved.number == phase {
+            self.go_on(loaded, run)?;
         }
+        Ok(())
+    }
+
+    /// Goes on from a checkpoint of this phase.
+    fn go_on(&mut self, loaded: Loaded, run: &RunFolder) -> Result<(), FitError> {
+        loaded.checkpoint.check_config(&run.config, &run.may_differ)?;
+        let differs = loaded.checkpoint.config()? != run.config;
+        self.good = Snapshot::from_checkpoint(loaded.checkpoint, loaded.step)?;
+        let left = self.callbacks.recall(&self.good.memories)?;
+        self.training.session.load_state(&self.good.state)?;
+        let mut notes = loaded.notes;
+        notes.push(format!("resumed after step {}", loaded.step));
+        notes.extend(
+            left.iter().map(|name| format!("the run was trained with the callback `{name}`, which is missing now")),
+        );
+        if differs && self.good.place.batch > 0 {
+            // A place in other data means nothing.
+            self.good.place.end_epoch();
+            notes.push("with other data than before, the next epoch begins".into());
+        }
+        self.place = self.good.place.clone();
+        let steps = self.options.length.steps(self.training.data, self.options.accumulate);
+        (self.last_step, self.resumed) = (self.place.phase.first_step + steps, true);
         notes.iter().try_for_each(|note| self.tell(&Event::Note(note)).map(drop))
     }
 
@@ -367,23 +418,43 @@ impl<'a, 'c> Fit<'a, 'c> {
         Ok(self.training.data.stream_from(self.place.epoch, self.place.batch as usize)?)
     }
 
-    /// Tells everyone; one who wants to stop is enough.
-    fn tell(&mut self, event: &Event<'_>) -> Result<Flow, FitError> {
-        let moment = Moment {
-            step: self.place.step,
-            last_step: self.last_step,
-            epoch: self.place.epochs_begun().max(1),
-            task: self.training.task,
-            optimization: &self.step,
-            session: self.training.session,
-        };
-        let mut flow = Flow::Continue;
-        for callback in &mut self.own_callbacks {
-            flow = flow.and(callback.on(event, &moment)?);
-        }
-        for callback in self.callbacks.iter_mut() {
-            flow = flow.and(callback.on(event, &moment)?);
-        }
-        Ok(flow)
+    /// Tells everyone.
+    fn tell(&mut self, event: &Event<'_>) -> Result<Wishes, FitError> {
+        let moment = moment(self.training, self.options, &self.graphs, &self.place, self.last_step, self.resumed);
+        self.callbacks.tell(event, &moment)
+    }
+}
+
+/// What every training brings along.
+fn own_callbacks(options: &FitOptions) -> Vec<Box<dyn Callback>> {
+    let mut own: Vec<Box<dyn Callback>> = vec![Box::new(StopOnNan), Box::new(ShowProgress::new(options.progress))];
+    own.push(Box::new(Saving::every(options.run.as_ref().and_then(|run| run.save_every))));
+    if let Some(run) = &options.run {
+        own.push(Box::new(TensorBoard::new(run.path.join(EVENTS))));
+    }
+    own
+}
+
+/// The moment at which a training is at `place`.
+fn moment<'m>(
+    training: &'m Training<'_>,
+    options: &'m FitOptions,
+    graphs: &'m Accumulation,
+    place: &Place,
+    last_step: u64,
+    resumed: bool,
+) -> Moment<'m> {
+    Moment {
+        step: place.step,
+        first_step: place.phase.first_step,
+        last_step,
+        epoch: place.epochs_begun().max(1),
+        resumed,
+        run: options.run.as_ref().map(|run| &*run.path),
+        task: training.task,
+        loss: &graphs.loss,
+        optimization: &graphs.apply,
+        session: training.session,
+        data: training.data,
     }
 }

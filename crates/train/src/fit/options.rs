@@ -96,14 +96,6 @@ impl FitOptions {
         }
     }
 
-    /// Whether the state after `step` is saved.
-    pub(super) fn is_due_to_save(&self, step: u64, epoch_ends: bool) -> bool {
-        match self.run.as_ref().and_then(|run| run.save_every) {
-            Some(every) => step.is_multiple_of(every),
-            None => epoch_ends,
-        }
-    }
-
     /// Whether the model is validated after `step`, beside the ends of epochs; `since` the last time so much has passed.
     pub(super) fn is_due_to_validate(&self, step: u64, since: Duration) -> bool {
         self.validate_every.is_some_and(|every| step.is_multiple_of(every))

@@ -5,7 +5,8 @@ use thalweg_data::Batch;
 use thalweg_formats::array::{Array, Element, Real, with_elements};
 use thalweg_run::State;
 
-use super::{Callback, RunFolder};
+use super::RunFolder;
+use super::callbacks::take_memories;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::evaluate::Evaluation;
 use crate::metrics::Mean;
@@ -29,6 +30,20 @@ pub(crate) struct Place {
     pub(super) clipped: u64,
     /// What was measured last on the validation set.
     pub(super) measured: Option<Measured>,
+    /// The phase of the training.
+    #[serde(default)]
+    pub(super) phase: Phase,
+}
+
+/// A part of a training that has a length, a learning rate and frozen layers of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Phase {
+    /// Which it is, from 0.
+    pub(crate) number: u64,
+    /// The steps made before it.
+    pub(crate) first_step: u64,
+    /// What the optimizer's counter stood at when it began: after early stopping, fewer.
+    pub(crate) first_count: u64,
 }
 
 /// What was measured on the validation set.
@@ -45,15 +60,24 @@ impl From<&Evaluation> for Measured {
 }
 
 impl Place {
-    /// Behind a step on the batches `round`, of epochs of `n_batches` batches.
-    pub(super) fn make_step(&mut self, round: &[Batch], loss: &Mean, clipped: bool, n_batches: usize) {
-        self.step += 1;
-        self.clipped += u64::from(clipped);
-        self.loss.merge(loss);
-        self.batch += round.len() as u64;
+    /// Behind the batches of a round, of epochs of `n_batches` batches.
+    pub(super) fn take(&mut self, round: &Round, n_batches: usize) {
+        self.batch += round.taken;
         if self.batch == n_batches as u64 {
             self.end_epoch();
         }
+    }
+
+    /// Behind a step.
+    pub(super) fn make_step(&mut self, loss: &Mean, clipped: bool) {
+        self.step += 1;
+        self.clipped += u64::from(clipped);
+        self.loss.merge(loss);
+    }
+
+    /// That of a checkpoint, but for its step.
+    pub(super) fn saved(checkpoint: &Checkpoint) -> Result<Place, CheckpointError> {
+        checkpoint.get(key::PLACE)
     }
 
     /// At the beginning of the next epoch.
@@ -76,49 +100,28 @@ impl Place {
     }
 }
 
+/// The batches of a step.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    /// Those that are trained on; none if all were left out until the end of the epoch.
+    pub(super) batches: Vec<Batch>,
+    /// How many were taken from the data.
+    pub(super) taken: u64,
+}
+
 /// All of a training at one moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     pub(crate) state: State,
     pub(super) place: Place,
+    /// What callbacks remember.
+    pub(super) memories: Checkpoint,
 }
 
 mod key {
     pub(super) const PLACE: &str = "place";
     /// The session's counter of runs and its seed: what random numbers depend on.
     pub(super) const SESSION: &str = "session";
-    /// How the names begin of what callbacks remember; their positions follow.
-    pub(super) const MEMORY: &str = "callback ";
-}
-
-/// Writes down what callbacks remember, each under its position.
-pub(super) fn write_memories(callbacks: &[&mut dyn Callback], checkpoint: &mut Checkpoint) {
-    for (position, callback) in callbacks.iter().enumerate() {
-        let mut memory = Checkpoint::default();
-        callback.remember(&mut memory);
-        let name = |name| format!("{}{position}/{name}", key::MEMORY);
-        checkpoint.tensors.extend(memory.tensors.into_iter().map(|(key, value)| (name(key), value)));
-        checkpoint.metadata.extend(memory.metadata.into_iter().map(|(key, value)| (name(key), value)));
-    }
-}
-
-/// Lets callbacks recall what was written; those that left nothing are not asked.
-pub(super) fn read_memories(
-    callbacks: &mut [&mut dyn Callback],
-    checkpoint: &Checkpoint,
-) -> Result<(), CheckpointError> {
-    for (position, callback) in callbacks.iter_mut().enumerate() {
-        let prefix = format!("{}{position}/", key::MEMORY);
-        let own = |name: &String| name.strip_prefix(&*prefix).map(String::from);
-        let memory = Checkpoint {
-            tensors: checkpoint.tensors.iter().filter_map(|(name, x)| Some((own(name)?, x.clone()))).collect(),
-            metadata: checkpoint.metadata.iter().filter_map(|(name, x)| Some((own(name)?, x.clone()))).collect(),
-        };
-        if memory != Checkpoint::default() {
-            callback.recall(&memory)?;
-        }
-    }
-    Ok(())
 }
 
 impl Snapshot {
@@ -130,7 +133,8 @@ impl Snapshot {
     }
 
     pub(super) fn to_checkpoint(&self, run: &RunFolder) -> Checkpoint {
-        let mut checkpoint = Checkpoint { tensors: self.state.variables.clone(), ..Checkpoint::default() };
+        let mut checkpoint = self.memories.clone();
+        checkpoint.tensors.extend(self.state.variables.clone());
         checkpoint.set(key::PLACE, &self.place);
         checkpoint.set(key::SESSION, &(self.state.step, self.state.seed));
         checkpoint.set_config(&run.config);
@@ -141,9 +145,9 @@ impl Snapshot {
     }
 
     pub(crate) fn from_checkpoint(mut checkpoint: Checkpoint, step: u64) -> Result<Snapshot, CheckpointError> {
-        let place = Place { step, ..checkpoint.get(key::PLACE)? };
+        let place = Place { step, ..Place::saved(&checkpoint)? };
         let (counter, seed) = checkpoint.get(key::SESSION)?;
-        checkpoint.tensors.retain(|name, _| !name.starts_with(key::MEMORY));
-        Ok(Snapshot { state: State { variables: checkpoint.tensors, step: counter, seed }, place })
+        let memories = take_memories(&mut checkpoint);
+        Ok(Snapshot { state: State { variables: checkpoint.tensors, step: counter, seed }, place, memories })
     }
 }

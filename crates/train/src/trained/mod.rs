@@ -250,7 +250,8 @@ impl Trained {
         let failed = |reason: String| TrainedError::Model { path: path.clone(), reason };
         let card = StepCard::read(checkpoint).map_err(|error| failed(error.to_string()))?;
         let model = parse(&self.card.graph).map_err(|source| TrainedError::Graph { path: path.clone(), source })?;
-        let (train_loss, graphs) = card.graphs(&model, path)?;
+        let graphs = card.graphs(&model, path)?;
+        let train_loss = graphs.loss.clone();
         let [loss, output, ..] = &model.to_tensors()[..] else {
             return Err(failed("the graph returns no loss and output".into()));
         };
@@ -258,7 +259,7 @@ impl Trained {
         let session = Session::cpu();
         session.meet((&train_loss, &graphs.add, &graphs.apply, loss, output))?;
         session.load_state(&Snapshot::from_checkpoint(checkpoint.clone(), *step)?.state)?;
-        Ok(StoredTraining { session, task: Task { train_loss, inference }, graphs })
+        Ok(StoredTraining { session, task: Task { train_loss, train_output: None, inference }, graphs })
     }
 
     /// The folder `run` as one in which this training goes on where the checkpoint left it.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thalweg_data::{Dataset, Loader};
 use thalweg_formats::array::Real;
 use thalweg_nn::Step;
-use thalweg_nn::optim::Accumulation;
+use thalweg_nn::optim::{Accumulation, Hooks};
 use thalweg_run::graph::text::parse_beside;
 use thalweg_run::graph::{Graph, Tensor, Update};
 use thalweg_run::{Feeds, RunError, Session};
@@ -38,8 +38,8 @@ const KEY: &str = "training";
 impl StepCard {
     /// Of these graphs. They are captured with what is fetched of a step, as they are run: what is random in a graph
     /// depends on what was captured together. What adds up is a part of the step, and random where the step is.
-    pub(crate) fn new(loss: &Tensor, graphs: &Accumulation) -> StepCard {
-        let Accumulation { add, apply } = graphs;
+    pub(crate) fn new(graphs: &Accumulation) -> StepCard {
+        let Accumulation { loss, add, apply } = graphs;
         let gradients = apply.gradients.iter().map(|(_, gradient)| gradient);
         let numbers = [loss, &apply.learning_rate, &apply.gradient_norm];
         let updates = [&apply.updates[..], add].concat();
@@ -60,8 +60,8 @@ impl StepCard {
         checkpoint.get(KEY)
     }
 
-    /// The training loss and the graphs of a step, over the variables of `model`; `path` is that of the checkpoint.
-    pub(super) fn graphs(&self, model: &Graph, path: &Path) -> Result<(Tensor, Accumulation), TrainedError> {
+    /// The graphs of a step, over the variables of `model`; `path` is that of the checkpoint.
+    pub(super) fn graphs(&self, model: &Graph, path: &Path) -> Result<Accumulation, TrainedError> {
         let failed = |reason| TrainedError::Model { path: path.to_path_buf(), reason };
         let unreadable = |source| TrainedError::Graph { path: path.to_path_buf(), source };
         let (fetches, mut updates) = parse_beside(&self.graph, model).map_err(unreadable)?.to_roots();
@@ -87,7 +87,7 @@ impl StepCard {
         let gradients = self.parameters.iter().map(|name| Arc::from(&**name)).zip(gradients.iter().cloned()).collect();
         let (gradient_norm, clip_norm) = (gradient_norm.clone(), self.clip_norm.map(|limit| limit.0));
         let apply = Step::from_parts(updates, gradients, gradient_norm, clip_norm, learning_rate.clone(), counter);
-        Ok((loss.clone(), Accumulation { add, apply }))
+        Ok(Accumulation { loss: loss.clone(), add, apply })
     }
 }
 
@@ -130,7 +130,7 @@ impl StoredTraining {
 }
 
 impl Minimize for StoredTraining {
-    fn graphs(&self, loss: &Tensor, accumulate: usize) -> Result<Accumulation, FitError> {
+    fn graphs(&self, loss: &Tensor, accumulate: usize, _: &mut dyn Hooks) -> Result<Accumulation, FitError> {
         if loss.id() != self.task.train_loss.id() {
             return Err(FitError::Graph("the stored training step makes another loss smaller".into()));
         }

@@ -7,8 +7,9 @@ use thalweg_nn::optim::by_name;
 use thalweg_nn::schedule::Plateau;
 use thalweg_run::State;
 use thalweg_run::graph::{Array, DType, Variable, placeholder};
+use thalweg_train::callbacks::ReduceOnPlateau;
 use thalweg_train::checkpoint::{Checkpoint, Goal};
-use thalweg_train::fit::{Callback, Event, Flow, Moment, ReduceOnPlateau};
+use thalweg_train::fit::{Callback, Event, Flow, Moment};
 use thalweg_train::interrupt::Interrupt;
 use thalweg_train::{
     EarlyStopping, End, FitOptions, Fitted, Inference, Length, RunFolder, Target, Task, Training, Watch, fit,
@@ -35,7 +36,8 @@ fn early_stopping_looks_ahead_and_returns_to_the_best_weights() {
     let (x, w) = (placeholder("x", DType::F32, ["n"]), Variable::new("w", 0.0));
     let train_loss = -(&w * &x).mean();
     let loss = ((&w - 3.0) * &x).square().mean();
-    let task = Task { train_loss, inference: Inference { output: loss.clone(), loss, label: None } };
+    let task =
+        Task { train_loss, train_output: None, inference: Inference { output: loss.clone(), loss, label: None } };
     let data = Dataset::new([("x", Array::from([1.0f32; 2]))]).unwrap();
     let (loader, optimizer) = (Loader::new(&data, 2).unwrap(), by_name("sgd", 1.0).unwrap());
     let train = |watch: Watch, patience, min_delta| {
@@ -76,8 +78,11 @@ fn stopping_by_what_is_not_measured_is_refused() {
 fn plateau(path: &Path, resume: bool, stop_after: u64) -> Vec<f64> {
     let (x, w) = (placeholder("x", DType::F32, ["n"]), Variable::new("w", 0.0));
     let loss = (&w * 0.0 + &x).mean();
-    let task =
-        Task { train_loss: loss.clone(), inference: Inference { loss: loss.clone(), output: loss, label: None } };
+    let task = Task {
+        train_loss: loss.clone(),
+        train_output: None,
+        inference: Inference { loss: loss.clone(), output: loss, label: None },
+    };
     let data = Dataset::new([("x", Array::from([1.0f32; 2]))]).unwrap();
     let loader = Loader::new(&data, 2).unwrap();
     let mut rates = Vec::new();
@@ -89,7 +94,7 @@ fn plateau(path: &Path, resume: bool, stop_after: u64) -> Vec<f64> {
         Flow::Continue
     };
     let mut reduce = ReduceOnPlateau::new(Watch::valid_loss(), Plateau::new(0.1, 1));
-    let optimizer = by_name("sgd", reduce.schedule(0.5)).unwrap();
+    let optimizer = by_name("sgd", 0.5).unwrap();
     let session = session();
     let training =
         Training { session: &session, task: &task, optimizer: &optimizer, data: &loader, validation: Some(&data) };
@@ -119,7 +124,8 @@ fn walk(path: &Path, resume: bool, stop_after: Option<u64>, callback: &mut dyn C
     let (x, w) = (placeholder("x", DType::F32, ["n"]), Variable::new("w", 0.0));
     let loss = ((&w - 3.0) * &x).square().mean();
     let train_loss = -(&w * &x).mean();
-    let task = Task { train_loss, inference: Inference { output: loss.clone(), loss, label: None } };
+    let task =
+        Task { train_loss, train_output: None, inference: Inference { output: loss.clone(), loss, label: None } };
     let data = Dataset::new([("x", Array::from([1.0f32; 2]))]).unwrap();
     let (loader, optimizer) = (Loader::new(&data, 2).unwrap(), by_name("sgd", 1.0).unwrap());
     let session = session();

@@ -200,8 +200,11 @@ fn numbers_out_of_range_stop_with_step_and_tensor() {
     let x = placeholder("x", DType::F32, ["n"]);
     let w = Variable::new("w", 3.25);
     let loss = (&w * &x).named("shrinking").log().mean();
-    let task =
-        Task { train_loss: loss.clone(), inference: Inference { loss: loss.clone(), output: loss, label: None } };
+    let task = Task {
+        train_loss: loss.clone(),
+        train_output: None,
+        inference: Inference { loss: loss.clone(), output: loss, label: None },
+    };
     let data = Dataset::new([("x", Array::from([1.0f32; 4]))]).unwrap();
     // The gradient of ln w is 1/w.
     let optimizer = by_name("sgd", 2.0).unwrap();
@@ -234,8 +237,11 @@ fn a_state_that_is_not_finite_is_not_saved() {
     let x = placeholder("x", DType::F32, ["n"]);
     let w = Variable::new("w", 1.0);
     let loss = (&w * &x).mean();
-    let task =
-        Task { train_loss: loss.clone(), inference: Inference { loss: loss.clone(), output: loss, label: None } };
+    let task = Task {
+        train_loss: loss.clone(),
+        train_output: None,
+        inference: Inference { loss: loss.clone(), output: loss, label: None },
+    };
     let data = Dataset::new([("x", Array::from([1e10f32; 2]))]).unwrap();
     // Loss and gradient are finite, their product with the learning rate is not.
     let optimizer = by_name("sgd", 1e30).unwrap();
@@ -326,8 +332,11 @@ fn clipped_steps_are_counted_and_told() {
     // The norm of the gradient is 1, 2, 3, 4 over the rows.
     let (x, w) = (placeholder("x", DType::F32, ["n"]), Variable::new("w", 0.0));
     let loss = (&w * &x).mean();
-    let task =
-        Task { train_loss: loss.clone(), inference: Inference { loss: loss.clone(), output: loss, label: None } };
+    let task = Task {
+        train_loss: loss.clone(),
+        train_output: None,
+        inference: Inference { loss: loss.clone(), output: loss, label: None },
+    };
     let data = Dataset::new([("x", Array::from([1.0f32, 2.0, 3.0, 4.0]))]).unwrap();
     let loader = Loader::new(&data, 1).unwrap();
     let train = |setting: &str, limit: f64| {
@@ -338,7 +347,13 @@ fn clipped_steps_are_counted_and_told() {
             match event {
                 Event::Note(note) => notes.push(note.to_string()),
                 Event::Step(numbers) => clipped.push(numbers.clipped),
-                Event::Begin | Event::Measured { .. } | Event::Epoch(_) | Event::Saved(_) | Event::End => {}
+                Event::Begin
+                | Event::EpochBegins
+                | Event::Measures
+                | Event::Measured { .. }
+                | Event::EpochEnds(_)
+                | Event::Saved(_)
+                | Event::End => {}
             }
             Flow::Continue
         };
@@ -359,8 +374,11 @@ fn an_infinite_gradient_stops_with_step_and_tensor_clipped_or_not() {
     // √w has the slope ∞ at 0, where the first step leads.
     let (x, w) = (placeholder("x", DType::F32, ["n"]), Variable::new("w", 1.0));
     let loss = (w.sqrt() * &x).mean();
-    let task =
-        Task { train_loss: loss.clone(), inference: Inference { loss: loss.clone(), output: loss, label: None } };
+    let task = Task {
+        train_loss: loss.clone(),
+        train_output: None,
+        inference: Inference { loss: loss.clone(), output: loss, label: None },
+    };
     let data = Dataset::new([("x", Array::from([1.0f32; 2]))]).unwrap();
     let loader = Loader::new(&data, 2).unwrap();
     for clip in [None, Some(0.5)] {

@@ -2,6 +2,7 @@
 
 mod abort;
 mod callbacks;
+mod changes;
 mod checkpoint;
 mod events;
 mod fit;

@@ -38,10 +38,15 @@ pub(crate) fn setup(batch: usize, dropout: f64) -> Setup {
     let config = MlpConfig::new(&[2, 8, 2]).dropout(dropout);
     let net = Init::build(3, |init| config.build(init));
     let (x, label) = (placeholder("x", DType::F32, ("batch", 2)), placeholder("label", DType::I64, ["batch"]));
-    let train_loss = cross_entropy(&net.forward(&x, &mut Forward::train()), &label);
+    let train_output = net.forward(&x, &mut Forward::train());
+    let train_loss = cross_entropy(&train_output, &label);
     let output = net.forward(&x, &mut Forward::infer());
     let loss = cross_entropy(&output, &label);
-    let task = Task { train_loss, inference: Inference { loss, output, label: Some("label".into()) } };
+    let task = Task {
+        train_loss,
+        train_output: Some(train_output),
+        inference: Inference { loss, output, label: Some("label".into()) },
+    };
     let loader = Loader::new(&prepared(&train), batch).unwrap().seed(5).shuffled();
     let valid = prepared(&raw_valid);
     Setup {

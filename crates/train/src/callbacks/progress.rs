@@ -1,22 +1,24 @@
-//! Progress for the user.
+//! [`ShowProgress`]: how far a training is.
 
-use super::{Callback, Event, FitError, Flow, Moment};
+use crate::fit::{Callback, Event, FitError, Flow, Moment};
 use crate::progress::{Progress, Style};
 
-/// Shows events as [`Progress`] does.
-pub(super) struct Show {
+/// Shows events on standard error as [`Progress`] does. Every training has one, of the style of its options.
+#[derive(Debug)]
+pub struct ShowProgress {
     style: Style,
     progress: Progress,
 }
 
-impl Show {
-    pub(super) fn new(style: Style) -> Show {
+impl ShowProgress {
+    /// In this style.
+    pub fn new(style: Style) -> ShowProgress {
         // Until it is known where training begins.
-        Show { style, progress: Progress::new(style, 0, None) }
+        ShowProgress { style, progress: Progress::new(style, 0, None) }
     }
 }
 
-impl Callback for Show {
+impl Callback for ShowProgress {
     fn on(&mut self, event: &Event<'_>, moment: &Moment<'_>) -> Result<Flow, FitError> {
         let Moment { step, last_step, epoch, .. } = *moment;
         match event {
@@ -30,7 +32,7 @@ impl Callback for Show {
                 }
                 self.progress.epoch(epoch, step, &values);
             }
-            Event::Epoch(_) => {}
+            Event::EpochBegins | Event::Measures | Event::EpochEnds(_) => {}
             Event::Saved(saved) => saved.warnings.iter().for_each(|warning| self.progress.message(warning)),
             Event::Note(note) => self.progress.message(note),
             Event::End => self.progress.finish(),

@@ -1,42 +1,56 @@
-//! Event files: scalars, histograms of weights and gradients, the graph.
+//! [`TensorBoard`]: event files with scalars, histograms of weights and gradients, the graph.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use thalweg_run::graph::text::split_op;
 use thalweg_run::graph::{Graph, Node};
 
-use super::{Callback, Event, FitError, Flow, Moment};
 use crate::evaluate::{columns_read, feeds};
 use crate::events::{EventWriter, GraphNode, Histogram, Value};
+use crate::fit::{Callback, Event, FitError, Flow, Moment};
 
 /// A step is recorded every so many.
 const EVERY: u64 = 10;
 
-/// Records events for TensorBoard.
-pub(super) struct Record {
-    events: EventWriter,
-    resumed: bool,
+/// Records a training for TensorBoard. Every training that is saved has one, in the folder `events` of its run.
+#[derive(Debug)]
+pub struct TensorBoard {
+    folder: PathBuf,
+    /// From the beginning of the training on.
+    events: Option<EventWriter>,
 }
 
-impl Record {
-    /// Begins a file in `folder`; `resumed` is the step behind which the training goes on.
-    pub(super) fn open(folder: &Path, resumed: Option<u64>) -> Result<Record, FitError> {
-        let events = match resumed {
-            Some(step) => EventWriter::resume(folder, now(), step)?,
-            None => EventWriter::create(folder, now())?,
+impl TensorBoard {
+    /// Event files in this folder, which is made if it is not there. What older files in it say of later steps does not
+    /// count any more.
+    pub fn new(folder: impl Into<PathBuf>) -> TensorBoard {
+        TensorBoard { folder: folder.into(), events: None }
+    }
+
+    fn begin(&mut self, moment: &Moment<'_>) -> Result<(), FitError> {
+        // Of a training that ended before its first checkpoint there may be records: they no longer count.
+        let mut events = match moment.resumed || self.folder.exists() {
+            true => EventWriter::resume(&self.folder, now(), moment.step)?,
+            false => EventWriter::create(&self.folder, now())?,
         };
-        Ok(Record { events, resumed: resumed.is_some_and(|step| step > 0) })
+        if moment.step == 0 {
+            events.graph(now(), &nodes(&training_graph(moment)))?;
+        }
+        self.events = Some(events);
+        Ok(())
     }
 }
 
-impl Callback for Record {
+impl Callback for TensorBoard {
     fn on(&mut self, event: &Event<'_>, moment: &Moment<'_>) -> Result<Flow, FitError> {
+        if let Event::Begin = event {
+            self.begin(moment)?;
+        }
+        let Some(events) = &mut self.events else { return Ok(Flow::Continue) };
         let scalar = |x: f64| Value::Scalar(x as f32);
         match event {
-            Event::Begin if self.resumed => {}
-            Event::Begin => self.events.graph(now(), &nodes(&training_graph(moment)))?,
             Event::Step(numbers) => {
                 if moment.step.is_multiple_of(EVERY) || moment.step == 1 {
                     let values = [
@@ -44,15 +58,15 @@ impl Callback for Record {
                         ("learning_rate", scalar(numbers.learning_rate)),
                         ("gradient_norm", scalar(numbers.gradient_norm)),
                     ];
-                    self.events.log(moment.step, now(), &values)?;
+                    events.log(moment.step, now(), &values)?;
                 }
             }
-            Event::Epoch(batch) => {
+            Event::EpochEnds(batch) => {
                 let mut values = Vec::new();
                 let gradients: Vec<_> = moment.optimization.gradients.iter().map(|(_, gradient)| gradient).collect();
                 // A run of its own, which changes nothing: the training step stays the one plan that it is.
                 // With the loss, so that the sizes of the batch are known: a gradient may need a size and not the numbers.
-                let loss = &moment.task.train_loss;
+                let loss = moment.loss;
                 let columns = columns_read(gradients.iter().copied().chain([loss]));
                 let (gradients, _) = moment.session.run((&gradients, loss), feeds(&columns, batch)?)?;
                 for ((name, _), gradient) in moment.optimization.gradients.iter().zip(&gradients) {
@@ -65,7 +79,7 @@ impl Callback for Record {
                     }
                 }
                 let values: Vec<(&str, Value)> = values.iter().map(|(tag, value)| (&**tag, value.clone())).collect();
-                self.events.log(moment.step, now(), &values)?;
+                events.log(moment.step, now(), &values)?;
             }
             Event::Measured { train_loss, validation } => {
                 let mut values = vec![("loss/train", scalar(*train_loss))];
@@ -73,9 +87,9 @@ impl Callback for Record {
                     values.push(("loss/valid", scalar(evaluation.loss)));
                     values.extend(evaluation.accuracy().map(|accuracy| ("accuracy/valid", scalar(accuracy))));
                 }
-                self.events.log(moment.step, now(), &values)?;
+                events.log(moment.step, now(), &values)?;
             }
-            Event::Saved(_) | Event::Note(_) | Event::End => {}
+            Event::Begin | Event::EpochBegins | Event::Measures | Event::Saved(_) | Event::Note(_) | Event::End => {}
         }
         Ok(Flow::Continue)
     }
@@ -87,7 +101,7 @@ fn now() -> f64 {
 }
 
 fn training_graph(moment: &Moment<'_>) -> Graph {
-    Graph::capture([&moment.task.train_loss], &moment.optimization.updates)
+    Graph::capture([moment.loss], &moment.optimization.updates)
 }
 
 /// The nodes as TensorBoard draws them: called by scope and name, or by scope and op with a number.

@@ -1,22 +1,23 @@
 //! [`ReduceOnPlateau`]: the learning rate falls where a training gets no better.
 
 use thalweg_formats::array::Real;
-use thalweg_nn::Schedule;
 use thalweg_nn::schedule::Plateau;
-use thalweg_run::graph::Variable;
+use thalweg_run::graph::{Tensor, Variable};
 
-use super::{Callback, Event, FitError, Flow, Moment, Watch};
+use super::Watch;
 use crate::checkpoint::{Checkpoint, CheckpointError, Goal};
+use crate::fit::{Callback, Event, FitError, Flow, Moment};
+
+/// The name of the factor.
+const FACTOR: &str = "plateau/factor";
 
 /// Multiplies the learning rate by the factor of a [`Plateau`], which hears of every measurement. The factor is a variable,
 /// `plateau/factor`, and so a part of the checkpoints, as is the rest of what it remembers.
 ///
 /// ```
-/// use thalweg_nn::Adam;
 /// use thalweg_nn::schedule::Plateau;
-/// use thalweg_train::fit::{ReduceOnPlateau, Watch};
+/// use thalweg_train::callbacks::{ReduceOnPlateau, Watch};
 /// let mut reduce = ReduceOnPlateau::new(Watch::valid_loss(), Plateau::new(0.1, 3));
-/// let optimizer = Adam::new(reduce.schedule(1e-3));   // and `&mut reduce` among the callbacks of the training
 /// ```
 #[derive(Clone, Debug)]
 pub struct ReduceOnPlateau {
@@ -28,24 +29,37 @@ pub struct ReduceOnPlateau {
 impl ReduceOnPlateau {
     /// Reduces by this plateau; whether smaller or larger is better is as with what is watched.
     pub fn new(watch: Watch, plateau: Plateau) -> ReduceOnPlateau {
-        let plateau = Plateau { larger_is_better: watch.goal == Goal::Max, ..plateau };
-        let factor = Variable::new("plateau/factor", plateau.factor).not_trainable();
+        let plateau = Plateau { larger_is_better: watch.goal() == Goal::Max, ..plateau };
+        let factor = Variable::new(FACTOR, plateau.factor).not_trainable();
         ReduceOnPlateau { watch, plateau, factor }
     }
 
-    /// The learning rate times the factor, for the optimizer.
-    pub fn schedule(&self, lr: impl Into<Schedule>) -> Schedule {
-        lr.into().scaled_by(&self.factor)
+    /// The factor in the graph that is trained: of a step that a checkpoint carries it is not this one's own.
+    fn factor(&self, moment: &Moment<'_>) -> Variable {
+        moment.session.variables().remove(FACTOR).unwrap_or_else(|| self.factor.clone())
     }
 }
 
 impl Callback for ReduceOnPlateau {
+    fn name(&self) -> String {
+        format!("plateau of {}", self.watch.name())
+    }
+
+    fn rate(&mut self, _: Option<&str>, rate: Tensor, _: &Tensor) -> Tensor {
+        let factor = self.factor.cast(rate.dtype());
+        rate * factor
+    }
+
     fn on(&mut self, event: &Event<'_>, moment: &Moment<'_>) -> Result<Flow, FitError> {
         if let Event::Begin = event {
-            self.plateau.factor = moment.session.read(&self.factor)?.item().unwrap_or(self.plateau.factor);
+            if !moment.resumed {
+                (self.plateau.best, self.plateau.waited) = (None, 0);
+            }
+            let factor = moment.session.read(&self.factor(moment))?;
+            self.plateau.factor = factor.item().unwrap_or(self.plateau.factor);
         }
         if let Some(value) = self.watch.read(event)? {
-            moment.session.write(&self.factor, self.plateau.observe(value) as f32)?;
+            moment.session.write(&self.factor(moment), self.plateau.observe(value) as f32)?;
         }
         Ok(Flow::Continue)
     }

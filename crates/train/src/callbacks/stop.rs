@@ -1,70 +1,11 @@
 //! Callbacks that end a training: [`EarlyStopping`] when it no longer gets better, [`Target`] when it is good enough.
 
-use std::fmt;
-
 use thalweg_formats::array::Real;
 use thalweg_run::State;
 
-use super::{Callback, Event, FitError, Flow, Moment};
-use crate::checkpoint::{Checkpoint, CheckpointError, Goal};
-use crate::evaluate::Evaluation;
-
-/// A number of each measurement, and which way is better.
-///
-/// ```
-/// use thalweg_train::checkpoint::Goal;
-/// use thalweg_train::fit::Watch;
-/// let f1 = Watch::new("macro F1", Goal::Max, |_, validation| {
-///     Some(validation?.matrix.as_ref()?.macro_average().f1)
-/// });
-/// ```
-#[derive(Clone, Copy)]
-pub struct Watch {
-    name: &'static str,
-    pub(super) goal: Goal,
-    of: fn(f64, Option<&Evaluation>) -> Option<f64>,
-}
-
-impl Watch {
-    /// A number of one's own: `of` gets the training loss and what the validation set says, and gives `None` where there is
-    /// no such number.
-    pub fn new(name: &'static str, goal: Goal, of: fn(f64, Option<&Evaluation>) -> Option<f64>) -> Watch {
-        Watch { name, goal, of }
-    }
-
-    /// The loss on the rows that are trained on.
-    pub fn train_loss() -> Watch {
-        Watch::new("training loss", Goal::Min, |loss, _| Some(loss))
-    }
-
-    /// The loss on the validation set.
-    pub fn valid_loss() -> Watch {
-        Watch::new("validation loss", Goal::Min, |_, validation| Some(validation?.loss))
-    }
-
-    /// The accuracy on the validation set.
-    pub fn valid_accuracy() -> Watch {
-        Watch::new("validation accuracy", Goal::Max, |_, validation| validation?.accuracy())
-    }
-
-    /// The number, if the event is a measurement.
-    pub(super) fn read(&self, event: &Event<'_>) -> Result<Option<f64>, FitError> {
-        let Event::Measured { train_loss, validation } = event else { return Ok(None) };
-        match (self.of)(*train_loss, *validation) {
-            Some(value) => Ok(Some(value)),
-            None => Err(FitError::Setting {
-                setting: format!("watching the {}", self.name),
-                reason: "this training does not measure it; is there a validation set?".into(),
-            }),
-        }
-    }
-}
-
-impl fmt::Debug for Watch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").field("name", &self.name).field("goal", &self.goal).finish_non_exhaustive()
-    }
-}
+use super::Watch;
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::fit::{Callback, Event, FitError, Flow, Moment};
 
 /// Ends a training when so many measurements in a row were no better than the best, and puts the session back to where
 /// it was best (Prechelt 1998). It looks ahead: patience is how far.
@@ -74,7 +15,8 @@ impl fmt::Debug for Watch {
 /// validation loss, is kept beside the newest.
 ///
 /// ```
-/// use thalweg_train::fit::{Callback, EarlyStopping, Watch};
+/// use thalweg_train::callbacks::{EarlyStopping, Watch};
+/// use thalweg_train::fit::Callback;
 /// let mut stopping = EarlyStopping::new(Watch::valid_loss(), 5).min_delta(1e-4);
 /// let callbacks: &mut [&mut dyn Callback] = &mut [&mut stopping];
 /// ```
@@ -124,7 +66,7 @@ impl EarlyStopping {
     }
 
     fn is_better(&self, value: f64) -> bool {
-        let goal = self.watch.goal;
+        let goal = self.watch.goal();
         match &self.best {
             None => !value.is_nan(),
             Some(best) => goal.improves(value, best.value) && (value - best.value).abs() > self.min_delta,
@@ -133,7 +75,14 @@ impl EarlyStopping {
 }
 
 impl Callback for EarlyStopping {
+    fn name(&self) -> String {
+        format!("early stopping by {}", self.watch.name())
+    }
+
     fn on(&mut self, event: &Event<'_>, moment: &Moment<'_>) -> Result<Flow, FitError> {
+        if matches!(event, Event::Begin) && !moment.resumed {
+            (self.best, self.waited) = (None, 0);
+        }
         if let Some(value) = self.watch.read(event)? {
             if self.is_better(value) {
                 self.best = Some(Best { value, step: moment.step, state: moment.session.state()? });
@@ -163,11 +112,11 @@ impl Callback for EarlyStopping {
     }
 }
 
-/// Ends a training when a measurement reaches a target. [`validate_every`](super::FitOptions::validate_every) and
-/// [`validate_each`](super::FitOptions::validate_each) say how often it is measured.
+/// Ends a training when a measurement reaches a target. [`validate_every`](crate::fit::FitOptions::validate_every) and
+/// [`validate_each`](crate::fit::FitOptions::validate_each) say how often it is measured.
 ///
 /// ```
-/// use thalweg_train::fit::{Target, Watch};
+/// use thalweg_train::callbacks::{Target, Watch};
 /// let target = Target::new(Watch::valid_accuracy(), 0.99);
 /// assert_eq!(target.reached(), None);
 /// ```
@@ -196,8 +145,15 @@ impl Target {
 }
 
 impl Callback for Target {
+    fn name(&self) -> String {
+        format!("target of {}", self.watch.name())
+    }
+
     fn on(&mut self, event: &Event<'_>, moment: &Moment<'_>) -> Result<Flow, FitError> {
-        let is_met = |value: f64| value == self.value || self.watch.goal.improves(value, self.value);
+        if matches!(event, Event::Begin) && !moment.resumed {
+            self.reached = None;
+        }
+        let is_met = |value: f64| value == self.value || self.watch.goal().improves(value, self.value);
         if self.reached.is_none() && self.watch.read(event)?.is_some_and(is_met) {
             self.reached = Some(moment.step);
         }
