@@ -18,10 +18,21 @@
 //! | --- | --- |
 //! | `mod.rs` | the interface |
 //! | `problem.rs` | sizes, and where a tap of the kernel falls |
-//! | `plain.rs` | loops over the definition |
+//! | `taps.rs` | which pixels of the source those of the result read |
+//! | `gather.rs` | what the pixels read, as rows of a matrix |
+//! | `direct.rs` | output and input side: gathered rows times the weight |
+//! | `gradient.rs`, `pieces.rs` | weight side: gathered rows, transposed, times y |
+//! | `routines.rs` | the table of instances |
 
+mod direct;
+mod gather;
+mod gradient;
+mod pieces;
+#[cfg(test)]
 mod plain;
 mod problem;
+mod routines;
+mod taps;
 #[cfg(test)]
 mod tests;
 
@@ -30,12 +41,16 @@ use std::ops::Range;
 use thalweg_array::{DType, bf16, f16};
 
 use crate::cpu::Isa;
-use crate::matmul::{ALIGNMENT, Epilogue, Finished, Memory, Operands, Scratch, output_dtype};
+use crate::matmul::source::Source;
+use crate::matmul::tile::Accumulator;
+use crate::matmul::{
+    ALIGNMENT, Epilogue, Finished, Matmul, Memory, Operands, Problem as Product, Scratch, output_dtype,
+};
 use crate::pool::Pool;
+use direct::Direct;
+use gradient::Gradient;
 pub use problem::{Axis, Problem, Side, Winograd};
-
-/// The least multiplications that are worth a chunk of their own: some microseconds.
-const CHUNK_PRODUCTS: usize = 200_000;
+use routines::Routine;
 
 /// A plan for a convolution or one of its gradients.
 ///
@@ -71,9 +86,21 @@ const CHUNK_PRODUCTS: usize = 200_000;
 pub struct Convolution {
     problem: Problem,
     isa: Isa,
+    method: Method,
     phases: Vec<usize>,
     packed_weight: bool,
     c_in_scratch: bool,
+}
+
+/// How the result is computed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Method {
+    /// A kernel of one tap over all pixels: pixels by channels times channels by channels, in place.
+    Product(Matmul),
+    /// [`Side::Output`] and [`Side::Input`] in general.
+    Direct(Box<Direct>),
+    /// [`Side::Weight`] in general.
+    Gradient(Box<Gradient>),
 }
 
 impl Convolution {
@@ -86,10 +113,15 @@ impl Convolution {
     pub fn new(problem: Problem, isa: Isa) -> Convolution {
         assert!(isa.is_available(), "this processor has no {isa}");
         problem.check();
-        let [rows, columns] = problem.result();
-        let products = rows * columns * problem.terms();
-        let phases = vec![(products / CHUNK_PRODUCTS).clamp(1, 16).min(rows)];
-        Convolution { problem, isa, phases, packed_weight: false, c_in_scratch: false }
+        let sum = output_dtype(problem.dtype);
+        let tile = if sum == DType::F64 { f64::kernels(isa).sizes() } else { f32::kernels(isa).sizes() };
+        let method = match problem.side {
+            _ if problem.is_product() => Method::Product(Matmul::new(product(&problem), isa)),
+            Side::Output | Side::Input => Method::Direct(Box::new(Direct::new(&problem, tile))),
+            Side::Weight => Method::Gradient(Box::new(Gradient::new(&problem, tile, problem.dtype == sum))),
+        };
+        let plan = Convolution { problem, isa, method, phases: Vec::new(), packed_weight: false, c_in_scratch: false };
+        plan.with_phases()
     }
 
     /// The same plan for a weight that [`pack_weight`](Convolution::pack_weight) has packed, which pays where the weight
@@ -100,12 +132,35 @@ impl Convolution {
     #[track_caller]
     pub fn with_packed_weight(&self) -> Convolution {
         assert!(self.problem.side != Side::Weight, "a packed weight for the gradient to the weight");
-        Convolution { packed_weight: true, ..self.clone() }
+        let method = match &self.method {
+            Method::Product(product) => Method::Product(product.with_packed_b()),
+            method @ (Method::Direct(_) | Method::Gradient(_)) => method.clone(),
+        };
+        Convolution { packed_weight: true, method, ..self.clone() }.with_phases()
     }
 
     /// The same plan without a result in memory: only an epilogue gets to see it, block by block in scratch memory.
     pub fn with_c_in_scratch(&self) -> Convolution {
-        Convolution { c_in_scratch: true, ..self.clone() }
+        let mut method = self.method.clone();
+        match &mut method {
+            Method::Product(product) => *product = product.with_c_in_scratch(),
+            Method::Direct(direct) => direct.put_c_in_scratch(),
+            Method::Gradient(gradient) => gradient.pieces.c_in_scratch = true,
+        }
+        Convolution { c_in_scratch: true, method, ..self.clone() }.with_phases()
+    }
+
+    fn with_phases(mut self) -> Convolution {
+        self.phases = match &self.method {
+            Method::Product(product) => vec![product.packing_chunks(), product.chunks()],
+            Method::Direct(direct) if self.packed_weight => vec![direct.chunks()],
+            Method::Direct(direct) => vec![direct.packing_chunks(), direct.chunks()],
+            Method::Gradient(gradient) if gradient.pieces.is_two_steps() => {
+                vec![gradient.chunks(), gradient.pieces.chunks()]
+            }
+            Method::Gradient(gradient) => vec![gradient.chunks()],
+        };
+        self
     }
 
     /// What the plan computes.
@@ -115,7 +170,11 @@ impl Convolution {
 
     /// Elements from a row to the next of the result that an epilogue sees.
     pub fn c_row_stride(&self) -> usize {
-        self.problem.result()[1]
+        match &self.method {
+            Method::Product(product) => product.c_row_stride(),
+            Method::Direct(direct) => direct.c_row_stride(),
+            Method::Gradient(_) => self.problem.result()[1],
+        }
     }
 
     /// The number of independent chunks of each phase. All chunks of a phase are done before the next begins.
@@ -134,22 +193,26 @@ impl Convolution {
 
     /// Bytes of scratch memory that all workers share, a multiple of 64.
     pub fn shared_scratch_bytes(&self) -> usize {
-        0
+        self.bytes(match &self.method {
+            Method::Product(product) => return product.shared_scratch_bytes(),
+            Method::Direct(_) if self.packed_weight => 0,
+            Method::Direct(direct) => direct.packed_elements(),
+            Method::Gradient(gradient) => gradient.pieces.scratch_elements(),
+        })
     }
 
     /// Bytes of scratch memory of one worker, a multiple of 64.
     pub fn worker_scratch_bytes(&self) -> usize {
-        if !self.c_in_scratch {
-            return 0;
-        }
-        let [rows, columns] = self.problem.result();
-        let most = (0..self.phases[0]).map(|chunk| self.rows_of(chunk, rows).len()).max().unwrap_or(0);
-        (most * columns * output_dtype(self.problem.dtype).size()).next_multiple_of(ALIGNMENT)
+        self.bytes(match &self.method {
+            Method::Product(product) => return product.worker_scratch_bytes(),
+            Method::Direct(direct) => direct.scratch_elements(),
+            Method::Gradient(gradient) => gradient.scratch_elements(),
+        })
     }
 
-    fn rows_of(&self, chunk: usize, rows: usize) -> Range<usize> {
-        let chunks = self.phases[0];
-        rows * chunk / chunks..rows * (chunk + 1) / chunks
+    /// Whole cache lines for so many elements that sums are made of.
+    fn bytes(&self, elements: usize) -> usize {
+        (elements * output_dtype(self.problem.dtype).size()).next_multiple_of(ALIGNMENT)
     }
 
     /// Runs all phases on all threads of the pool; `finish` is called for each finished block of the result.
@@ -182,7 +245,7 @@ impl Convolution {
     }
 
     /// One of the chunks of a phase, for callers that share out the work themselves. `epilogue` is called in the last
-    /// phase, with `worker`; its blocks are whole rows of pixels one after the other, of some channels.
+    /// phase, with `worker`; its blocks are neighboring rows of some columns.
     ///
     /// # Safety
     /// As for [`run`](Convolution::run); all chunks of the phases before are done; and `scratch` points to memory of the
@@ -196,59 +259,124 @@ impl Convolution {
         epilogue: Option<Epilogue<'_>>,
         worker: usize,
     ) {
-        debug_assert_eq!(phase, 0);
-        let [rows, columns] = self.problem.result();
-        let rows = self.rows_of(chunk, rows);
-        let c = match self.c_in_scratch {
-            true => {
-                let bytes = output_dtype(self.problem.dtype).size();
-                scratch.own.wrapping_sub(rows.start * columns * bytes)
-            }
-            false => operands.c,
-        };
-        // SAFETY: what our caller promised; the dtype is that of the plan.
+        let is_last = phase + 1 == self.phases.len();
+        // SAFETY (both blocks): what our caller promised; the dtype is that of the plan.
+        if let Method::Product(product) = &self.method {
+            return unsafe {
+                if is_last {
+                    product.run_chunk(chunk, operands, scratch, epilogue, worker);
+                } else {
+                    product.pack_chunk(chunk, operands, scratch);
+                }
+            };
+        }
+        let finish = epilogue
+            .filter(|_| is_last)
+            .map(|epilogue| move |rows, columns, c| (epilogue.finish)(Finished { rows, columns, c, worker }));
+        let finish = finish.as_ref().map(|finish| finish as Finish<'_>);
         unsafe {
-            let operands = Operands { c, ..operands };
             match self.problem.dtype {
-                DType::F32 => plain::solve::<f32>(&self.problem, rows.clone(), operands),
-                DType::F64 => plain::solve::<f64>(&self.problem, rows.clone(), operands),
-                DType::F16 => plain::solve::<f16>(&self.problem, rows.clone(), operands),
-                DType::BF16 => plain::solve::<bf16>(&self.problem, rows.clone(), operands),
+                DType::F32 => self.compute::<f32>(is_last, chunk, operands, scratch, finish),
+                DType::F64 => self.compute::<f64>(is_last, chunk, operands, scratch, finish),
+                DType::F16 => self.compute::<f16>(is_last, chunk, operands, scratch, finish),
+                DType::BF16 => self.compute::<bf16>(is_last, chunk, operands, scratch, finish),
                 DType::I32 | DType::I64 | DType::U8 | DType::Bool => {
                     unreachable!("`Convolution::new` has refused them")
                 }
             }
         }
-        if let Some(epilogue) = epilogue {
-            (epilogue.finish)(Finished { rows, columns: 0..columns, c, worker });
+    }
+
+    /// # Safety
+    /// As for [`run_chunk`](Convolution::run_chunk), for operands of elements `S`.
+    unsafe fn compute<S: Source<Sum: Routine>>(
+        &self,
+        is_last: bool,
+        chunk: usize,
+        operands: Operands,
+        scratch: Scratch,
+        finish: Option<Finish<'_>>,
+    ) {
+        let isa = self.isa;
+        // SAFETY: our caller's promise.
+        unsafe {
+            match &self.method {
+                Method::Product(_) => unreachable!("a product runs by itself"),
+                Method::Direct(direct) if is_last => {
+                    let b = if self.packed_weight { operands.b } else { scratch.shared };
+                    direct.multiply::<S>(isa, chunk, Operands { b, ..operands }, scratch, finish);
+                }
+                Method::Direct(direct) => {
+                    direct.pack_chunk::<S>(isa, chunk, operands.b.cast(), scratch.shared.cast());
+                }
+                Method::Gradient(gradient) if is_last && gradient.pieces.is_two_steps() => {
+                    gradient.pieces.add_up::<S::Sum>(chunk, operands, scratch, finish);
+                }
+                Method::Gradient(gradient) => gradient.multiply::<S>(isa, chunk, operands, scratch, finish),
+            }
         }
     }
 
     /// Bytes of a packed weight.
     pub fn packed_weight_bytes(&self) -> usize {
-        let Problem { in_channels, out_channels, groups, dtype, .. } = self.problem;
-        self.problem.taps() * (in_channels / groups) * out_channels * dtype.size()
+        match &self.method {
+            Method::Product(product) => product.packed_b_bytes(),
+            Method::Direct(direct) => self.bytes(direct.packed_elements()),
+            Method::Gradient(_) => 0,
+        }
     }
 
     /// Packs a weight for [`with_packed_weight`](Convolution::with_packed_weight). The layout depends on the problem, but
     /// for its batch, and on the instruction set.
     ///
     /// # Panics
-    /// If `packed` is smaller than [`packed_weight_bytes`](Convolution::packed_weight_bytes) or not aligned to 8 bytes.
+    /// If `packed` is smaller than [`packed_weight_bytes`](Convolution::packed_weight_bytes) or not aligned to 8 bytes, and
+    /// for [`Side::Weight`].
     ///
     /// # Safety
     /// `w` points to a weight as [`run`](Convolution::run) wants it.
-    pub unsafe fn pack_weight(&self, _pool: &Pool, w: *const u8, packed: &mut [u8]) {
+    #[track_caller]
+    pub unsafe fn pack_weight(&self, pool: &Pool, w: *const u8, packed: &mut [u8]) {
         let needed = self.packed_weight_bytes();
         assert!(packed.len() >= needed, "{} bytes for a packed weight, {needed} are needed", packed.len());
         assert!(packed.as_ptr().addr().is_multiple_of(8), "a packed weight that is not aligned to 8 bytes");
         // SAFETY: the size was checked; the rest is what our caller promised.
-        unsafe { packed.as_mut_ptr().copy_from_nonoverlapping(w, needed) };
+        match &self.method {
+            Method::Product(product) => unsafe { product.pack_b(pool, w, packed) },
+            Method::Direct(direct) => {
+                let plan = Convolution { packed_weight: false, ..self.clone() }.with_phases();
+                let operands = Operands { a: std::ptr::null(), b: w, c: packed.as_mut_ptr() };
+                pool.run(direct.packing_chunks(), &|chunk, worker| unsafe {
+                    let scratch = Scratch { shared: operands.c, own: std::ptr::null_mut() };
+                    plan.run_chunk(0, chunk, operands, scratch, None, worker);
+                });
+            }
+            Method::Gradient(_) => panic!("a packed weight for the gradient to the weight"),
+        }
     }
 
-    /// What runs, in a line for profiles: `plain, 16 chunks`.
+    /// What runs, in a line for profiles: `direct avx512, 16 chunks`.
     pub fn describe(&self) -> String {
-        let chunks = self.phases.last().copied().unwrap_or(0);
-        format!("plain, {chunks} chunk{}", if chunks == 1 { "" } else { "s" })
+        let chunks = self.phases.iter().copied().max().unwrap_or(0);
+        let name = match &self.method {
+            Method::Product(product) => return format!("product {}", product.describe()),
+            Method::Direct(_) => "direct",
+            Method::Gradient(_) => "gathered",
+        };
+        format!("{name} {}, {chunks} chunk{}", self.isa, if chunks == 1 { "" } else { "s" })
+    }
+}
+
+/// What is called with finished rows and columns, and where the result would begin if all of it lay as they do.
+type Finish<'a> = &'a dyn Fn(Range<usize>, Range<usize>, *mut u8);
+
+/// A convolution with a single tap over all pixels as a matrix product.
+fn product(problem: &Problem) -> Product {
+    let Problem { dtype, in_channels, out_channels, .. } = *problem;
+    let pixels = problem.elements()[0] / in_channels.max(1);
+    match problem.side {
+        Side::Output => Product::new(dtype, pixels, in_channels, out_channels),
+        Side::Input => Product::new(dtype, pixels, out_channels, in_channels).transpose_b(),
+        Side::Weight => Product::new(dtype, in_channels, pixels, out_channels).transpose_a(),
     }
 }

@@ -165,6 +165,13 @@ impl Problem {
         axes
     }
 
+    /// Whether every pixel is multiplied by the same matrix, and that is all.
+    pub(super) fn is_product(&self) -> bool {
+        let is_point =
+            |axis: &Axis| axis.kernel == 1 && axis.stride == 1 && axis.padding == 0 && axis.output == axis.input;
+        self.groups == 1 && self.axes.iter().all(is_point)
+    }
+
     #[track_caller]
     pub(super) fn check(&self) {
         let Problem { dtype, in_channels, out_channels, groups, axes, .. } = self;

@@ -252,7 +252,7 @@ const STAGED: usize = 2048;
 ///
 /// # Safety
 /// The elements that the strip names are there, and the kernel is one of this processor.
-pub(super) unsafe fn pack<S: Source>(kernel: StripKernel<S::Sum>, strip: &Strip<S, S::Sum>) {
+pub(crate) unsafe fn pack<S: Source>(kernel: StripKernel<S::Sum>, strip: &Strip<S, S::Sum>) {
     let Strip { k, rows, from, from_row, from_step, to, to_step, panel, to_panel } = *strip;
     if S::IS_SUM {
         // SAFETY: the caller's promise on the strip, whose elements are of the kernel's type.

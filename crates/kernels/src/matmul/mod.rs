@@ -25,7 +25,7 @@
 //! | `source.rs` | element types and how they widen |
 //! | `integer.rs` | the plain loop for integers |
 
-mod block;
+pub(crate) mod block;
 mod integer;
 #[cfg(target_arch = "aarch64")]
 mod neon;

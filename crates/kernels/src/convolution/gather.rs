@@ -1,0 +1,149 @@
+//! Terms of the sums of some pixels, gathered into the rows of a matrix.
+//!
+//! A convolution is the product of such a matrix with the weight. It is never there as a whole: the rows of one tile are
+//! gathered, multiplied by all columns of the weight while they are in the first-level cache, and overwritten. The copy
+//! takes about 2 / columns of the time of the product, and knows all there is to know about borders, strides, dilation
+//! and groups.
+
+use std::slice;
+
+use super::routines::Routine;
+use super::taps::{Pixel, Segment};
+use crate::cpu::Isa;
+use crate::matmul::simd::Vector;
+use crate::matmul::source::Source;
+
+/// What is to be gathered: row i holds the terms of `pixels[i]`, at `to + i * to_row`.
+#[derive(Debug)]
+pub(super) struct Gather<'a, S, T> {
+    pub(super) pixels: &'a [Pixel],
+    pub(super) segments: &'a [Segment],
+    /// The first channel of the group in the first pixel of the source.
+    pub(super) source: *const S,
+    /// Sizes of the source.
+    pub(super) sizes: [usize; 3],
+    /// Elements from a pixel of the source to the next.
+    pub(super) channels: usize,
+    pub(super) to: *mut T,
+    pub(super) to_row: usize,
+}
+
+/// How elements are copied.
+///
+/// # Safety
+/// Of all methods: `length` elements may be read from `from` and written to `to`, and the processor has the instruction set.
+trait Copying<S, T> {
+    unsafe fn copy(from: *const S, to: *mut T, length: usize);
+    unsafe fn zero(to: *mut T, length: usize);
+}
+
+/// By vectors.
+struct ByVectors<V>(std::marker::PhantomData<V>);
+
+impl<V: Vector> Copying<V::Scalar, V::Scalar> for ByVectors<V> {
+    #[inline(always)]
+    unsafe fn copy(from: *const V::Scalar, to: *mut V::Scalar, length: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut i = 0;
+            while i + V::LANES <= length {
+                V::load(from.add(i)).store(to.add(i));
+                i += V::LANES;
+            }
+            if i < length {
+                let mask = V::first(length - i);
+                V::load_masked(from.add(i), mask).store_masked(to.add(i), mask);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn zero(to: *mut V::Scalar, length: usize) {
+        // SAFETY: the caller's promise; zero bytes are a zero of all floats.
+        unsafe { to.write_bytes(0, length) }
+    }
+}
+
+/// One by one, to a wider type.
+struct Widening;
+
+impl<S: Source> Copying<S, S::Sum> for Widening {
+    unsafe fn copy(from: *const S, to: *mut S::Sum, length: usize) {
+        // SAFETY: the caller's promise; the target is plain memory.
+        unsafe {
+            to.write_bytes(0, length);
+            S::widen(slice::from_raw_parts(from, length), slice::from_raw_parts_mut(to, length));
+        }
+    }
+
+    unsafe fn zero(to: *mut S::Sum, length: usize) {
+        // SAFETY: the caller's promise; zero bytes are a zero of all floats.
+        unsafe { to.write_bytes(0, length) }
+    }
+}
+
+/// Gathers by vectors.
+///
+/// # Safety
+/// The source holds the images of the pixels, the target has room for the rows, and the processor has the instruction set.
+#[inline(always)]
+pub(super) unsafe fn by_vectors<V: Vector>(gather: &Gather<'_, V::Scalar, V::Scalar>) {
+    // SAFETY: the caller's promise.
+    unsafe { gather_by::<_, _, ByVectors<V>>(gather) }
+}
+
+/// Gathers with `isa`, and widens if the source is of a narrower type than the rows.
+///
+/// # Safety
+/// As for [`by_vectors`].
+pub(super) unsafe fn rows<S: Source<Sum: Routine>>(isa: Isa, gather: &Gather<'_, S, S::Sum>) {
+    let Gather { pixels, segments, source, sizes, channels, to, to_row } = *gather;
+    // SAFETY: the caller's promise; the elements of the source are sums if the type says so.
+    unsafe {
+        if S::IS_SUM {
+            let source = source.cast::<S::Sum>();
+            let gather = Gather { pixels, segments, source, sizes, channels, to, to_row };
+            (S::Sum::routines(isa).gather)(&gather);
+        } else {
+            gather_by::<_, _, Widening>(gather);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn gather_by<S, T, C: Copying<S, T>>(gather: &Gather<'_, S, T>) {
+    let [depth, height, width] = gather.sizes;
+    for (number, pixel) in gather.pixels.iter().enumerate() {
+        let mut to = gather.to.wrapping_add(number * gather.to_row);
+        for segment in gather.segments {
+            let length = segment.taps * segment.channels;
+            let at = |axis: usize| pixel.base[axis].wrapping_add_signed(segment.offset[axis]);
+            let (d, h) = (at(0), at(1));
+            // SAFETY: the caller's promise; what is read lies within the image.
+            unsafe {
+                if d >= depth || h >= height {
+                    C::zero(to, length);
+                } else {
+                    let first = pixel.base[2] as isize + segment.offset[2];
+                    let before = first.saturating_neg().clamp(0, segment.taps as isize) as usize;
+                    let inside = (width as isize - first).clamp(before as isize, segment.taps as isize) as usize;
+                    let line = ((pixel.image * depth + d) * height + h) * width;
+                    let from = gather.source.wrapping_add(
+                        line.wrapping_add_signed(first)
+                            .wrapping_add(before)
+                            .wrapping_mul(gather.channels)
+                            .wrapping_add(segment.channel),
+                    );
+                    if inside - before == segment.taps {
+                        C::copy(from, to, length);
+                    } else {
+                        C::zero(to, before * segment.channels);
+                        C::copy(from, to.wrapping_add(before * segment.channels), (inside - before) * segment.channels);
+                        C::zero(to.wrapping_add(inside * segment.channels), (segment.taps - inside) * segment.channels);
+                    }
+                }
+            }
+            to = to.wrapping_add(length);
+        }
+    }
+}
