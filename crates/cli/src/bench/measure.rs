@@ -46,6 +46,29 @@ impl Figures {
             call: None,
         }
     }
+
+    /// Of several rounds, at least one: the medians of their figures.
+    pub(super) fn of_rounds(rounds: Vec<Figures>) -> Figures {
+        let across = |figure: fn(&Figures) -> f64| median(rounds.iter().map(figure).collect());
+        let calls: Vec<&CallFigures> = rounds.iter().filter_map(|round| round.call.as_ref()).collect();
+        let across_calls = |figure: fn(&CallFigures) -> f64| median(calls.iter().map(|&call| figure(call)).collect());
+        Figures {
+            median: across(|round| round.median),
+            min: across(|round| round.min),
+            p90: across(|round| round.p90),
+            samples: rounds.iter().map(|round| round.samples).sum(),
+            call: (!calls.is_empty()).then(|| CallFigures {
+                slow_fraction: across_calls(|call| call.slow_fraction),
+                foreign_cpu: across_calls(|call| call.foreign_cpu),
+                first_call_ms: across_calls(|call| call.first_call_ms),
+            }),
+        }
+    }
+}
+
+/// The median of these numbers, at least one.
+pub(super) fn median(numbers: Vec<f64>) -> f64 {
+    Figures::of(numbers).median
 }
 
 /// The quantile of sorted numbers, linear between neighbours.

@@ -11,6 +11,7 @@ mod measure;
 mod operations;
 mod peers;
 mod profile;
+mod rounds;
 mod steps;
 
 use std::path::PathBuf;
@@ -44,14 +45,20 @@ pub(crate) struct BenchArgs {
     /// A file of such lines of other frameworks; the ratio of each to ours is printed
     #[arg(long, value_name = "FILE")]
     peers: Option<PathBuf>,
+    /// A command that prints such lines: it takes turns with ours, round by round; may be given several times
+    #[arg(long, value_name = "COMMAND")]
+    against: Vec<String>,
+    /// The median of so many rounds counts
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: u16,
     /// Show where the time of each workload goes, kernel by kernel, beside what the machine can do at most
-    #[arg(long, conflicts_with = "peers")]
+    #[arg(long, conflicts_with_all = ["peers", "against", "rounds"])]
     profile: bool,
     /// Write the profiles into a file for trace viewers (chrome://tracing) as well
     #[arg(long, value_name = "FILE", requires = "profile")]
     trace: Option<PathBuf>,
     /// Show how long it takes to compile each workload, part by part, the median of 20 times
-    #[arg(long, conflicts_with_all = ["peers", "profile"])]
+    #[arg(long, conflicts_with_all = ["peers", "against", "rounds", "profile"])]
     compile: bool,
     /// JSON lines in place of a table
     #[arg(long)]
@@ -118,8 +125,12 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         return compile::report(chosen, threads, args.json);
     }
     let peers = args.peers.as_deref().map(peers::Peers::read).transpose()?;
+    if args.rounds > 1 || !args.against.is_empty() {
+        let chosen: Vec<&Workload> = chosen.collect();
+        rounds::report(&chosen, wanted(cold_start::NAME), args, peers)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let limits = measure_limits(threads, args.seconds)?;
-    heading(&limits, threads, args.json)?;
     let mut report = Report { json: args.json, peers, threads, limits };
     report.begin()?;
     for workload in chosen {
@@ -187,7 +198,9 @@ struct Rate {
 }
 
 impl Report {
+    /// Says what the machine can do at most, and what the columns are.
     fn begin(&self) -> anyhow::Result<()> {
+        heading(&self.limits, self.threads, self.json)?;
         if self.json {
             return Ok(());
         }

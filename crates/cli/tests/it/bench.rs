@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{refuse, succeed};
+use crate::support::{refuse, run, succeed};
 
 #[test]
 fn the_time_of_compiling_is_told_part_by_part() {
@@ -78,4 +78,24 @@ fn the_figures_stand_below_what_the_machine_can_do() {
     let rate = |record: &Value| record["rate"].as_f64().unwrap();
     let share = figures["limit_share"].as_f64().unwrap();
     assert!((share - rate(figures) / rate(&lines[0])).abs() < 1e-3, "{lines:?}");
+}
+
+#[test]
+fn others_take_turns_with_ours() {
+    let other = |median: f64| {
+        format!(
+            r#"echo '{{"framework": "other", "mode": "jit", "workload": "W11_xor_tiny", "metric": "call_time", "median": {median}}}'"#
+        )
+    };
+    let args = ["bench", "--only", "W11", "--seconds", "0.02", "--rounds", "2", "--json"];
+    let ran = succeed(args.iter().copied().chain(["--against", &other(1e6), "--against", &other(3e6)]));
+    assert_eq!(ran.stderr.lines().filter(|line| line.starts_with("round 2 of 2: ")).count(), 3, "{}", ran.stderr);
+    let record = records(&ran.stdout).into_iter().find(|record| record["framework"] == "thalweg").unwrap();
+    let (ratio, median) = (record["ratio"].as_f64().unwrap(), record["median"].as_f64().unwrap());
+    assert!((ratio * median / 2e6 - 1.0).abs() < 1e-3, "{record}");
+
+    let ran = run(["bench", "--only", "W11", "--seconds", "0.02", "--against", "echo broken >&2; exit 3"]);
+    assert_eq!((ran.code, &*ran.stdout), (Some(1), ""));
+    let said = "error: `echo broken >&2; exit 3` gave 0 figures and ended with exit status: 3: broken";
+    assert_eq!(ran.stderr.lines().last(), Some(said));
 }
