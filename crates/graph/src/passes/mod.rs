@@ -6,6 +6,7 @@
 //! | [`simplify`] | algebra that changes no number |
 //! | [`stable_forms`] | log(softmax(x)) ⇒ log_softmax(x) and its like; used before differentiation too |
 //! | [`cse`] | equal computations once |
+//! | [`layout`] | permutations travel until they meet their inverse |
 //! | [`dead_code`] | drops what no root needs |
 //! | [`mod@for_evaluation`] | turns dropout and noise off, refuses what is left to chance |
 //! | [`mod@bind`] | numbers for named sizes |
@@ -27,6 +28,7 @@ pub mod expand_composites;
 mod expectation;
 pub mod fold_constants;
 pub mod for_evaluation;
+pub mod layout;
 mod pattern;
 pub mod simplify;
 pub mod stable_forms;
@@ -75,6 +77,7 @@ pub const LOGICAL: &[Pass] = &[
     simplify::PASS,       // before `stable_forms`, which sees log(softmax(x)) whole
     stable_forms::PASS,
     cse::PASS,
+    layout::PASS,    // after `simplify`, which knows permutations that move nothing
     dead_code::PASS, // last: the others leave orphans
 ];
 

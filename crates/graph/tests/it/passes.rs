@@ -5,7 +5,9 @@ use std::time::Instant;
 use proptest::prelude::*;
 use thalweg_graph::passes::{self, Options};
 use thalweg_graph::reference::{Feeds, interpret};
-use thalweg_graph::{Array, DType, Graph, Tensor, Variable, constant, grad, placeholder, random_uniform};
+use thalweg_graph::{
+    Array, ConvOptions, DType, Graph, Pool, Tensor, Variable, constant, grad, placeholder, random_uniform,
+};
 
 /// Applies the function of number `kind` to tensors picked from `known`, all of shape [n, 3].
 fn grow(known: &[Tensor], kind: usize, a: usize, b: usize) -> Tensor {
@@ -65,6 +67,61 @@ proptest! {
                 // Where the formula as written overflows or cancels, the stable one may know better.
                 let close = (a - b).abs() <= 1e-3 * (1.0 + a.abs()) || !a.is_finite() || a.abs() > 1e6;
                 prop_assert!(close, "fetch {} was {}, is {}\n{}\n{}", position, a, b, graph, optimized);
+            }
+        }
+    }
+}
+
+/// As [`grow`], of pictures: tensors of shape [n, 2, 4, 4], often from a convolution.
+fn grow_pictures(known: &[Tensor], weight: &Tensor, kind: usize, a: usize, b: usize) -> Tensor {
+    let (x, y) = (&known[known.len() - 1 - a % known.len()], &known[b % known.len()]);
+    let (shape, axis) = (x.shape(), (a % 4) as isize);
+    let conv = |x: &Tensor| x.conv2d(weight, &ConvOptions::new().padding_same());
+    match kind % 20 {
+        0..=3 => conv(x),
+        4 => x + y,
+        5 => x * y.tanh(),
+        6 => x.greater(y).select(x, y.tanh()),
+        7 => x.mean_over([0, 2, 3]).reshape([1, 2, 1, 1]).expand(shape),
+        8 => x.max_over(axis).keep_axes(axis, x).expand(shape) * 0.5,
+        9 => x.swap_axes(2, 3),
+        10 => Tensor::concat(&[&x.slice(1, ..1), &y.slice(1, 1..)], 1),
+        11 => x.flip(axis),
+        12 => x.max_pool(&Pool::new([3, 3]).stride(1).padding(1)),
+        13 => x.average_pool(&Pool::new([2, 2])).upsample_nearest(&[2, 3], 2),
+        14 => x.windows(3, 2, 1, 1).square().overlap_add(3, 4, 1, 1) * 0.2,
+        15 => x.pad(2, 1, 1, 0.5).slice(2, 1..5),
+        16 => x.softmax(axis),
+        17 => x.flatten(2).softmax(2).reshape(shape),
+        18 => x.flatten(1).tanh().reshape(shape),
+        _ => x.permute(&[0, 2, 3, 1]).flatten(1).sin().reshape(("n", 4, 4, 2)).permute(&[0, 3, 1, 2]),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn what_random_networks_compute_stays(
+        choices in prop::collection::vec((0usize..20, 0usize..9, 0usize..9), 1..12),
+        numbers in prop::collection::vec(-2.0f64..2.0, 64),
+        weights in prop::collection::vec(-0.4f64..0.4, 36),
+    ) {
+        let x = placeholder("x", DType::F64, ("n", 2, 4, 4));
+        let weight = constant(Array::new(&[2, 2, 3, 3], weights).unwrap());
+        let mut known = vec![x.clone()];
+        for (kind, a, b) in choices {
+            known.push(grow_pictures(&known, &weight, kind, a, b));
+        }
+        let last = known[known.len() - 1].clone();
+        let gradient = grad(&last.tanh().sum(), &[&x]).remove(0);
+        let graph = Graph::capture([&last, &gradient], &[]);
+        let feeds = Feeds::new([("x", Array::new(&[2, 2, 4, 4], numbers).unwrap())]);
+        let expected = interpret(&graph, &feeds).unwrap();
+        let found = interpret(&passes::optimize(graph.clone(), &Options::default()), &feeds).unwrap();
+        for (a, b) in expected.fetches.iter().zip(&found.fetches) {
+            for (a, b) in a.to_vec::<f64>().into_iter().zip(b.to_vec::<f64>()) {
+                prop_assert!((a - b).abs() <= 1e-8 * (1.0 + a.abs()), "was {}, is {}\n{}", a, b, graph);
             }
         }
     }

@@ -1,8 +1,9 @@
 //! How many calls known programs become.
 
-use thalweg_graph::{Array, Tensor, zeros};
-use thalweg_graph::{Bindings, DType, Graph, Update, Variable, autodiff::grad, placeholder};
-use thalweg_plan::{Cpu, Kernel, Plan, lower, verify};
+use thalweg_graph::{
+    Array, Bindings, ConvOptions, DType, Graph, Tensor, Update, Variable, autodiff::grad, passes, placeholder, zeros,
+};
+use thalweg_plan::{Cpu, Kernel, Place, Plan, lower, verify};
 
 fn plan(fetches: &[&Tensor], updates: &[Update]) -> Plan {
     let graph = Graph::capture(fetches.iter().copied(), updates);
@@ -46,6 +47,65 @@ fn a_training_step_is_few_calls() {
     assert!(plan.calls.len() <= 18, "{plan}");
     let copies = plan.calls.iter().filter(|call| matches!(call.kernel, Kernel::Copy { .. })).count();
     assert_eq!(copies, 0, "{plan}");
+}
+
+/// x normalised over everything but its channels, scaled and shifted.
+fn normalized(x: &Tensor, name: &str, parameters: &mut Vec<Variable>) -> Tensor {
+    let channels = x.size(1).number().unwrap();
+    let [scale, shift] = ["scale", "shift"].map(|part| variable(&format!("{name}/{part}"), &[channels]));
+    let per_channel = |v: &Tensor| v.reshape([channels, 1, 1]);
+    let deviation = x - per_channel(&x.mean_over([0, 2, 3]));
+    let root = (deviation.square().mean_over([0, 2, 3]) + 1e-5).rsqrt();
+    let y = deviation * per_channel(&(root * &scale)) + per_channel(&shift);
+    parameters.extend([scale, shift]);
+    y
+}
+
+/// A step of a small residual network: a stem, a block of its width and one of twice that at half the resolution.
+fn residual_step() -> Plan {
+    let x = placeholder("x", DType::F32, [2, 3, 8, 8]);
+    let t = placeholder("t", DType::F32, [2, 10]);
+    let mut parameters: Vec<Variable> = Vec::new();
+    let mut conv = |x: &Tensor, name: &str, outputs: usize, kernel: usize, stride: usize| {
+        let w = variable(name, &[outputs, x.size(1).number().unwrap(), kernel, kernel]);
+        let options = ConvOptions::new().stride(stride).padding(kernel / 2);
+        let y = normalized(&x.conv2d(&w, &options), name, &mut parameters);
+        parameters.push(w);
+        y
+    };
+    let mut h = conv(&x, "stem", 16, 3, 1).relu();
+    for (name, width, stride) in [("a", 16, 1), ("b", 32, 2)] {
+        let inner = conv(&h, &format!("{name}1"), width, 3, stride).relu();
+        let inner = conv(&inner, &format!("{name}2"), width, 3, 1);
+        let shortcut = if stride == 1 { h.clone() } else { conv(&h, &format!("{name}3"), width, 1, stride) };
+        h = (inner + shortcut).relu();
+    }
+    let w = variable("dense", &[32, 10]);
+    let logits = h.mean_over([2, 3]).matmul(&w);
+    parameters.push(w);
+    let loss = (logits.log_sum_exp(-1) - (&logits * &t).sum_over(-1)).mean();
+    let gradients = grad(&loss, &parameters.iter().map(|p| p.tensor()).collect::<Vec<_>>());
+    let updates: Vec<Update> = parameters.iter().zip(&gradients).map(|(p, g)| p.assign(&(p - g * 0.01))).collect();
+    let graph = passes::optimize(Graph::capture([&loss], &updates), &passes::Options::default());
+    let plan = lower(&graph, &Bindings::new(), &Cpu { memory_limit: 1 << 40 }).unwrap();
+    verify(&plan).unwrap();
+    plan
+}
+
+#[test]
+fn between_convolutions_nothing_is_transposed() {
+    let plan = residual_step();
+    let convolutions = plan.calls.iter().filter(|call| matches!(call.kernel, Kernel::Convolution(_))).count();
+    // Six forward, six to weights, five to inputs.
+    assert_eq!(convolutions, 17, "{plan}");
+    // What is repeated for a fold is no transposition.
+    let moves = |kernel: &Kernel| match kernel {
+        Kernel::Copy { from, .. } if !from.strides.contains(&0) => Some(from.buffer),
+        _ => None,
+    };
+    let moved: Vec<_> = plan.calls.iter().filter_map(|call| moves(&call.kernel)).collect();
+    assert_eq!(moved.len(), 1, "{plan}");
+    assert!(matches!(plan[moved[0]].place, Place::Feed(0)), "{plan}");
 }
 
 #[test]
