@@ -7,7 +7,8 @@ use thalweg_array::array::byte_count;
 use thalweg_array::{Array, DType, Element, with_elements};
 
 use crate::error::DataError;
-use crate::rows::{Made, Rows, default_workers};
+use crate::parallel::default_workers;
+use crate::rows::{Made, Rows};
 
 /// Named columns with a common first axis, and the names of the classes if there are any. A column is an array in memory, or
 /// its [`Rows`] are made when a batch needs them, as those of a folder of images. Cloning shares the columns.

@@ -108,6 +108,20 @@ pub enum DataError {
         /// Why not, and what would do.
         reason: String,
     },
+    /// A file or folder cannot be used.
+    #[error("{} {reason}", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it; the sentence goes on from its name.
+        reason: String,
+    },
+    /// Bytes are no picture that can be read.
+    #[error("the picture {reason}")]
+    Undecodable {
+        /// What is wrong; the sentence goes on from the picture.
+        reason: String,
+    },
     /// A picture cannot be prepared.
     #[error("image of {height} x {width}: {reason}")]
     Image {

@@ -2,6 +2,8 @@
 
 use crate::error::DataError;
 use crate::random::Random;
+pub use crate::resample::Filter;
+use crate::resample::resample;
 
 /// Moves `image`, of `size` (height, width), down by `dy` and right by `dx` pixels (up and left if negative). What is
 /// moved in is 0.
@@ -51,16 +53,6 @@ pub fn random_shift(image: &mut [f32], size: (usize, usize), most: u16, random: 
     shift(image, size, dy, dx);
 }
 
-/// How [`resize`] weighs the pixels that fall on a new one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Filter {
-    /// By the area they share with it: the mean of a block where the factor is whole.
-    Area,
-    /// By a triangle as wide as two new pixels, or two old ones if those are wider: linear interpolation when enlarging,
-    /// smooth when reducing.
-    Bilinear,
-}
-
 /// `image`, of size `from` (height, width), at size `to`.
 ///
 /// ```
@@ -73,42 +65,7 @@ pub enum Filter {
 #[track_caller]
 pub fn resize(image: &[f32], from: (usize, usize), to: (usize, usize), filter: Filter) -> Vec<f32> {
     check(image, from);
-    assert!(from.0 * from.1 * to.0 * to.1 > 0, "an image of {from:?} pixels cannot have {to:?}");
-    // Rows first, then columns: the filters are products of one along each axis.
-    let mut rows = vec![0.0; to.0 * from.1];
-    for (to, taps) in rows.chunks_exact_mut(from.1).zip(weights(from.0, to.0, filter)) {
-        for (y, weight) in taps {
-            to.iter_mut().zip(&image[y * from.1..]).for_each(|(to, from)| *to += weight * from);
-        }
-    }
-    let columns: Vec<_> = weights(from.1, to.1, filter).collect();
-    let pixel = |row: &[f32], taps: &[(usize, f32)]| taps.iter().map(|&(x, weight)| weight * row[x]).sum();
-    rows.chunks_exact(from.1).flat_map(|row| columns.iter().map(|taps| pixel(row, taps))).collect()
-}
-
-/// For each of `to` pixels along one axis: which of `from` pixels make it up, with weights that add up to 1.
-fn weights(from: usize, to: usize, filter: Filter) -> impl Iterator<Item = Vec<(usize, f32)>> {
-    let scale = from as f64 / to as f64;
-    (0..to).map(move |index| {
-        let (low, high) = (index as f64 * scale, (index + 1) as f64 * scale);
-        let center = (low + high) / 2.0;
-        let radius = scale.max(1.0);
-        let weight = |pixel: usize| {
-            let (left, right) = (pixel as f64, pixel as f64 + 1.0);
-            match filter {
-                Filter::Area => (high.min(right) - low.max(left)).max(0.0),
-                Filter::Bilinear => (1.0 - (left + 0.5 - center).abs() / radius).max(0.0),
-            }
-        };
-        let first = (center - radius).floor().max(0.0) as usize;
-        let last = ((center + radius).ceil() as usize).min(from);
-        let taps: Vec<(usize, f64)> = (first..last).map(|pixel| (pixel, weight(pixel))).collect();
-        let sum: f64 = taps.iter().map(|(_, weight)| weight).sum();
-        taps.into_iter()
-            .filter(|&(_, weight)| weight > 0.0)
-            .map(|(pixel, weight)| (pixel, (weight / sum) as f32))
-            .collect()
-    })
+    resample(image, 1, from, to, filter)
 }
 
 /// Whether the drawing is lighter than its ground: the pixels along the border are taken for ground.

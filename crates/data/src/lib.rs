@@ -3,40 +3,49 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`Dataset`], [`Rows`] | named columns, in memory or made row by row as needed |
-//! | [`read_idx`], [`mnist()`], [`digits()`], [`Csv`] | sources |
+//! | [`read_idx`], [`mnist()`], [`digits()`], [`Csv`], [`ImageFolder`] | sources |
+//! | [`Picture`], [`Augment`] | pictures in color: from files, to what a model is fed, with chance in training |
 //! | [`Split`] | by fraction, index, position, label or group; k-fold |
 //! | [`Normalize`] | with the training set's statistics |
 //! | [`check_labels`] | are labels class numbers? |
 //! | [`image`] | grey images: shift, resize, center, as recipes and predictions need it |
 //! | [`Loader`] | mini-batches for training and validation, prepared ahead on other threads; [`Random`] for its transforms |
 
+mod augment;
 mod batch;
 mod dataset;
 mod digits;
 mod error;
+mod folder;
 mod idx;
 pub mod image;
 mod labels;
 mod loader;
 mod mnist;
 mod normalize;
+mod parallel;
+mod picture;
 mod random;
 mod read;
 mod records;
+mod resample;
 mod rows;
 mod split;
 mod table;
 mod transform;
 
+pub use augment::{Augment, Border, Step};
 pub use batch::Batch;
 pub use dataset::Dataset;
 pub use digits::digits;
 pub use error::DataError;
+pub use folder::{BadFile, BadFiles, Check, FolderOptions, ImageFolder};
 pub use idx::read_idx;
 pub use labels::check_labels;
 pub use loader::{Batches, Loader};
 pub use mnist::{Mnist, mnist};
 pub use normalize::{Normalize, Per};
+pub use picture::{Limits, Picture, Position};
 pub use random::Random;
 pub use rows::Rows;
 pub use split::Split;

@@ -17,8 +17,9 @@ use thalweg_array::{Array, Element};
 use crate::batch::{Batch, Parts};
 use crate::dataset::{Column, Dataset, gather, room};
 use crate::error::DataError;
+use crate::parallel::default_workers;
 use crate::random::Random;
-use crate::rows::{Chance, default_workers};
+use crate::rows::Chance;
 use crate::transform::{Draw, PerBatch, PerSample, Transform, TransformError, panicked};
 
 /// Cuts a [`Dataset`] into batches: as it is made, for validation and use, in the order of the data and without chance; made

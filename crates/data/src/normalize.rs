@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use thalweg_array::{Array, DType, Element, with_elements};
 
+use crate::dataset::Dataset;
 use crate::error::DataError;
+use crate::loader::Loader;
 
 /// Over what statistics are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +13,8 @@ use crate::error::DataError;
 pub enum Per {
     /// One mean and one deviation for each feature: for each place in a row.
     Feature,
+    /// One mean and one deviation for each channel, the first axis of a row: for pictures in color, `[n, channels, height, width]`.
+    Channel,
     /// One mean and one deviation for all numbers: for pixels.
     All,
 }
@@ -43,8 +47,30 @@ impl Normalize {
     /// # Errors
     /// If there are no rows, or a number is NaN or infinite; the message names its row.
     pub fn standard(name: &str, train: &Array, per: Per) -> Result<Normalize, DataError> {
-        let Statistics { mean, std, .. } = Statistics::of(name, train, per)?;
-        Ok(Normalize { mean, std })
+        Ok(Statistics::of(name, train, per)?.standard())
+    }
+
+    /// As [`Normalize::standard`] of the column `name` of `train`, which may be made row by row: it is read once, as for validation.
+    ///
+    /// # Errors
+    /// As [`Normalize::standard`]; or if there is no such column, or a row cannot be made.
+    pub fn of_dataset(name: &str, train: &Dataset, per: Per) -> Result<Normalize, DataError> {
+        train.row(name)?;
+        let mut all: Option<Statistics> = None;
+        for batch in Loader::new(train, 64)?.epoch(0)? {
+            let part = Statistics::of(name, &batch?[name], per)?;
+            all = Some(match all {
+                Some(all) => all.merged(&part),
+                None => part,
+            });
+        }
+        Ok(all.expect("a loader has at least one batch").standard())
+    }
+
+    /// The channels of pictures from 0 to 1 as most models trained on ImageNet expect them: means 0.485, 0.456, 0.406 of red, green and
+    /// blue, deviations 0.229, 0.224, 0.225.
+    pub fn imagenet() -> Normalize {
+        Normalize { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] }
     }
 
     /// From 0 to 1 over `train`. As [`Normalize::standard`] with the least number in place of the mean and the range in
@@ -59,7 +85,7 @@ impl Normalize {
         Ok(Normalize { mean: least, std })
     }
 
-    /// With known numbers: one for all, or one for each feature.
+    /// With known numbers: one for all, or one for each feature or channel.
     ///
     /// # Errors
     /// If the two differ in length or are empty, a mean is not finite, or a deviation is not finite or 0.
@@ -81,12 +107,12 @@ impl Normalize {
         Ok(Normalize { mean, std })
     }
 
-    /// What is subtracted: one number, or one for each feature.
+    /// What is subtracted: one number, or one for each feature or channel.
     pub fn mean(&self) -> &[f64] {
         &self.mean
     }
 
-    /// What divides: one number, or one for each feature.
+    /// What divides: one number, or one for each feature or channel.
     pub fn std(&self) -> &[f64] {
         &self.std
     }
@@ -95,7 +121,7 @@ impl Normalize {
     /// errors.
     ///
     /// # Errors
-    /// If a row has another number of features than there are statistics.
+    /// If a row has neither as many features nor as many channels as there are statistics.
     pub fn apply(&self, name: &str, x: &Array) -> Result<Array, DataError> {
         self.map(name, x, |x, mean, std| (x - mean) / std)
     }
@@ -111,14 +137,21 @@ impl Normalize {
     fn map(&self, name: &str, x: &Array, f: impl Fn(f64, f64, f64) -> f64) -> Result<Array, DataError> {
         let width = self.mean.len();
         let features: usize = x.shape().iter().skip(1).product();
-        if width != 1 && (width != features || x.rank() == 0) {
-            let reason = format!("has {features} numbers a row (shape {:?}), the statistics are of {width}", x.shape());
-            return Err(DataError::column(name, reason));
-        }
+        // How many neighbors share their statistics.
+        let plane = match x.shape() {
+            _ if width == 1 => features,
+            [_, ..] if features == width => 1,
+            &[_, channels, _, ..] if channels == width => features / channels,
+            shape => {
+                let reason = format!("has {features} numbers a row (shape {shape:?}), the statistics are of {width}");
+                return Err(DataError::column(name, reason));
+            }
+        };
         fn each<T: Element, U: Element>(x: &[T], f: impl Fn(usize, f64) -> f64) -> Vec<U> {
             x.iter().enumerate().map(|(index, x)| U::from_f64(f(index, x.to_f64()))).collect()
         }
-        let f = |index: usize, x: f64| f(x, self.mean[index % width], self.std[index % width]);
+        let plane = plane.max(1);
+        let f = |index: usize, x: f64| f(x, self.mean[index / plane % width], self.std[index / plane % width]);
         Ok(if x.dtype() == DType::F64 {
             Array::new::<f64>(x.shape(), each(x.as_slice::<f64>()?, f))?
         } else {
@@ -144,10 +177,13 @@ impl TryFrom<Unchecked> for Normalize {
 
 /// What is known of each feature of a column.
 struct Statistics {
+    /// The numbers of each.
+    count: f64,
     least: Vec<f64>,
     greatest: Vec<f64>,
     mean: Vec<f64>,
-    std: Vec<f64>,
+    /// The sum of the squared distances from the mean.
+    squares: Vec<f64>,
 }
 
 impl Statistics {
@@ -157,46 +193,77 @@ impl Statistics {
             return Err(DataError::column(name, reason));
         }
         let per_row: usize = x.shape().iter().skip(1).product();
-        let width = match per {
-            Per::Feature => per_row,
-            Per::All => 1,
+        let width = match (per, x.shape()) {
+            (Per::Feature, _) => per_row,
+            (Per::All, _) => 1,
+            (Per::Channel, &[_, channels, _, ..]) => channels,
+            (Per::Channel, shape) => {
+                return Err(DataError::column(name, format!("has shape {shape:?}, which has no channels")));
+            }
         };
-        with_elements!(x.storage(), elements => Statistics::measure(elements, width)).map_err(|(index, x)| {
+        let measured = with_elements!(x.storage(), elements => Statistics::measure(elements, width, per_row / width));
+        measured.map_err(|(index, x)| {
             let reason =
                 format!("row {}, feature {}: {x} has no place in statistics", index / per_row, index % per_row);
             DataError::column(name, reason)
         })
     }
 
-    /// Over `x`, rows of `width` numbers; the first number that is not finite comes back with its place.
-    fn measure<T: Element>(x: &[T], width: usize) -> Result<Statistics, (usize, f64)> {
+    /// Over `x`, rows of `width` features, each `plane` neighboring numbers; the first number that is not finite comes back
+    /// with its place.
+    fn measure<T: Element>(x: &[T], width: usize, plane: usize) -> Result<Statistics, (usize, f64)> {
         if let Some(index) = x.iter().position(|x| !x.to_f64().is_finite()) {
             return Err((index, x[index].to_f64()));
         }
-        let rows = || x.chunks_exact(width).map(|row| row.iter().map(|x| x.to_f64()).enumerate());
-        let n_rows = (x.len() / width) as f64;
+        let features = || x.chunks_exact(plane).enumerate().map(|(index, numbers)| (index % width, numbers));
+        let count = (x.len() / width) as f64;
         let mut least = vec![f64::INFINITY; width];
         let mut greatest = vec![f64::NEG_INFINITY; width];
         let mut mean = vec![0.0; width];
-        for (feature, x) in rows().flatten() {
-            least[feature] = least[feature].min(x);
-            greatest[feature] = greatest[feature].max(x);
-            mean[feature] += x;
-        }
-        mean.iter_mut().for_each(|mean| *mean /= n_rows);
-        // A second pass: E[x²] - E[x]² would cancel where the mean is large beside the deviation.
-        let mut std = vec![0.0; width];
-        for (feature, x) in rows().flatten() {
-            std[feature] += (x - mean[feature]).powi(2);
-        }
-        std.iter_mut().for_each(|std| *std = (*std / n_rows).sqrt());
-        for feature in 0..width {
-            if least[feature] == greatest[feature] {
-                // Rounding in the mean of a constant must not be blown up.
-                (mean[feature], std[feature]) = (least[feature], 1.0);
+        for (feature, numbers) in features() {
+            for x in numbers.iter().map(|x| x.to_f64()) {
+                least[feature] = least[feature].min(x);
+                greatest[feature] = greatest[feature].max(x);
+                mean[feature] += x;
             }
         }
-        Ok(Statistics { least, greatest, mean, std })
+        mean.iter_mut().for_each(|mean| *mean /= count);
+        // A second pass: E[x²] - E[x]² would cancel where the mean is large beside the deviation.
+        let mut squares = vec![0.0; width];
+        for (feature, numbers) in features() {
+            numbers.iter().for_each(|x| squares[feature] += (x.to_f64() - mean[feature]).powi(2));
+        }
+        Ok(Statistics { count, least, greatest, mean, squares })
+    }
+
+    /// Of both (Chan, Golub and LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample variances").
+    fn merged(&self, other: &Statistics) -> Statistics {
+        let count = self.count + other.count;
+        let pairs = |a: &[f64], b: &[f64], f: fn(f64, f64) -> f64| a.iter().zip(b).map(|(&a, &b)| f(a, b)).collect();
+        let mean = self.mean.iter().zip(&other.mean).map(|(a, b)| a + (b - a) * (other.count / count)).collect();
+        let between =
+            self.mean.iter().zip(&other.mean).map(|(a, b)| (b - a).powi(2) * self.count * other.count / count);
+        let within = self.squares.iter().zip(&other.squares).map(|(a, b)| a + b);
+        Statistics {
+            count,
+            least: pairs(&self.least, &other.least, f64::min),
+            greatest: pairs(&self.greatest, &other.greatest, f64::max),
+            mean,
+            squares: within.zip(between).map(|(within, between)| within + between).collect(),
+        }
+    }
+
+    /// Mean 0 and deviation 1.
+    fn standard(self) -> Normalize {
+        let std = self.squares.iter().map(|squares| (squares / self.count).sqrt());
+        let mut normalize = Normalize { std: std.collect(), mean: self.mean };
+        for feature in 0..normalize.mean.len() {
+            if self.least[feature] == self.greatest[feature] {
+                // Rounding in the mean of a constant must not be blown up.
+                (normalize.mean[feature], normalize.std[feature]) = (self.least[feature], 1.0);
+            }
+        }
+        normalize
     }
 }
 
@@ -242,6 +309,32 @@ mod tests {
         assert_eq!((all.mean(), all.std()), (&[0.0][..], &[30.0][..]));
         let each = Normalize::range("x", &x, Per::Feature).unwrap();
         assert_eq!(each.apply("x", &x).unwrap(), Array::from([[0.0f32, 0.0], [1.0, 1.0]]));
+    }
+
+    #[test]
+    fn channels_have_their_own_statistics() {
+        let x = Array::new::<f32>(&[2, 2, 1, 2], vec![0.0, 2.0, 5.0, 5.0, 4.0, 6.0, 5.0, 5.0]).unwrap();
+        let normalize = Normalize::standard("x", &x, Per::Channel).unwrap();
+        assert_eq!((normalize.mean(), normalize.std()), (&[3.0, 5.0][..], &[5f64.sqrt(), 1.0][..]));
+        let y = normalize.apply("x", &x).unwrap();
+        assert_eq!(y.as_slice::<f32>().unwrap()[2..4], [0.0, 0.0]);
+        assert!((y.as_slice::<f32>().unwrap()[5] - 3.0 / 5f32.sqrt()).abs() < 1e-6);
+        let message = Normalize::standard("x", &Array::from([1.0f32]), Per::Channel).unwrap_err().to_string();
+        assert_eq!(message, "column `x`: has shape [1], which has no channels");
+    }
+
+    #[test]
+    fn statistics_of_a_data_set_are_those_of_its_column() {
+        let x: Vec<f32> = (0..300 * 6).map(|x| ((x * x) % 101) as f32 + 1e3).collect();
+        let x = Array::new(&[300, 2, 3, 1], x).unwrap();
+        let data = Dataset::new([("x", x.clone())]).unwrap();
+        for per in [Per::Feature, Per::Channel, Per::All] {
+            let (whole, read) =
+                (Normalize::standard("x", &x, per).unwrap(), Normalize::of_dataset("x", &data, per).unwrap());
+            let close = |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9);
+            assert!(close(whole.mean(), read.mean()) && close(whole.std(), read.std()), "{whole:?} {read:?}");
+        }
+        assert!(Normalize::of_dataset("y", &data, Per::All).unwrap_err().to_string().contains("no column `y`"));
     }
 
     #[test]

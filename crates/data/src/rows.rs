@@ -1,11 +1,11 @@
 //! Columns whose rows are made when a batch needs them: read from files, decoded, transformed.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use thalweg_array::{Array, DType, Element};
 
+use crate::parallel::{lock, together};
 use crate::random::Random;
 use crate::transform::{TransformError, guarded};
 
@@ -42,12 +42,12 @@ use crate::transform::{TransformError, guarded};
 /// }
 /// # Ok::<(), thalweg_data::DataError>(())
 /// ```
+#[allow(clippy::len_without_is_empty, reason = "asked once, by the data set")]
 pub trait Rows: fmt::Debug + Send + Sync + 'static {
     /// What a row consists of.
     type Element: Element;
 
     /// The number of rows.
-    #[allow(clippy::len_without_is_empty, reason = "asked once, by the data set")]
     fn len(&self) -> usize;
 
     /// The shape of one row; the same for all.
@@ -110,19 +110,9 @@ impl<R: Rows> AnyRows for R {
                 }
             }
         };
-        thread::scope(|scope| {
-            for _ in 1..workers {
-                // Where no thread can be had, the others do its work.
-                let _ = thread::Builder::new().name("reader".into()).spawn_scoped(scope, work);
-            }
-            work();
-        });
+        together(workers, work);
         failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Some rows of a source, in some order.
@@ -190,9 +180,4 @@ impl PartialEq for Made {
     fn eq(&self, other: &Made) -> bool {
         Arc::ptr_eq(&self.source, &other.source) && self.rows == other.rows
     }
-}
-
-/// How many threads make rows unless it is said: as many as run at once, and not more than help.
-pub(crate) fn default_workers() -> usize {
-    thread::available_parallelism().map_or(1, usize::from).min(8)
 }
