@@ -3,7 +3,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`Dataset`], [`Rows`] | named columns, in memory or made row by row as needed |
-//! | [`read_idx`], [`mnist()`], [`digits()`], [`Csv`], [`ImageFolder`] | sources |
+//! | [`read_idx`], [`mnist()`], [`cifar10`], [`cifar100`], [`digits()`], [`Csv`], [`ImageFolder`] | sources |
 //! | [`Picture`], [`Augment`] | pictures in color: from files, to what a model is fed, with chance in training |
 //! | [`Split`] | by fraction, index, position, label or group; k-fold |
 //! | [`Normalize`] | with the training set's statistics |
@@ -13,6 +13,7 @@
 
 mod augment;
 mod batch;
+mod cifar;
 mod dataset;
 mod digits;
 mod error;
@@ -36,6 +37,7 @@ mod transform;
 
 pub use augment::{Augment, Border, Step};
 pub use batch::Batch;
+pub use cifar::{Cifar, cifar10, cifar100};
 pub use dataset::Dataset;
 pub use digits::digits;
 pub use error::DataError;
