@@ -61,6 +61,18 @@ pub trait Module {
         self.parameters().iter().map(|variable| variable.core().count()).sum()
     }
 
+    /// The paths of the layer groups, from the input to the output: what is frozen together, and has one learning rate.
+    /// Those of the fields, below the one field that a wrapper has.
+    ///
+    /// ```
+    /// use thalweg_nn::{Init, Mlp, Module};
+    /// let net = Init::build(7, |init| Mlp::new(init, &[784, 128, 10]));
+    /// assert_eq!(net.groups(), ["layers.0", "layers.1"]);
+    /// ```
+    fn groups(&self) -> Vec<String> {
+        groups_of(self.variables().iter().map(|(path, _)| &**path))
+    }
+
     /// Names every variable that has no name yet by its path. [`crate::Init::build`] does it; what optimizers and files
     /// see must have names.
     fn name_variables(&self) {
@@ -108,6 +120,27 @@ pub trait Module {
     }
 }
 
+/// The layer groups of variables at these paths: where the paths part.
+///
+/// ```
+/// use thalweg_nn::module::groups_of;
+/// assert_eq!(groups_of(["net.body.0.weight", "net.body.1.weight", "net.head.weight"]), ["net.body", "net.head"]);
+/// ```
+pub fn groups_of<'a>(paths: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let paths: Vec<Vec<&str>> = paths.into_iter().map(|path| path.split('.').collect()).collect();
+    let Some(first) = paths.first() else { return Vec::new() };
+    let common = |depth: &usize| paths.iter().all(|path| path.len() > depth + 2 && path[*depth] == first[*depth]);
+    let depth = (0..first.len()).take_while(common).count();
+    let mut groups: Vec<String> = Vec::new();
+    for path in &paths {
+        let group = path[..=depth].join(".");
+        if !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
+    groups
+}
+
 /// 1234567 as `1,234,567`.
 fn grouped(count: usize) -> String {
     let digits = count.to_string();
@@ -135,7 +168,7 @@ fn set_trainable(variables: Vec<(String, Variable)>, prefix: &str, trainable: bo
 }
 
 /// Whether `path` is `prefix` or below it: `hidden1.weight` is below `hidden1`, not below `hidden`.
-pub(crate) fn is_below(path: &str, prefix: &str) -> bool {
+pub fn is_below(path: &str, prefix: &str) -> bool {
     let prefix = prefix.trim_end_matches('.');
     prefix.is_empty() || path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '/']))
 }

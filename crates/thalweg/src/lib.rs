@@ -57,6 +57,22 @@
 //! assert_eq!(&*digits.logits.weight.name(), "logits.weight");
 //! ```
 //!
+//! Three lines train one; the loop underneath is the one above, and open to callbacks:
+//!
+//! ```
+//! use thalweg::prelude::*;
+//!
+//! # fn main() -> thalweg::Result<()> {
+//! # let digits = thalweg::data::digits();
+//! # let net = Init::build(42, |init| Mlp::new(init, &[64, 64, 10]));
+//! let data = TrainingData::split(&digits, 0.2, 42)?.standardized()?;
+//! let mut learner = Learner::from_fn(data, move |image, cx| net.forward(&image.flatten(1), cx))?;
+//! learner.fit_one_cycle(3, 1e-2)?;
+//! # assert!(learner.validate()?.accuracy() > Some(0.9));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`prelude`] | what most programs use |
@@ -67,7 +83,7 @@
 //! | [`nn`] | layers, losses, initializers, optimizers, schedules |
 //! | [`data`] | sources, splits, normalization, the loader |
 //! | [`formats`] | files |
-//! | [`train`] | the training loop, metrics, checkpoints, event files |
+//! | [`train`] | the learner, the training loop, callbacks, metrics, checkpoints, event files |
 
 mod error;
 pub mod prelude;

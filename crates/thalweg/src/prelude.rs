@@ -12,7 +12,8 @@ pub use crate::nn::{
 };
 pub use crate::run::{Eval, Feeds, Session};
 pub use crate::train::{
-    EarlyStopping, FitOptions, Inference, Length, RunFolder, Target, Task, Trained, Training, Watch, evaluate, fit,
+    EarlyStopping, FitOptions, Inference, Learner, Length, Rates, RunFolder, Target, Task, Trained, Training,
+    TrainingData, Watch, evaluate, fit,
 };
 
 /// The dtypes by the names of their Rust types: `placeholder("x", f32, ["n"])`.

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`mod@fit`] | [`fit()`]: the training loop, told to callbacks, saved and resumed bit for bit |
 //! | [`mod@evaluate`] | [`evaluate()`]: a model on a whole data set |
+//! | [`learner`] | [`Learner`]: a model with its data, trained in phases, measured, asked |
 //! | [`callbacks`] | what can be added to a training: early stopping, averaging, mixup, logs, … |
 //! | [`trained`] | [`Trained`]: a trained model without the code that made it |
 //! | [`checkpoint`] | saved training state: the newest and the best kept, atomic, checksummed |
@@ -11,6 +12,7 @@
 //! | [`interrupt`] | Ctrl-C that saves and stops |
 //! | [`metrics`] | accuracy, top-k, precision, recall, F1, confusion matrix, AUC, perplexity, BLEU, error rates, errors of regressions |
 //! | [`weights`] | weights that were trained elsewhere |
+//! | [`plot`] | lines over two axes, as SVG |
 //! | [`progress`] | how far training is: a bar, plain lines or JSON on standard error |
 
 pub mod callbacks;
@@ -19,7 +21,9 @@ pub mod evaluate;
 pub mod events;
 pub mod fit;
 pub mod interrupt;
+pub mod learner;
 pub mod metrics;
+pub mod plot;
 pub mod progress;
 pub mod trained;
 pub mod weights;
@@ -27,4 +31,5 @@ pub mod weights;
 pub use callbacks::{EarlyStopping, Target, Watch};
 pub use evaluate::{Evaluation, Inference, evaluate, evaluate_with};
 pub use fit::{End, FitError, FitOptions, Fitted, Length, Minimize, RunFolder, Task, Training, fit};
+pub use learner::{Learner, Rates, TrainingData};
 pub use trained::{Drawing, ModelCard, Prediction, Prepare, StoredTraining, Trained, TrainedError};

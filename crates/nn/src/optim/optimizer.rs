@@ -217,11 +217,6 @@ impl<R: Rule> Optimizer<R> {
         self
     }
 
-    /// These groups in place of those there were: the next phase of a training.
-    pub fn groups(self, groups: Vec<Group>) -> Self {
-        Optimizer { groups, ..self }
-    }
-
     /// The momentum, or β₁, over the steps ([`crate::schedule::OneCycle::momentum`]).
     ///
     /// # Panics
@@ -237,6 +232,34 @@ impl<R: Rule> Optimizer<R> {
             self.rule.name()
         );
         Optimizer { momentum: Some(momentum), ..self }
+    }
+
+    /// Makes these the schedules and the groups from now on: the next phase of a training. Counter and slots stay. A rule
+    /// without momentum leaves its schedule aside.
+    ///
+    /// # Errors
+    /// If the learning rate is NaN, infinite, negative or 0, or the momentum leaves [0, 1).
+    pub fn begin_phase(
+        &mut self,
+        lr: impl Into<Schedule>,
+        momentum: Option<Schedule>,
+        groups: Vec<Group>,
+    ) -> Result<(), NnError> {
+        let (owner, lr) = (self.rule.name(), lr.into());
+        lr.check(owner)?;
+        let momentum = momentum.filter(|_| self.rule.momentum().is_some());
+        if let Some(momentum) = &momentum {
+            for end in <[f64; 2]>::from(momentum.bounds()) {
+                Range::Fraction.check(owner, "momentum of the schedule", end)?;
+            }
+        }
+        (self.lr, self.momentum, self.groups) = (lr, momentum, groups);
+        Ok(())
+    }
+
+    /// The name of the variable that counts the steps.
+    pub fn counter_name(&self) -> &str {
+        &self.counter
     }
 
     /// The name of the step counter, for programs with several optimizers; `global_step` if not said.
@@ -404,6 +427,21 @@ mod tests {
         assert_eq!(state.read(&second.counter), [5.0]);
         let clock = second.updates.iter().find(|update| &*update.variable.name() == "global_step/2").unwrap();
         assert_eq!(state.read(&clock.variable), [2.0]);
+    }
+
+    #[test]
+    fn a_phase_has_schedules_and_groups_of_its_own() {
+        let (variables, loss) = parameters();
+        let mut sgd = Sgd::new(0.5).group(Group::new("a").lr_factor(0.0));
+        sgd.begin_phase(0.1, Some(0.9.into()), vec![Group::new("b").lr_factor(0.5)]).unwrap();
+        let mut state = State::default();
+        state.run(&sgd.minimize(&loss).updates, &[]);
+        let after: Vec<f64> = variables.iter().flat_map(|variable| state.read(variable)).collect();
+        assert_close(&after, &[1.0 - 0.3, 2.0 - 0.2, 3.0 - 0.6], 1e-12);
+        let message = sgd.begin_phase(f64::NAN, None, vec![]).unwrap_err().to_string();
+        assert!(message.contains("sgd: lr is NaN"), "{message}");
+        let message = Adam::new(0.1).begin_phase(0.1, Some(1.5.into()), vec![]).unwrap_err().to_string();
+        assert!(message.contains("adam: momentum of the schedule is 1.5"), "{message}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::checkpoint::CheckpointError;
 use crate::metrics::MetricError;
+use crate::trained::TrainedError;
 
 /// What stops a training, or an evaluation.
 #[derive(Debug, Error)]
@@ -21,6 +22,14 @@ pub enum FitError {
         what: String,
         /// The first tensor of the step with a NaN or an infinity.
         origin: String,
+        /// What is left of the training.
+        kept: String,
+    },
+    /// A program of several phases was asked to stop in one of them.
+    #[error("interrupted after step {step}; {kept}")]
+    Interrupted {
+        /// The steps made.
+        step: u64,
         /// What is left of the training.
         kept: String,
     },
@@ -50,6 +59,9 @@ pub enum FitError {
     /// Outputs and labels do not belong together.
     #[error(transparent)]
     Metric(#[from] MetricError),
+    /// A trained model cannot be used.
+    #[error(transparent)]
+    Trained(#[from] Box<TrainedError>),
     /// A setting of the model or the optimizer is out of its range.
     #[error(transparent)]
     Model(#[from] NnError),

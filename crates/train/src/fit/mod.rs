@@ -45,7 +45,7 @@ use crate::metrics::Mean;
 use crate::trained::StepCard;
 use callbacks::{Building, Callbacks, Wishes};
 use state::{Measured, Round};
-pub(crate) use state::{Place, Snapshot};
+pub(crate) use state::{Phase, Place, Snapshot};
 
 /// What is trained: a graph for training and one for use, over the same variables.
 #[derive(Clone, Debug)]

@@ -60,6 +60,35 @@ impl From<&Evaluation> for Measured {
 }
 
 impl Place {
+    /// At the beginning of the next phase, and so of an epoch; the optimizer has counted `count` steps.
+    pub(crate) fn next_phase(mut self, count: u64) -> Place {
+        if self.batch > 0 {
+            self.end_epoch();
+        }
+        let phase = Phase { number: self.phase.number + 1, first_step: self.step, first_count: count };
+        Place { phase, ..self }
+    }
+
+    /// The steps made.
+    pub(crate) fn steps(&self) -> u64 {
+        self.step
+    }
+
+    /// The phase.
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The same place in this phase.
+    pub(crate) fn in_phase(self, phase: Phase) -> Place {
+        Place { phase, ..self }
+    }
+
+    /// The epoch of the next batch, from 0.
+    pub(crate) fn next_epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// Behind the batches of a round, of epochs of `n_batches` batches.
     pub(super) fn take(&mut self, round: &Round, n_batches: usize) {
         self.batch += round.taken;
@@ -76,7 +105,7 @@ impl Place {
     }
 
     /// That of a checkpoint, but for its step.
-    pub(super) fn saved(checkpoint: &Checkpoint) -> Result<Place, CheckpointError> {
+    pub(crate) fn saved(checkpoint: &Checkpoint) -> Result<Place, CheckpointError> {
         checkpoint.get(key::PLACE)
     }
 

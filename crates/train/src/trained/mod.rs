@@ -130,7 +130,11 @@ impl Trained {
     /// # Errors
     /// As [`Trained::open`].
     pub fn open_checkpoint(run: impl AsRef<Path>, which: Which) -> Result<Trained, TrainedError> {
-        let checkpoint = checkpoint::load(run.as_ref(), which)?;
+        Trained::from_loaded(checkpoint::load(run.as_ref(), which)?)
+    }
+
+    /// The model of a checkpoint.
+    pub(crate) fn from_loaded(checkpoint: Loaded) -> Result<Trained, TrainedError> {
         let path = &checkpoint.path;
         let model = |reason: String| TrainedError::Model { path: path.clone(), reason };
         let card = ModelCard::read(&checkpoint.checkpoint).map_err(|error| model(error.to_string()))?;

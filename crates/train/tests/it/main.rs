@@ -7,5 +7,6 @@ mod checkpoint;
 mod events;
 mod fit;
 mod interrupt;
+mod learner;
 mod support;
 mod trained;
