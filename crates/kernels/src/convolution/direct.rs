@@ -28,14 +28,22 @@ const CHUNKS: usize = 16;
 const CHUNK_PRODUCTS: usize = 200_000;
 /// Columns of a block of them: fewer would not make up for gathering.
 const LEAST_COLUMNS: usize = 64;
-/// Panels of the weight that are packed in one chunk.
-const PACKED_AT_ONCE: usize = 8;
+/// Channels of a block of the weight that is packed at once, for a panel of columns.
+const PACKED_CHANNELS: usize = 32;
+/// Such blocks that are packed in one chunk.
+const PACKED_AT_ONCE: usize = 2;
+/// Rows of the packed weight that are transposed at once.
+const STAGED: usize = 64;
+/// The most columns of a panel of any instruction set.
+const MAX_PANEL_COLUMNS: usize = 32;
 
 /// The sums of the pixels of a phase, and what of them is added up in one go.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Sums {
     phase: Phase,
     panels: Vec<Panel>,
+    /// The terms of a panel.
+    length: usize,
     /// Where its weight begins in the packed copy of a group.
     weight: usize,
 }
@@ -52,7 +60,8 @@ struct Panel {
 pub(super) struct Direct {
     sums: Vec<Sums>,
     side: Side,
-    kernel: [usize; 3],
+    /// Phase and number of each tap.
+    places: Vec<Option<(usize, usize)>>,
     groups: usize,
     /// Sizes of the source and its channels, of all groups.
     source: [usize; 3],
@@ -93,8 +102,16 @@ impl Direct {
                 Panel { segments: phase.segments(terms.clone(), channels, groups == 1), terms }
             };
             let panels = (0..terms).step_by(length).map(panel).collect();
-            sums.push(Sums { phase, panels, weight });
+            sums.push(Sums { phase, panels, length, weight });
             weight += terms * group_columns.next_multiple_of(panel_columns);
+        }
+
+        let kernel = axes.map(|axis| axis.kernel);
+        let mut places = vec![None; problem.taps()];
+        for (phase, sums) in sums.iter().enumerate() {
+            for number in 0..sums.phase.taps() {
+                places[sums.phase.tap(number, kernel)] = Some((phase, number));
+            }
         }
 
         // Pixels of one phase fill tiles only if enough of them are done at once.
@@ -108,7 +125,7 @@ impl Direct {
         Direct {
             sums,
             side: problem.side,
-            kernel: axes.map(|axis| axis.kernel),
+            places,
             groups,
             source,
             source_channels,
@@ -194,14 +211,13 @@ impl Direct {
         start + panel.terms.start * self.packed_columns() + column * panel.terms.len()
     }
 
-    /// Panels of the packed weight.
-    fn packed_panels(&self) -> usize {
-        let panels: usize = self.sums.iter().map(|sums| sums.panels.len()).sum();
-        self.groups * panels * (self.packed_columns() / self.panel_columns)
+    /// Blocks of the weight that are packed one by one.
+    fn packed_blocks(&self) -> usize {
+        self.groups * (self.packed_columns() / self.panel_columns) * self.channels().div_ceil(PACKED_CHANNELS)
     }
 
     pub(super) fn packing_chunks(&self) -> usize {
-        self.packed_panels().div_ceil(PACKED_AT_ONCE)
+        self.packed_blocks().div_ceil(PACKED_AT_ONCE)
     }
 
     /// Packs a part of the weight to `to`.
@@ -209,69 +225,34 @@ impl Direct {
     /// # Safety
     /// `w` holds a weight of the problem, and `to` has room for [`packed_elements`](Direct::packed_elements).
     pub(super) unsafe fn pack_chunk<S: Source>(&self, isa: Isa, chunk: usize, w: *const S, to: *mut S::Sum) {
+        let (channels, taps) = (self.channels(), self.places.len());
+        let blocks = channels.div_ceil(PACKED_CHANNELS);
         let across = self.packed_columns() / self.panel_columns;
-        let panels = || self.sums.iter().flat_map(|sums| sums.panels.iter().map(move |panel| (sums, panel)));
-        let per_group = panels().count() * across;
         let first = chunk * PACKED_AT_ONCE;
-        for number in first..self.packed_panels().min(first + PACKED_AT_ONCE) {
-            let (group, number) = (number / per_group, number % per_group);
-            let column = number % across * self.panel_columns;
-            let Some((sums, panel)) = panels().nth(number / across) else { return };
-            // SAFETY: our caller's promise; the panel has its own place.
-            unsafe {
-                let to = to.add(self.packed_offset(group, sums, panel, column));
-                self.pack_panel(isa, group, sums, panel, column, w, to);
-            }
-        }
-    }
-
-    /// # Safety
-    /// As for [`pack_chunk`](Direct::pack_chunk), for room of a panel.
-    #[allow(clippy::too_many_arguments)] // a panel has as many coordinates
-    unsafe fn pack_panel<S: Source>(
-        &self,
-        isa: Isa,
-        group: usize,
-        sums: &Sums,
-        panel: &Panel,
-        column: usize,
-        w: *const S,
-        to: *mut S::Sum,
-    ) {
-        let channels = self.channels();
-        let rows = self.panel_columns.min(self.group_columns() - column);
-        let mut term = panel.terms.start;
-        while term < panel.terms.end {
-            let (tap, channel) = (sums.phase.tap(term / channels, self.kernel), term % channels);
-            let k = (channels - channel).min(panel.terms.end - term);
-            let (inner, from_row, from_step) = match self.side {
-                // w[tap, channel, column]
-                Side::Output | Side::Weight => {
-                    let column = group * self.group_columns() + column;
-                    ((tap * channels + channel) * self.columns + column, 1, self.columns)
-                }
-                // w[tap, column, channel]
-                Side::Input => {
-                    let channel = group * channels + channel;
-                    ((tap * self.group_columns() + column) * self.source_channels + channel, self.source_channels, 1)
-                }
-            };
+        for number in first..self.packed_blocks().min(first + PACKED_AT_ONCE) {
+            let (rest, first) = (number / blocks, number % blocks * PACKED_CHANNELS);
+            let (group, column) = (rest / across, rest % across * self.panel_columns);
+            let rows = self.panel_columns.min(self.group_columns() - column);
+            let some = first..channels.min(first + PACKED_CHANNELS);
+            let panel = Staged { direct: self, isa, group, column, rows, to };
             // SAFETY: our caller's promise.
             unsafe {
-                let strip = Strip {
-                    k,
-                    rows,
-                    from: w.add(inner),
-                    from_row,
-                    from_step,
-                    to: to.add((term - panel.terms.start) * self.panel_columns),
-                    to_step: self.panel_columns,
-                    panel: self.panel_columns,
-                    to_panel: 0,
-                };
-                pack::<S>(S::Sum::kernels(isa).pack, &strip);
+                match self.side {
+                    // w[column, channel, tap]: the taps of all channels follow each other.
+                    Side::Output | Side::Weight => {
+                        let row = channels * taps;
+                        let from = w.add((group * self.group_columns() + column) * row);
+                        panel.transpose(from, row, some.start * taps..some.end * taps, 0);
+                    }
+                    // w[channel, column, tap]
+                    Side::Input => {
+                        for channel in some {
+                            let row = (group * channels + channel) * self.group_columns() + column;
+                            panel.transpose(w.add(row * taps), taps, 0..taps, channel);
+                        }
+                    }
+                }
             }
-            term += k;
         }
     }
 
@@ -392,6 +373,62 @@ impl Direct {
                 unsafe {
                     let c = block.c.wrapping_add(row * block.c_row + block.columns.start);
                     c.write_bytes(0, block.columns.len());
+                }
+            }
+        }
+    }
+}
+
+/// A panel of columns of the weight on its way to the packed copy.
+#[derive(Debug)]
+struct Staged<'a, T> {
+    direct: &'a Direct,
+    isa: Isa,
+    group: usize,
+    /// The first column, and how many there are.
+    column: usize,
+    rows: usize,
+    to: *mut T,
+}
+
+impl<T: Copy + Default> Staged<'_, T> {
+    /// Packs what follows each other at `from`, for each column `row` elements further on: positions `run`, of which each
+    /// channel, from `channel` on, has as many as there are taps.
+    ///
+    /// # Safety
+    /// The elements are there, and the packed copy has room.
+    unsafe fn transpose<S: Source<Sum = T>>(&self, from: *const S, row: usize, run: Range<usize>, channel: usize)
+    where
+        T: Accumulator,
+    {
+        let Staged { direct, isa, group, column, rows, to } = *self;
+        let mut stage = [T::default(); STAGED * MAX_PANEL_COLUMNS];
+        for first in run.clone().step_by(STAGED) {
+            let some = first..run.end.min(first + STAGED);
+            let (panel, to_panel) = (direct.panel_columns, 0);
+            // SAFETY: our caller's promise; the stage has room for so many positions.
+            unsafe {
+                let strip = Strip {
+                    k: some.len(),
+                    rows,
+                    from: from.add(first),
+                    from_row: row,
+                    from_step: 1,
+                    to: stage.as_mut_ptr(),
+                    to_step: panel,
+                    panel,
+                    to_panel,
+                };
+                pack::<S>(T::kernels(isa).pack, &strip);
+                for (staged, position) in stage.chunks_exact(panel).zip(some) {
+                    let (channel, tap) = (channel + position / direct.places.len(), position % direct.places.len());
+                    let Some((phase, number)) = direct.places[tap] else { continue };
+                    let sums = &direct.sums[phase];
+                    let term = number * direct.channels() + channel;
+                    let terms = &sums.panels[term / sums.length];
+                    let to = to.add(direct.packed_offset(group, sums, terms, column));
+                    let to = to.add((term - terms.terms.start) * panel);
+                    to.copy_from_nonoverlapping(staged.as_ptr(), rows);
                 }
             }
         }

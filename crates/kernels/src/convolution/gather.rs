@@ -137,9 +137,13 @@ unsafe fn gather_by<S, T, C: Copying<S, T>>(gather: &Gather<'_, S, T>) {
                     if inside - before == segment.taps {
                         C::copy(from, to, length);
                     } else {
-                        C::zero(to, before * segment.channels);
-                        C::copy(from, to.wrapping_add(before * segment.channels), (inside - before) * segment.channels);
-                        C::zero(to.wrapping_add(inside * segment.channels), (segment.taps - inside) * segment.channels);
+                        let [zeros, copied] = [before, inside - before].map(|taps| taps * segment.channels);
+                        C::zero(to, zeros);
+                        // Where nothing is inside, there need not be a source.
+                        if copied > 0 {
+                            C::copy(from, to.wrapping_add(zeros), copied);
+                        }
+                        C::zero(to.wrapping_add(zeros + copied), length - zeros - copied);
                     }
                 }
             }

@@ -1,7 +1,7 @@
-//! The gradient to the weight: products of gathered terms, transposed, with the gradient to the output.
+//! The gradient to the weight: products of the gradient to the output, transposed, with gathered terms.
 //!
-//! W = Aᵀ·Y, where row i of A holds all that pixel i of y adds up (see `gather.rs`) and Y is y as a matrix of pixels by
-//! channels. Where W is small and pixels are many, they are cut into pieces, whose sums are added up in order.
+//! W = Yᵀ·A, where Y is y as a matrix of pixels by channels and row i of A holds all that pixel i of y adds up (see
+//! `gather.rs`). Where W is small and pixels are many, they are cut into pieces (see `pieces.rs`).
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use super::gather::{self, Gather};
 use super::pieces::Pieces;
 use super::routines::Routine;
 use super::taps::{Phase, Pixel, Segment};
-use super::{Finish, Problem, Side};
+use super::{Problem, Side};
 use crate::cpu::Isa;
 use crate::matmul::block::pack;
 use crate::matmul::source::Source;
@@ -22,17 +22,14 @@ const PIXELS: usize = 128;
 const GATHERED: usize = 16;
 /// The most terms of a block: those of all pixels in one go stay in the second-level cache.
 const MAX_TERMS: usize = 640;
-/// The most columns of a block.
-const MAX_COLUMNS: usize = 256;
-/// Bytes from a pixel of y to the next up to which it is read in place: lines so near do not displace each other in the
-/// first-level cache.
-const NEAR_PIXELS: usize = 512;
+/// The most channels of y of a block.
+const MAX_OUTPUTS: usize = 256;
 /// Chunks into which the work is cut where it is enough for them.
 const CHUNKS: usize = 16;
 /// Pixels that are worth a piece of their own.
 const LEAST_PIXELS: usize = 4 * PIXELS;
 
-/// Neighboring rows of the weight.
+/// Neighboring columns of the weight.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Block {
     terms: Range<usize>,
@@ -50,34 +47,32 @@ pub(super) struct Gradient {
     out_channels: usize,
     tile: TileSizes,
     panel_columns: usize,
-    /// Columns of a chunk, within a group.
-    block_columns: usize,
-    packs_y: bool,
+    /// Channels of y of a chunk, within a group.
+    block_outputs: usize,
+    /// y has to be widened.
+    widens: bool,
     pub(super) pieces: Pieces,
 }
 
 impl Gradient {
-    pub(super) fn new(problem: &Problem, tile: TileSizes, is_sum: bool) -> Gradient {
+    pub(super) fn new(problem: &Problem, tile: TileSizes, widens: bool) -> Gradient {
         let axes = problem.three_axes();
         let Problem { in_channels, out_channels, groups, .. } = *problem;
-        let [terms, columns] = problem.result();
+        let terms = problem.taps() * in_channels / groups;
         let pixels = problem.on(Side::Output).result()[0];
-        let phases = Phase::all(problem);
-        let Some(phase) = phases.into_iter().next() else { unreachable!("one phase of each axis") };
+        let Some(phase) = Phase::all(problem).into_iter().next() else { unreachable!("one phase of each axis") };
 
-        let length = terms.div_ceil(terms.div_ceil(MAX_TERMS).max(1)).next_multiple_of(tile.rows).max(1);
+        let panel_columns = 2 * tile.lanes;
+        let length = terms.div_ceil(terms.div_ceil(MAX_TERMS).max(1)).next_multiple_of(panel_columns).max(1);
         let block = |first: usize| {
             let terms = first..terms.min(first + length);
             Block { segments: phase.segments(terms.clone(), in_channels / groups, groups == 1), terms }
         };
         let blocks: Vec<Block> = (0..terms).step_by(length).map(block).collect();
-        let panel_columns = 2 * tile.lanes;
-        let group_columns = out_channels / groups;
-        let block_columns = group_columns.div_ceil(group_columns.div_ceil(MAX_COLUMNS).max(1));
-        let block_columns = block_columns.next_multiple_of(panel_columns).min(group_columns).max(1);
-        let wanted = CHUNKS / (blocks.len() * groups * group_columns.div_ceil(block_columns)).max(1);
-        let pieces = Pieces::new(pixels, wanted.min(pixels / LEAST_PIXELS).max(1), [terms, columns]);
-        let packs_y = !is_sum || out_channels * (64 / tile.lanes) > NEAR_PIXELS;
+        let outputs = out_channels / groups;
+        let block_outputs = outputs.div_ceil(outputs.div_ceil(MAX_OUTPUTS).max(1)).max(1);
+        let wanted = CHUNKS / (blocks.len() * groups * outputs.div_ceil(block_outputs)).max(1);
+        let pieces = Pieces::new(pixels, wanted.min(pixels / LEAST_PIXELS).max(1), problem);
         Gradient {
             phase,
             blocks,
@@ -87,34 +82,35 @@ impl Gradient {
             out_channels,
             tile,
             panel_columns,
-            block_columns,
-            packs_y,
+            block_outputs,
+            widens,
             pieces,
         }
     }
 
-    fn group_columns(&self) -> usize {
+    fn outputs(&self) -> usize {
         self.out_channels / self.groups
     }
 
-    fn column_blocks(&self) -> usize {
-        self.group_columns().div_ceil(self.block_columns)
+    fn output_blocks(&self) -> usize {
+        self.outputs().div_ceil(self.block_outputs)
     }
 
     pub(super) fn chunks(&self) -> usize {
-        self.pieces.count() * self.blocks.len() * self.groups * self.column_blocks()
+        self.pieces.count() * self.blocks.len() * self.groups * self.output_blocks()
     }
 
-    /// Elements from a row of gathered terms to the next.
-    fn a_row(&self) -> usize {
+    /// Elements from a row of gathered terms to the next: a line more than they take, so that rows do not fall on the same
+    /// lines of the cache.
+    fn gathered_row(&self) -> usize {
         let longest = self.blocks.iter().map(|block| block.terms.len()).max();
         longest.unwrap_or(0).next_multiple_of(16) + 16
     }
 
-    /// Scratch memory of a worker, in elements: gathered terms, packed pixels of y.
+    /// Scratch memory of a worker, in elements: gathered terms, widened pixels of y.
     pub(super) fn scratch_elements(&self) -> usize {
-        let y = if self.packs_y { self.block_columns.next_multiple_of(self.panel_columns) } else { 0 };
-        PIXELS * (self.a_row() + y)
+        let y = if self.widens { self.block_outputs } else { 0 };
+        (PIXELS * (self.gathered_row() + y)).max(self.pieces.own_scratch_elements())
     }
 
     /// Adds up a block of the weight over a piece of the pixels.
@@ -127,75 +123,51 @@ impl Gradient {
         chunk: usize,
         operands: Operands,
         scratch: Scratch,
-        finish: Option<Finish<'_>>,
     ) {
-        let column_blocks = self.column_blocks();
-        let (rest, first) = (chunk / column_blocks, chunk % column_blocks * self.block_columns);
+        let (rest, first) = (chunk / self.output_blocks(), chunk % self.output_blocks() * self.block_outputs);
         let (rest, group) = (rest / self.groups, rest % self.groups);
         let (piece, block) = (rest / self.blocks.len(), &self.blocks[rest % self.blocks.len()]);
-        let first_column = group * self.group_columns();
-        let columns = first_column + first..first_column + self.group_columns().min(first + self.block_columns);
-        let c = self.pieces.target::<S::Sum>(piece, operands, scratch);
+        let start = group * self.outputs();
+        let outputs = start + first..start + self.outputs().min(first + self.block_outputs);
+        let (c, c_row) = (self.pieces.target::<S::Sum>(piece, scratch), self.pieces.columns());
         let pixels = self.pieces.of(piece);
         if pixels.is_empty() {
-            for row in block.terms.clone() {
+            for row in outputs.clone() {
                 // SAFETY: our caller's promise; zero bytes are a zero of all floats.
-                unsafe { c.add(row * self.out_channels + columns.start).write_bytes(0, columns.len()) };
+                unsafe { c.add(row * c_row + block.terms.start).write_bytes(0, block.terms.len()) };
             }
         }
         for first in pixels.clone().step_by(PIXELS) {
             let some = first..pixels.end.min(first + PIXELS);
+            let gathered: *mut S::Sum = scratch.own.cast();
             // SAFETY: our caller's promise; the scratch memory has room for both.
-            unsafe {
-                let gathered: *mut S::Sum = scratch.own.cast();
+            let (y, y_row) = unsafe {
                 self.gather::<S>(isa, some.clone(), group, block, operands.a.cast(), gathered);
-                let y = operands.b.cast::<S>().wrapping_add(some.start * self.out_channels + columns.start);
-                let packed = gathered.wrapping_add(PIXELS * self.a_row());
-                if self.packs_y {
-                    let strip = Strip {
+                let widened = gathered.wrapping_add(PIXELS * self.gathered_row());
+                self.outputs_of::<S>(isa, some.clone(), outputs.clone(), operands.b.cast(), widened)
+            };
+            let kernels = S::Sum::kernels(isa);
+            let height = outputs.len().div_ceil(outputs.len().div_ceil(self.tile.rows).max(1)).max(1);
+            for column in (0..block.terms.len()).step_by(self.panel_columns) {
+                let columns = self.panel_columns.min(block.terms.len() - column);
+                for row in (0..outputs.len()).step_by(height) {
+                    let tile = Tile {
                         k: some.len(),
-                        rows: columns.len(),
-                        from: y,
-                        from_row: 1,
-                        from_step: self.out_channels,
-                        to: packed,
-                        to_step: self.panel_columns,
-                        panel: self.panel_columns,
-                        to_panel: some.len() * self.panel_columns,
+                        a: y.wrapping_add(row),
+                        a_row: 1,
+                        a_step: y_row,
+                        b: gathered.wrapping_add(column).cast_const(),
+                        b_step: self.gathered_row(),
+                        c: c.wrapping_add((outputs.start + row) * c_row + block.terms.start + column),
+                        c_row,
+                        columns,
+                        add: first > pixels.start,
+                        ahead: [Ahead::NOTHING; 2],
                     };
-                    pack::<S>(S::Sum::kernels(isa).pack, &strip);
-                }
-                let kernels = S::Sum::kernels(isa);
-                for column in (0..columns.len()).step_by(self.panel_columns) {
-                    let (b, b_step) = if self.packs_y {
-                        (packed.wrapping_add(column * some.len()).cast_const(), self.panel_columns)
-                    } else {
-                        (y.wrapping_add(column).cast(), self.out_channels)
-                    };
-                    let tile_columns = self.panel_columns.min(columns.len() - column);
-                    let height = block.terms.len().div_ceil(block.terms.len().div_ceil(self.tile.rows));
-                    for row in (0..block.terms.len()).step_by(height) {
-                        let c_first = (block.terms.start + row) * self.out_channels + columns.start + column;
-                        let tile = Tile {
-                            k: some.len(),
-                            a: gathered.wrapping_add(row).cast_const(),
-                            a_row: 1,
-                            a_step: self.a_row(),
-                            b,
-                            b_step,
-                            c: c.wrapping_add(c_first),
-                            c_row: self.out_channels,
-                            columns: tile_columns,
-                            add: first > pixels.start,
-                            ahead: [Ahead::NOTHING; 2],
-                        };
-                        kernels.tile(height.min(block.terms.len() - row), tile_columns)(&tile);
-                    }
+                    // SAFETY: as above.
+                    unsafe { kernels.tile(height.min(outputs.len() - row), columns)(&tile) };
                 }
             }
-        }
-        if let Some(finish) = finish {
-            finish(block.terms.clone(), columns, c.cast());
         }
     }
 
@@ -225,11 +197,43 @@ impl Gradient {
                 source: source.wrapping_add(group * (self.in_channels / self.groups)),
                 sizes: self.source,
                 channels: self.in_channels,
-                to: to.wrapping_add(first * self.a_row()),
-                to_row: self.a_row(),
+                to: to.wrapping_add(first * self.gathered_row()),
+                to_row: self.gathered_row(),
             };
             // SAFETY: our caller's promise.
             unsafe { gather::rows(isa, &gather) };
         }
+    }
+
+    /// Some channels of some pixels of y, in place or widened to `to`, and the elements from a pixel to the next.
+    ///
+    /// # Safety
+    /// As for [`multiply`](Gradient::multiply).
+    unsafe fn outputs_of<S: Source>(
+        &self,
+        isa: Isa,
+        pixels: Range<usize>,
+        outputs: Range<usize>,
+        y: *const S,
+        to: *mut S::Sum,
+    ) -> (*const S::Sum, usize) {
+        let from = y.wrapping_add(pixels.start * self.out_channels + outputs.start);
+        if !self.widens {
+            return (from.cast(), self.out_channels);
+        }
+        let strip = Strip {
+            k: pixels.len(),
+            rows: outputs.len(),
+            from,
+            from_row: 1,
+            from_step: self.out_channels,
+            to,
+            to_step: self.block_outputs,
+            panel: outputs.len(),
+            to_panel: 0,
+        };
+        // SAFETY: our caller's promise.
+        unsafe { pack::<S>(S::Sum::kernels(isa).pack, &strip) };
+        (to.cast_const(), self.block_outputs)
     }
 }

@@ -22,6 +22,7 @@
 //! | `gather.rs` | what the pixels read, as rows of a matrix |
 //! | `direct.rs` | output and input side: gathered rows times the weight |
 //! | `gradient.rs`, `pieces.rs` | weight side: gathered rows, transposed, times y |
+//! | `winograd/` | 3 x 3 kernels with fewer multiplications |
 //! | `routines.rs` | the table of instances |
 
 mod direct;
@@ -35,6 +36,7 @@ mod routines;
 mod taps;
 #[cfg(test)]
 mod tests;
+mod winograd;
 
 use std::ops::Range;
 
@@ -51,6 +53,7 @@ use direct::Direct;
 use gradient::Gradient;
 pub use problem::{Axis, Problem, Side, Winograd};
 use routines::Routine;
+use winograd::{Algorithm, WinogradGradient, WinogradProduct};
 
 /// A plan for a convolution or one of its gradients.
 ///
@@ -96,11 +99,15 @@ pub struct Convolution {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Method {
     /// A kernel of one tap over all pixels: pixels by channels times channels by channels, in place.
-    Product(Matmul),
+    Product(Box<Matmul>),
     /// [`Side::Output`] and [`Side::Input`] in general.
     Direct(Box<Direct>),
     /// [`Side::Weight`] in general.
     Gradient(Box<Gradient>),
+    /// [`Side::Output`] and [`Side::Input`] by Winograd's algorithm.
+    WinogradProduct(Box<WinogradProduct>),
+    /// [`Side::Weight`] by Winograd's algorithm.
+    WinogradGradient(Box<WinogradGradient>),
 }
 
 impl Convolution {
@@ -115,10 +122,14 @@ impl Convolution {
         problem.check();
         let sum = output_dtype(problem.dtype);
         let tile = if sum == DType::F64 { f64::kernels(isa).sizes() } else { f32::kernels(isa).sizes() };
-        let method = match problem.side {
-            _ if problem.is_product() => Method::Product(Matmul::new(product(&problem), isa)),
-            Side::Output | Side::Input => Method::Direct(Box::new(Direct::new(&problem, tile))),
-            Side::Weight => Method::Gradient(Box::new(Gradient::new(&problem, tile, problem.dtype == sum))),
+        let method = match (problem.side, winograd::best(&problem)) {
+            _ if problem.is_product() => Method::Product(Box::new(Matmul::new(product(&problem), isa))),
+            (Side::Output | Side::Input, Some(algorithm)) => {
+                Method::WinogradProduct(Box::new(WinogradProduct::new(&problem, algorithm, tile)))
+            }
+            (Side::Weight, Some(_)) => Method::WinogradGradient(Box::new(WinogradGradient::new(&problem, tile))),
+            (Side::Output | Side::Input, None) => Method::Direct(Box::new(Direct::new(&problem, tile))),
+            (Side::Weight, None) => Method::Gradient(Box::new(Gradient::new(&problem, tile, problem.dtype != sum))),
         };
         let plan = Convolution { problem, isa, method, phases: Vec::new(), packed_weight: false, c_in_scratch: false };
         plan.with_phases()
@@ -133,8 +144,8 @@ impl Convolution {
     pub fn with_packed_weight(&self) -> Convolution {
         assert!(self.problem.side != Side::Weight, "a packed weight for the gradient to the weight");
         let method = match &self.method {
-            Method::Product(product) => Method::Product(product.with_packed_b()),
-            method @ (Method::Direct(_) | Method::Gradient(_)) => method.clone(),
+            Method::Product(product) => Method::Product(Box::new(product.with_packed_b())),
+            method => method.clone(),
         };
         Convolution { packed_weight: true, method, ..self.clone() }.with_phases()
     }
@@ -143,9 +154,11 @@ impl Convolution {
     pub fn with_c_in_scratch(&self) -> Convolution {
         let mut method = self.method.clone();
         match &mut method {
-            Method::Product(product) => *product = product.with_c_in_scratch(),
+            Method::Product(product) => **product = product.with_c_in_scratch(),
             Method::Direct(direct) => direct.put_c_in_scratch(),
             Method::Gradient(gradient) => gradient.pieces.c_in_scratch = true,
+            Method::WinogradProduct(product) => product.put_c_in_scratch(),
+            Method::WinogradGradient(gradient) => gradient.pieces.c_in_scratch = true,
         }
         Convolution { c_in_scratch: true, method, ..self.clone() }.with_phases()
     }
@@ -155,10 +168,10 @@ impl Convolution {
             Method::Product(product) => vec![product.packing_chunks(), product.chunks()],
             Method::Direct(direct) if self.packed_weight => vec![direct.chunks()],
             Method::Direct(direct) => vec![direct.packing_chunks(), direct.chunks()],
-            Method::Gradient(gradient) if gradient.pieces.is_two_steps() => {
-                vec![gradient.chunks(), gradient.pieces.chunks()]
-            }
-            Method::Gradient(gradient) => vec![gradient.chunks()],
+            Method::Gradient(gradient) => vec![gradient.chunks(), gradient.pieces.chunks()],
+            Method::WinogradProduct(product) if self.packed_weight => vec![product.chunks()],
+            Method::WinogradProduct(product) => vec![product.packing_chunks(), product.chunks()],
+            Method::WinogradGradient(gradient) => vec![gradient.chunks(), gradient.pieces.chunks()],
         };
         self
     }
@@ -173,7 +186,8 @@ impl Convolution {
         match &self.method {
             Method::Product(product) => product.c_row_stride(),
             Method::Direct(direct) => direct.c_row_stride(),
-            Method::Gradient(_) => self.problem.result()[1],
+            Method::WinogradProduct(product) => product.c_row_stride(),
+            Method::Gradient(_) | Method::WinogradGradient(_) => self.problem.result()[1],
         }
     }
 
@@ -198,6 +212,9 @@ impl Convolution {
             Method::Direct(_) if self.packed_weight => 0,
             Method::Direct(direct) => direct.packed_elements(),
             Method::Gradient(gradient) => gradient.pieces.scratch_elements(),
+            Method::WinogradProduct(_) if self.packed_weight => 0,
+            Method::WinogradProduct(product) => product.packed_elements(),
+            Method::WinogradGradient(gradient) => gradient.pieces.scratch_elements(),
         })
     }
 
@@ -207,6 +224,8 @@ impl Convolution {
             Method::Product(product) => return product.worker_scratch_bytes(),
             Method::Direct(direct) => direct.scratch_elements(),
             Method::Gradient(gradient) => gradient.scratch_elements(),
+            Method::WinogradProduct(product) => product.scratch_elements(),
+            Method::WinogradGradient(gradient) => gradient.scratch_elements(),
         })
     }
 
@@ -262,6 +281,8 @@ impl Convolution {
         let is_last = phase + 1 == self.phases.len();
         // SAFETY (both blocks): what our caller promised; the dtype is that of the plan.
         if let Method::Product(product) = &self.method {
+            let Operands { a, b, c } = operands;
+            let operands = if self.problem.side == Side::Weight { Operands { a: b, b: a, c } } else { operands };
             return unsafe {
                 if is_last {
                     product.run_chunk(chunk, operands, scratch, epilogue, worker);
@@ -309,10 +330,22 @@ impl Convolution {
                 Method::Direct(direct) => {
                     direct.pack_chunk::<S>(isa, chunk, operands.b.cast(), scratch.shared.cast());
                 }
-                Method::Gradient(gradient) if is_last && gradient.pieces.is_two_steps() => {
-                    gradient.pieces.add_up::<S::Sum>(chunk, operands, scratch, finish);
+                Method::Gradient(gradient) if is_last => {
+                    gradient.pieces.add_up::<S::Sum>(isa, chunk, operands, scratch, finish);
                 }
-                Method::Gradient(gradient) => gradient.multiply::<S>(isa, chunk, operands, scratch, finish),
+                Method::Gradient(gradient) => gradient.multiply::<S>(isa, chunk, operands, scratch),
+                // Winograd's algorithm is for elements that are sums.
+                Method::WinogradProduct(product) if is_last => {
+                    let b = if self.packed_weight { operands.b } else { scratch.shared };
+                    product.multiply::<S::Sum>(isa, chunk, Operands { b, ..operands }, scratch, finish);
+                }
+                Method::WinogradProduct(product) => {
+                    product.pack_chunk::<S::Sum>(isa, chunk, operands.b.cast(), scratch.shared.cast());
+                }
+                Method::WinogradGradient(gradient) if is_last => {
+                    gradient.pieces.add_up::<S::Sum>(isa, chunk, operands, scratch, finish);
+                }
+                Method::WinogradGradient(gradient) => gradient.multiply::<S::Sum>(isa, chunk, operands, scratch),
             }
         }
     }
@@ -322,7 +355,8 @@ impl Convolution {
         match &self.method {
             Method::Product(product) => product.packed_b_bytes(),
             Method::Direct(direct) => self.bytes(direct.packed_elements()),
-            Method::Gradient(_) => 0,
+            Method::WinogradProduct(product) => self.bytes(product.packed_elements()),
+            Method::Gradient(_) | Method::WinogradGradient(_) => 0,
         }
     }
 
@@ -341,18 +375,16 @@ impl Convolution {
         assert!(packed.len() >= needed, "{} bytes for a packed weight, {needed} are needed", packed.len());
         assert!(packed.as_ptr().addr().is_multiple_of(8), "a packed weight that is not aligned to 8 bytes");
         // SAFETY: the size was checked; the rest is what our caller promised.
-        match &self.method {
-            Method::Product(product) => unsafe { product.pack_b(pool, w, packed) },
-            Method::Direct(direct) => {
-                let plan = Convolution { packed_weight: false, ..self.clone() }.with_phases();
-                let operands = Operands { a: std::ptr::null(), b: w, c: packed.as_mut_ptr() };
-                pool.run(direct.packing_chunks(), &|chunk, worker| unsafe {
-                    let scratch = Scratch { shared: operands.c, own: std::ptr::null_mut() };
-                    plan.run_chunk(0, chunk, operands, scratch, None, worker);
-                });
-            }
-            Method::Gradient(_) => panic!("a packed weight for the gradient to the weight"),
+        if let Method::Product(product) = &self.method {
+            return unsafe { product.pack_b(pool, w, packed) };
         }
+        let plan = Convolution { packed_weight: false, ..self.clone() }.with_phases();
+        let [chunks, _] = plan.phases[..] else { panic!("a packed weight for the gradient to the weight") };
+        let operands = Operands { a: std::ptr::null(), b: w, c: packed.as_mut_ptr() };
+        pool.run(chunks, &|chunk, worker| unsafe {
+            let scratch = Scratch { shared: operands.c, own: std::ptr::null_mut() };
+            plan.run_chunk(0, chunk, operands, scratch, None, worker);
+        });
     }
 
     /// What runs, in a line for profiles: `direct avx512, 16 chunks`.
@@ -362,6 +394,8 @@ impl Convolution {
             Method::Product(product) => return format!("product {}", product.describe()),
             Method::Direct(_) => "direct",
             Method::Gradient(_) => "gathered",
+            Method::WinogradProduct(product) => product.algorithm().name(),
+            Method::WinogradGradient(_) => Algorithm::F2.name(),
         };
         format!("{name} {}, {chunks} chunk{}", self.isa, if chunks == 1 { "" } else { "s" })
     }
@@ -375,8 +409,9 @@ fn product(problem: &Problem) -> Product {
     let Problem { dtype, in_channels, out_channels, .. } = *problem;
     let pixels = problem.elements()[0] / in_channels.max(1);
     match problem.side {
-        Side::Output => Product::new(dtype, pixels, in_channels, out_channels),
-        Side::Input => Product::new(dtype, pixels, out_channels, in_channels).transpose_b(),
-        Side::Weight => Product::new(dtype, in_channels, pixels, out_channels).transpose_a(),
+        Side::Output => Product::new(dtype, pixels, in_channels, out_channels).transpose_b(),
+        Side::Input => Product::new(dtype, pixels, out_channels, in_channels),
+        // yᵀ·x
+        Side::Weight => Product::new(dtype, out_channels, pixels, in_channels).transpose_a(),
     }
 }

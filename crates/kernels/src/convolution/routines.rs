@@ -1,6 +1,10 @@
 //! The loops of this module for each instruction set and element type.
 
+use thalweg_array::Element;
+
 use super::gather::{self, Gather};
+use super::winograd::Algorithm;
+use super::winograd::transform::{self, Transform};
 use crate::cpu::Isa;
 use crate::matmul::simd::{Plain, Vector};
 use crate::matmul::tile::Accumulator;
@@ -8,10 +12,39 @@ use crate::matmul::tile::Accumulator;
 /// Gathers rows; see [`gather::by_vectors`].
 pub(super) type GatherRoutine<T> = unsafe fn(&Gather<'_, T, T>);
 
+/// A transform: the pixels that are there, and all points, may be read and written.
+pub(super) type TransformRoutine<T> = unsafe fn(&Transform<T>);
+
+/// The transforms of one of Winograd's algorithms.
+#[derive(Debug)]
+pub(super) struct Transforms<T: 'static> {
+    /// From source pixels to the points.
+    pub(super) input: TransformRoutine<T>,
+    /// From taps to the points.
+    pub(super) weight: TransformRoutine<T>,
+    /// From the points to pixels of the result.
+    pub(super) output: TransformRoutine<T>,
+}
+
 /// The instances for one instruction set and element type. Each may be called only where the instruction set is there.
 #[derive(Debug)]
 pub(super) struct Routines<T: 'static> {
     pub(super) gather: GatherRoutine<T>,
+    f2: Transforms<T>,
+    f4: Transforms<T>,
+    /// From pixels of y to the points of F(2x2).
+    pub(super) output_transposed: TransformRoutine<T>,
+    /// From the points of F(2x2) to taps.
+    pub(super) weight_transposed: TransformRoutine<T>,
+}
+
+impl<T> Routines<T> {
+    pub(super) fn transforms(&self, algorithm: Algorithm) -> &Transforms<T> {
+        match algorithm {
+            Algorithm::F2 => &self.f2,
+            Algorithm::F4 => &self.f4,
+        }
+    }
 }
 
 macro_rules! routines {
@@ -22,12 +55,30 @@ macro_rules! routines {
             // SAFETY: the caller's promise.
             unsafe { gather::by_vectors::<$vector>(rows) }
         }
-        Routines { gather }
+        routines!(transforms $vector, [$(#[$feature])?],
+            input2 weight2 output2 output_transposed2 weight_transposed2 input4 weight4 output4);
+        Routines {
+            gather,
+            f2: Transforms { input: input2, weight: weight2, output: output2 },
+            f4: Transforms { input: input4, weight: weight4, output: output4 },
+            output_transposed: output_transposed2,
+            weight_transposed: weight_transposed2,
+        }
     }};
+    (transforms $vector:ty, $feature:tt, $($name:ident)*) => {
+        $(routines!(transform $vector, $feature, $name);)*
+    };
+    (transform $vector:ty, [$(#[$feature:meta])?], $name:ident) => {
+        $(#[$feature])?
+        unsafe fn $name(t: &Transform<Scalar>) {
+            // SAFETY: the caller's promise.
+            unsafe { transform::$name::<$vector>(t) }
+        }
+    };
 }
 
 /// A float with routines.
-pub(super) trait Routine: Accumulator {
+pub(super) trait Routine: Accumulator + Element {
     /// The instances for `isa`.
     fn routines(isa: Isa) -> &'static Routines<Self>;
 }
