@@ -7,6 +7,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use thalweg_array::random;
 
+use crate::autodiff::recompute::Part;
 use crate::error::ShapeError;
 use crate::op::{Op, OpRules};
 use crate::tensor::{Meta, Tensor, topological};
@@ -38,6 +39,8 @@ pub struct Node {
     pub scope: Arc<str>,
     /// The user's line that made it; a pass's replacement keeps that of what it replaces.
     pub location: Option<&'static Location<'static>>,
+    /// The part of the model that is computed again for gradients, if it is in one.
+    pub(crate) part: Option<Part>,
     /// The tensor it was captured from, while it still computes the same.
     pub(crate) origin: Option<Tensor>,
 }
@@ -89,6 +92,7 @@ impl Graph {
                 name: tensor.name().map(Into::into),
                 scope: tensor.scope().clone(),
                 location: Some(tensor.location()),
+                part: tensor.part(),
                 origin: Some(tensor.clone()),
             });
             ids.insert(tensor.id(), id);
@@ -151,8 +155,8 @@ impl Graph {
     pub fn add(&mut self, op: impl Into<Op>, inputs: &[NodeId], like: &Node) -> Result<NodeId, ShapeError> {
         let op = op.into();
         let meta = op.infer(&inputs.iter().map(|input| &self[*input].meta).collect::<SmallVec<[&Meta; 4]>>())?;
-        let (scope, location) = (like.scope.clone(), like.location);
-        Ok(self.push(Node { op, inputs: inputs.into(), meta, name: None, scope, location, origin: None }))
+        let (scope, location, part) = (like.scope.clone(), like.location, like.part);
+        Ok(self.push(Node { op, inputs: inputs.into(), meta, name: None, scope, location, part, origin: None }))
     }
 
     /// The nodes in order.
@@ -279,6 +283,7 @@ impl Graph {
                 name: None,
                 scope: like.scope.clone(),
                 location: like.location,
+                part: like.part,
                 origin: None,
             });
             ids.insert(tensor.id(), id);

@@ -19,7 +19,7 @@ use crate::ops::reduce::Reduce;
 use crate::ops::scan::CumSum;
 use crate::ops::shape::{Expand, Permute, Reshape};
 use crate::ops::source::{Constant, Placeholder, SizeNumber, VariableRead};
-use crate::ops::state::{StopGradient, WithUpdate};
+use crate::ops::state::{After, StopGradient, WithUpdate};
 use crate::ops::windows::{OverlapAdd, Windows};
 use crate::tensor::{Meta, Tensor};
 
@@ -190,6 +190,8 @@ ops! {
     Random(Random),
     /// Identity without gradient.
     StopGradient(StopGradient),
+    /// Identity that waits.
+    After(After),
     /// Identity that carries an update.
     WithUpdate(WithUpdate),
     /// e^x / Σ e^x along an axis.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use smallvec::SmallVec;
 use thalweg_array::{DType, Shape, Size};
 
+use crate::autodiff::recompute::{Part, current_part};
 use crate::error::BuildError;
 use crate::op::{Op, OpRules};
 use crate::scope::current_scope;
@@ -74,6 +75,8 @@ struct Node {
     meta: Meta,
     name: Option<Arc<str>>,
     scope: Arc<str>,
+    /// The part of the model that is computed again for gradients, if it is in one.
+    part: Option<Part>,
     location: &'static Location<'static>,
 }
 
@@ -96,6 +99,7 @@ impl Tensor {
                 meta,
                 name: None,
                 scope: current_scope(),
+                part: current_part(),
                 location,
             }))),
             Err(error) => Err(BuildError::new(op.label(), location, &inputs, error)),
@@ -111,6 +115,7 @@ impl Tensor {
             meta: node.meta.clone(),
             name: node.name.clone(),
             scope: node.scope.clone(),
+            part: node.part,
             location: node.location.unwrap_or(Location::caller()),
         }))
     }
@@ -139,6 +144,7 @@ impl Tensor {
             meta: self.0.meta.clone(),
             name: Some(name.as_ref().into()),
             scope: self.0.scope.clone(),
+            part: self.0.part,
             location: self.0.location,
         }))
     }
@@ -220,6 +226,11 @@ impl Tensor {
     /// The name scope in which the node was made.
     pub fn scope(&self) -> &Arc<str> {
         &self.0.scope
+    }
+
+    /// The part of the model that is computed again for gradients, if the node is in one.
+    pub(crate) fn part(&self) -> Option<Part> {
+        self.0.part
     }
 
     /// The line of the user's program that made the node.

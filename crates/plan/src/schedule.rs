@@ -1,24 +1,27 @@
-//! The order of the calls: what is needed comes first, what writes variables comes last.
+//! The order of the calls: what is needed comes first, and what can fail before what writes variables.
 //!
-//! A variable is read by all who need its old value before it is written. Where two calls each read what the other
-//! writes, one of them writes beside and is copied over at the end.
+//! A variable is read by all who need its old value before it is written. Then it is written as soon as it can be: that
+//! needs no memory, and lets go of the activation and the cotangent that make a gradient while they are still in cache.
+//! Where two calls each read what the other writes, one of them writes beside and is copied over at the end.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+
+use thalweg_graph::NodeId;
 
 use crate::lower::DraftCall;
 use crate::plan::{Buffer, BufferId, Call, Kernel, Operand, Place, Plan};
 
-/// Puts the calls in order and says where the writing of variables begins.
-pub(crate) fn order(plan: &mut Plan, mut drafts: Vec<DraftCall>) {
+/// Puts the calls in order and says where the writing of variables begins. `makers` has the call that computes each base.
+pub(crate) fn order(plan: &mut Plan, mut drafts: Vec<DraftCall>, makers: &HashMap<NodeId, usize>) {
     let order = loop {
-        match try_order(plan, &drafts) {
+        match try_order(plan, &drafts, makers) {
             Ok(order) => break order,
             Err(stuck) => stuck.into_iter().for_each(|stuck| write_beside(plan, &mut drafts, stuck)),
         }
     };
     let commits: Vec<bool> = drafts.iter().map(|draft| writes_variable(plan, &draft.call.kernel)).collect();
-    plan.commit = order.iter().filter(|&&draft| !commits[draft]).count();
+    plan.commit = order.iter().position(|&draft| commits[draft]).unwrap_or(order.len());
     let mut calls: Vec<Option<Call>> = drafts.into_iter().map(|draft| Some(draft.call)).collect();
     plan.calls = order.into_iter().map(|draft| calls[draft].take().expect("each call stands once")).collect();
 }
@@ -35,7 +38,7 @@ fn writes_variable(plan: &Plan, kernel: &Kernel) -> bool {
 }
 
 /// The order, or calls that wait for each other: without them the others find an order.
-fn try_order(plan: &Plan, drafts: &[DraftCall]) -> Result<Vec<usize>, Vec<usize>> {
+fn try_order(plan: &Plan, drafts: &[DraftCall], makers: &HashMap<NodeId, usize>) -> Result<Vec<usize>, Vec<usize>> {
     let mut writer: Vec<Option<usize>> = vec![None; plan.buffers.len()];
     let mut variable_writers: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (number, draft) in drafts.iter().enumerate() {
@@ -55,6 +58,9 @@ fn try_order(plan: &Plan, drafts: &[DraftCall]) -> Result<Vec<usize>, Vec<usize>
         }
     };
     for (number, draft) in drafts.iter().enumerate() {
+        for &maker in draft.awaits.iter().filter_map(|awaited| makers.get(awaited)) {
+            edge(maker, number);
+        }
         for buffer in draft.call.kernel.reads() {
             match variable_of(plan, buffer) {
                 // The old value is read before any writes the new one.
@@ -72,8 +78,14 @@ fn try_order(plan: &Plan, drafts: &[DraftCall]) -> Result<Vec<usize>, Vec<usize>
         }
     }
     let commits: Vec<bool> = drafts.iter().map(|draft| writes_variable(plan, &draft.call.kernel)).collect();
-    let key = |number: usize| Reverse((commits[number], drafts[number].rank, number));
-    let mut ready: BinaryHeap<_> = (0..drafts.len()).filter(|&number| waiting[number] == 0).map(key).collect();
+    let key = |number: usize| Reverse((!commits[number], drafts[number].rank, number));
+    let mut ready = BinaryHeap::new();
+    // What could write, but for those that might still fail.
+    let mut held: Vec<usize> = Vec::new();
+    let mut can_fail = drafts.iter().filter(|draft| draft.call.kernel.can_fail()).count();
+    for number in (0..drafts.len()).filter(|&number| waiting[number] == 0) {
+        if commits[number] && can_fail > 0 { held.push(number) } else { ready.push(key(number)) }
+    }
     let mut order = Vec::with_capacity(drafts.len());
     let mut stuck: Vec<usize> = Vec::new();
     let mut candidates = 0..drafts.len();
@@ -87,12 +99,16 @@ fn try_order(plan: &Plan, drafts: &[DraftCall]) -> Result<Vec<usize>, Vec<usize>
             continue;
         };
         order.push(number);
+        can_fail -= usize::from(drafts[number].call.kernel.can_fail());
+        if can_fail == 0 {
+            ready.extend(held.drain(..).map(key));
+        }
         for &follower in &followers[number] {
             // What went ahead waits no more.
             if waiting[follower] > 0 {
                 waiting[follower] -= 1;
                 if waiting[follower] == 0 {
-                    ready.push(key(follower));
+                    if commits[follower] && can_fail > 0 { held.push(follower) } else { ready.push(key(follower)) }
                 }
             }
         }
@@ -117,6 +133,6 @@ fn write_beside(plan: &mut Plan, drafts: &mut Vec<DraftCall>, stuck: usize) {
         let from = Operand { buffer, offset: 0, strides: strides.clone() };
         let to = Operand { buffer: home, offset: 0, strides };
         let kernel = Kernel::Copy { dims: shape, from, to };
-        drafts.push(DraftCall { rank, call: Call { kernel, label: label.clone() } });
+        drafts.push(DraftCall { rank, call: Call { kernel, label: label.clone() }, awaits: Vec::new() });
     }
 }

@@ -4,12 +4,15 @@
 //! | --- | --- |
 //! | [`reverse`] | [`grad`]: of one number with respect to many tensors |
 //! | [`forward`] | [`jvp`]: along a direction; [`jacobian`], [`hessian_vector_product`] |
+//! | [`mod@recompute`] | [`recompute()`]: values computed again for the gradient instead of kept |
 //! | [`check`] | [`check_gradients`]: gradients held against differences |
 
 pub mod check;
 pub mod forward;
+pub mod recompute;
 pub mod reverse;
 
 pub use check::{CheckOptions, GradientMismatch, check_gradients};
 pub use forward::{hessian_vector_product, jacobian, jvp};
+pub use recompute::recompute;
 pub use reverse::{GradError, grad, pull_back, try_grad};

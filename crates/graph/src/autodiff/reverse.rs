@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use smallvec::SmallVec;
 use thiserror::Error;
 
+use super::recompute::Recomputation;
 use crate::op::{OpRules, Vjp};
 use crate::scope::scope;
 use crate::tensor::{Tensor, TensorId, topological_until};
@@ -129,6 +130,7 @@ pub fn pull_back(outputs: &[(&Tensor, &Tensor)], wrt: &[&Tensor]) -> Vec<Option<
     for (output, cotangent) in outputs {
         pending.entry(output.id()).or_default().push((*cotangent).clone());
     }
+    let mut recomputation = Recomputation::new(&order);
     let mut found: HashMap<TensorId, Tensor> = HashMap::new();
     for tensor in order.iter().rev() {
         if !active.contains(&tensor.id()) {
@@ -141,7 +143,12 @@ pub fn pull_back(outputs: &[(&Tensor, &Tensor)], wrt: &[&Tensor]) -> Vec<Option<
             continue;
         }
         let wanted: SmallVec<[bool; 4]> = tensor.inputs().iter().map(|input| active.contains(&input.id())).collect();
-        let cx = Vjp { inputs: tensor.inputs(), output: tensor, cotangent: &cotangent, wanted: &wanted };
+        // The values that the rule sees: those of the forward pass, or the same computed again.
+        let again = recomputation.of(tensor, &cotangent);
+        let seen = |tensor: &Tensor| again.and_then(|again| again.get(&tensor.id())).unwrap_or(tensor).clone();
+        let (inputs, output): (SmallVec<[Tensor; 3]>, Tensor) =
+            (tensor.inputs().iter().map(seen).collect(), seen(tensor));
+        let cx = Vjp { inputs: &inputs, output: &output, cotangent: &cotangent, wanted: &wanted };
         let rule = || crate::scope::inside(tensor.scope(), || tensor.op().vjp(&cx));
         let cotangents = crate::scope::on_behalf_of(tensor.location(), rule);
         for ((input, wanted), cotangent) in tensor.inputs().iter().zip(&wanted).zip(cotangents) {

@@ -1,4 +1,4 @@
-//! What gradients and runs are told: where no gradient flows, what changes at the end.
+//! What gradients and runs are told: where no gradient flows, what waits for what, what changes at the end.
 
 use serde::{Deserialize, Serialize};
 use thalweg_array::Array;
@@ -14,6 +14,13 @@ impl Tensor {
     #[track_caller]
     pub fn stop_gradient(&self) -> Tensor {
         Tensor::apply(StopGradient {}, [self.clone()])
+    }
+
+    /// The same numbers; what reads them is computed when `other` is there, not before. It is another node than this one, so
+    /// that what is computed from it is not taken for what is computed from this one.
+    #[track_caller]
+    pub(crate) fn after(&self, other: &Tensor) -> Tensor {
+        Tensor::apply(After {}, [self.clone(), other.clone()])
     }
 
     /// The same numbers, carrying the word that `variable` becomes `value` when a training step that contains this
@@ -53,6 +60,25 @@ impl OpRules for StopGradient {
 
     fn vjp(&self, _: &Vjp<'_>) -> Vec<Option<Tensor>> {
         vec![None]
+    }
+
+    fn reference(&self, inputs: &[&Array], _: &Reference<'_>) -> Result<Array, EvalError> {
+        Ok(inputs[0].clone())
+    }
+}
+
+/// Identity of the first input; what reads it is computed when the second is there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct After {}
+
+impl OpRules for After {
+    fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
+        let [x, _] = exactly(inputs)?;
+        Ok(x.clone())
+    }
+
+    fn vjp(&self, cx: &Vjp<'_>) -> Vec<Option<Tensor>> {
+        vec![Some(cx.cotangent.clone()), None]
     }
 
     fn reference(&self, inputs: &[&Array], _: &Reference<'_>) -> Result<Array, EvalError> {

@@ -56,7 +56,9 @@ enum Kind {
 fn kind(op: &Op) -> Kind {
     match op {
         Op::Placeholder(_) | Op::Constant(_) | Op::Variable(_) | Op::Random(_) => Kind::Kept,
-        Op::Expand(_) | Op::Iota(_) | Op::CheckIndices(_) | Op::WithUpdate(_) | Op::Custom(_) => Kind::Kept,
+        Op::Expand(_) | Op::Iota(_) | Op::CheckIndices(_) | Op::After(_) | Op::WithUpdate(_) | Op::Custom(_) => {
+            Kind::Kept
+        }
         Op::Unary(_) | Op::Binary(_) | Op::Select(_) | Op::Cast(_) | Op::StopGradient(_) => Kind::Elementwise,
         op if op.is_composite() || !op.is_pure() => Kind::Kept,
         _ => Kind::Other,

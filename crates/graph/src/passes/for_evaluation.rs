@@ -50,7 +50,7 @@ pub fn for_evaluation(graph: Graph) -> Result<Graph, EvaluationError> {
         return Err(EvaluationError::Update { variable, node });
     }
     let graph = graph.rebuild(|_, node, inputs| match node.op {
-        Op::Dropout(_) | Op::WithUpdate(_) => Some(inputs[0]),
+        Op::Dropout(_) | Op::After(_) | Op::WithUpdate(_) => Some(inputs[0]),
         _ => None,
     });
     let graph = dead_code::drop_unused(expectation::take_means(graph.value)).value;

@@ -282,7 +282,16 @@ impl Reader {
         let node_name = called
             .or_else(|| super::print::source_name(&op).map(Into::into))
             .or_else(|| (!is_number).then(|| name.into()));
-        let id = self.graph.push(Node { op, inputs, meta, name: node_name, scope, location: None, origin: None });
+        let id = self.graph.push(Node {
+            op,
+            inputs,
+            meta,
+            name: node_name,
+            scope,
+            location: None,
+            part: None,
+            origin: None,
+        });
         self.ids.insert(name.into(), id);
         Ok(())
     }

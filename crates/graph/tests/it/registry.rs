@@ -59,6 +59,7 @@ kinds! {
     CumSum => Checked,
     Random => Absent,
     StopGradient => Absent,
+    After => Absent,
     WithUpdate => Checked,
     Softmax => Checked,
     LogSoftmax => Checked,

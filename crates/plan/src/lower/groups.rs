@@ -3,6 +3,8 @@
 //! Every node gets a level: an edge inside a group keeps it, any other edge raises it. So two nodes of a group are
 //! never connected by a path that leaves the group, and fusing them makes no cycle. One pass in topological order.
 //!
+//! What a view waits for counts as read, so that nothing waits in a circle.
+//!
 //! A group works on a space, the shape of its full values. A node in it is full (a number per element of the space), a
 //! row value (a number per row: the result of a fold along the columns and what is computed from such), or an end (a
 //! fold over rows or over everything, which only leaves the group).
@@ -189,6 +191,8 @@ impl Grouping {
         for id in graph.ids() {
             for input in &graph[id].inputs {
                 let view = &views[input.index()];
+                // What somebody waits for stays where it is.
+                view.awaits.iter().for_each(|&awaited| note(awaited, Readers::Memory));
                 match self.homes[id.index()] {
                     // A view reads nothing; what looks through it does. A check is a call of its own.
                     Home::Given if matches!(graph[id].op, Op::CheckIndices(_)) => note(view.base, Readers::Memory),
@@ -217,18 +221,21 @@ impl Grouping {
 
     /// The level of a kernel that reads the inputs of `id`: above all of them.
     fn level_after(&self, graph: &Graph, views: &[View], id: NodeId) -> u32 {
-        let inputs = graph[id].inputs.iter();
-        inputs.map(|input| self.base_level(views[input.index()].base) + 1).max().unwrap_or(1)
+        needs(graph, views, id).map(|base| self.base_level(base) + 1).max().unwrap_or(1)
     }
 
     /// The level of a new group that reads the inputs of `id`: above all groups, not below any kernel.
     fn level_of_new_group(&self, graph: &Graph, views: &[View], id: NodeId) -> u32 {
-        let level = |base: NodeId| match self.homes[base.index()] {
+        needs(graph, views, id).map(|base| self.level_behind(base)).max().unwrap_or(0)
+    }
+
+    /// The lowest level of another group that may need `base`.
+    fn level_behind(&self, base: NodeId) -> u32 {
+        match self.homes[base.index()] {
             Home::Given | Home::Leaf => 0,
             Home::Kernel { level } => level,
             Home::Group { group, .. } => self.groups[group].level + 1,
-        };
-        graph[id].inputs.iter().map(|input| level(views[input.index()].base)).max().unwrap_or(0)
+        }
     }
 
     fn place(&mut self, graph: &Graph, views: &[View], id: NodeId, part: Part, target: &dyn Target) -> Home {
@@ -259,6 +266,9 @@ impl Grouping {
     fn join(&mut self, graph: &Graph, views: &[View], id: NodeId, part: &Part, target: &dyn Target) -> Option<Home> {
         let inputs: SmallVec<[&View; 3]> = graph[id].inputs.iter().map(|input| &views[input.index()]).collect();
         let level = inputs.iter().map(|view| self.base_level(view.base)).max()?;
+        if inputs.iter().flat_map(|view| &view.awaits).any(|&awaited| self.level_behind(awaited) > level) {
+            return None;
+        }
         let mut joined: SmallVec<[GroupId; 3]> = SmallVec::new();
         for view in &inputs {
             if let Home::Group { group, .. } = self.homes[view.base.index()]
@@ -325,6 +335,12 @@ impl Grouping {
         self.groups[first] = merged;
         Some(Home::Group { group: first, role })
     }
+}
+
+/// The bases that must be computed before node `id`: those that it reads, and those that it waits for.
+fn needs(graph: &Graph, views: &[View], id: NodeId) -> impl Iterator<Item = NodeId> {
+    let seen = graph[id].inputs.iter().map(|input| &views[input.index()]);
+    seen.flat_map(|view| [view.base].into_iter().chain(view.awaits.iter().copied()))
 }
 
 /// The two groups as one, if their spaces and folds agree.

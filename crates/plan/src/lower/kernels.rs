@@ -212,6 +212,7 @@ impl Lowering<'_> {
             | Op::Iota(_)
             | Op::Random(_)
             | Op::StopGradient(_)
+            | Op::After(_)
             | Op::WithUpdate(_)
             | Op::Softmax(_)
             | Op::LogSoftmax(_)

@@ -83,11 +83,12 @@ pub fn lower(graph: &Graph, bindings: &Bindings, target: &dyn Target) -> Result<
         product_readers: product_readers(graph, &views, &grouping),
         roots: graph.roots().map(|root| views[root.index()].base).collect(),
         drafts: Vec::new(),
+        makers: HashMap::new(),
     };
     lowering.declare_feeds();
     lowering.calls();
-    let (mut plan, drafts) = lowering.finish();
-    crate::schedule::order(&mut plan, drafts);
+    let (mut plan, drafts, makers) = lowering.finish();
+    crate::schedule::order(&mut plan, drafts, &makers);
     crate::memory::assign(&mut plan);
     debug_assert_eq!(crate::verify(&plan), Ok(()), "{plan}");
     Ok(plan)
@@ -98,6 +99,8 @@ pub fn lower(graph: &Graph, bindings: &Bindings, target: &dyn Target) -> Result<
 pub(crate) struct DraftCall {
     pub(crate) rank: usize,
     pub(crate) call: Call,
+    /// Bases that are computed before, though the call does not read them.
+    pub(crate) awaits: Vec<NodeId>,
 }
 
 struct Lowering<'a> {
@@ -122,6 +125,8 @@ struct Lowering<'a> {
     /// The number of each variable that the plan has met.
     variable_numbers: HashMap<TensorId, usize>,
     drafts: Vec<DraftCall>,
+    /// The call that computes each base.
+    makers: HashMap<NodeId, usize>,
 }
 
 /// The bases whose numbers are read from memory by someone.
@@ -257,7 +262,10 @@ impl Lowering<'_> {
     /// Adds a call that stands for `nodes`.
     fn push(&mut self, rank: NodeId, nodes: &[NodeId], kernel: Kernel) {
         let label = label(self.graph, nodes);
-        self.drafts.push(DraftCall { rank: rank.index(), call: Call { kernel, label } });
+        let looks = nodes.iter().flat_map(|node| [node].into_iter().chain(&self.graph[*node].inputs));
+        let awaits = looks.flat_map(|look| self.views[look.index()].awaits.iter().copied()).collect();
+        self.makers.extend(nodes.iter().map(|&node| (node, self.drafts.len())));
+        self.drafts.push(DraftCall { rank: rank.index(), call: Call { kernel, label }, awaits });
     }
 
     fn calls(&mut self) {
@@ -403,9 +411,9 @@ impl Lowering<'_> {
         self.roots.contains(&product) || readers.any(|reader| !members.contains(reader))
     }
 
-    fn finish(mut self) -> (Plan, Vec<DraftCall>) {
+    fn finish(mut self) -> (Plan, Vec<DraftCall>, HashMap<NodeId, usize>) {
         self.fetches_and_updates();
-        (self.plan, self.drafts)
+        (self.plan, self.drafts, self.makers)
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) struct View {
     pub(crate) strides: Strides,
     /// The number of elements of the base.
     pub(crate) count: usize,
+    /// What must be computed before somebody looks.
+    pub(crate) awaits: SmallVec<[NodeId; 1]>,
 }
 
 impl View {
@@ -23,7 +25,7 @@ impl View {
     fn identity(base: NodeId, dims: Dims) -> View {
         let strides = contiguous(&dims);
         let count = dims.iter().product();
-        View { base, offset: 0, dims, strides, count }
+        View { base, offset: 0, dims, strides, count, awaits: SmallVec::new() }
     }
 
     /// Whether the view shows all elements in row-major order from the first on.
@@ -74,6 +76,11 @@ pub(crate) fn views(graph: &Graph) -> Vec<View> {
         let view = match &node.op {
             // The check itself is a call of its own; its result is its input.
             Op::StopGradient(_) | Op::WithUpdate(_) | Op::CheckIndices(_) => Some(input(0).clone()),
+            Op::After(_) => {
+                let mut view = input(0).clone();
+                view.awaits.push(input(1).base);
+                Some(view)
+            }
             Op::Reshape(_) => reshaped(input(0), &dims),
             Op::Permute(permute) => Some(View {
                 strides: permute.axes.iter().map(|&axis| input(0).strides[axis]).collect(),
@@ -180,7 +187,7 @@ mod tests {
 
     fn view(dims: &[usize], strides: &[isize]) -> View {
         let base = Graph::capture([&thalweg_graph::constant(1.0f32)], &[]).fetches()[0];
-        View { base, offset: 0, dims: dims.into(), strides: strides.into(), count: dims.iter().product() }
+        View { strides: strides.into(), ..View::identity(base, dims.into()) }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use thalweg_graph::ops::reduce::Reduce;
 use thalweg_graph::ops::scan::CumSum;
 use thalweg_graph::ops::shape::{Expand, Permute, Reshape};
 use thalweg_graph::ops::source::size_number;
-use thalweg_graph::ops::state::StopGradient;
+use thalweg_graph::ops::state::{After, StopGradient};
 use thalweg_graph::ops::windows::{Grid, OverlapAdd, Windows};
 use thalweg_graph::reference::{self, interpret};
 use thalweg_graph::tensor::topological;
@@ -335,6 +335,7 @@ fn ask_for_the_rest(checks: &mut Checks, x: &Tensor, array: &Array) {
     let variable = Variable::new("v", array.clone());
     checks.fetches.push(variable.with_update(&variable, x));
     checks.ask(StopGradient {}, [x]);
+    checks.ask(After {}, [x, &x.not_equal(x)]);
     checks.fetches.push(Custom::new(Same).apply(&[x]));
     checks.fetches.push(thalweg_graph::constant(array.clone()));
     if x.dtype() != DType::Bool {

@@ -5,6 +5,7 @@ mod faults;
 mod large_graphs;
 mod oracle;
 mod random_graphs;
+mod recompute;
 #[path = "../../../graph/tests/it/registry.rs"]
 mod registry;
 mod session;
