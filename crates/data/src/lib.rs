@@ -5,6 +5,7 @@
 //! | [`Dataset`], [`Rows`] | named columns, in memory or made row by row as needed |
 //! | [`read_idx`], [`mnist()`], [`cifar10`], [`cifar100`], [`digits()`], [`Csv`], [`ImageFolder`] | sources |
 //! | [`Picture`], [`Augment`] | pictures in color: from files, to what a model is fed, with chance in training |
+//! | [`contact_sheet`] | a batch of images with captions on one picture |
 //! | [`Split`] | by fraction, index, position, label or group; k-fold |
 //! | [`Normalize`] | with the training set's statistics |
 //! | [`check_labels`] | are labels class numbers? |
@@ -31,6 +32,7 @@ mod read;
 mod records;
 mod resample;
 mod rows;
+mod sheet;
 mod split;
 mod table;
 mod transform;
@@ -50,6 +52,7 @@ pub use normalize::{Normalize, Per};
 pub use picture::{Limits, Picture, Position};
 pub use random::Random;
 pub use rows::Rows;
+pub use sheet::{contact_sheet, picture_sheet};
 pub use split::Split;
 pub use table::{Column, ColumnRef, Csv, Kind, Role, Schema, Table};
 pub use transform::TransformError;

@@ -30,18 +30,23 @@ pub(crate) fn resample<T: Copy + Into<f32>>(
     let line = from.1 * channels;
     let columns: Vec<Taps> = weights(from.1, to.1, filter).collect();
     let mut row = vec![0.0; line];
-    let mut resized = Vec::with_capacity(to.0 * to.1 * channels);
-    for taps in weights(from.0, to.0, filter) {
+    let mut resized = vec![0.0; to.0 * to.1 * channels];
+    for (taps, resized) in weights(from.0, to.0, filter).zip(resized.chunks_exact_mut(to.1 * channels)) {
         row.fill(0.0);
         for (from, weight) in image[taps.first * line..].chunks_exact(line).zip(taps.weights) {
             row.iter_mut().zip(from).for_each(|(to, &from)| *to += weight * from.into());
         }
         match channels {
-            3 => columns.iter().for_each(|taps| resized.extend(taps.mean::<3>(&row))),
-            _ => columns.iter().for_each(|taps| resized.extend(taps.mean::<1>(&row))),
+            3 => means::<3>(&row, &columns, resized),
+            _ => means::<1>(&row, &columns, resized),
         }
     }
     resized
+}
+
+/// The nearest level of a picture.
+pub(crate) fn level(x: f32) -> u8 {
+    (x + 0.5) as u8
 }
 
 /// Neighboring pixels along one axis, with weights that add up to 1.
@@ -50,14 +55,14 @@ struct Taps {
     weights: Vec<f32>,
 }
 
-impl Taps {
-    /// The weighted mean of pixels of `row`, each of `N` numbers.
-    fn mean<const N: usize>(&self, row: &[f32]) -> [f32; N] {
-        let mut mean = [0.0; N];
-        for (pixel, weight) in row[self.first * N..].chunks_exact(N).zip(&self.weights) {
-            mean.iter_mut().zip(pixel).for_each(|(mean, x)| *mean += weight * x);
+/// The weighted means of pixels of `row`, each of `N` numbers.
+fn means<const N: usize>(row: &[f32], columns: &[Taps], resized: &mut [f32]) {
+    let (pixels, _) = row.as_chunks::<N>();
+    let (resized, _) = resized.as_chunks_mut::<N>();
+    for (to, taps) in resized.iter_mut().zip(columns) {
+        for (pixel, weight) in pixels[taps.first..].iter().zip(&taps.weights) {
+            to.iter_mut().zip(pixel).for_each(|(to, x)| *to += weight * x);
         }
-        mean
     }
 }
 

@@ -1,13 +1,10 @@
 //! Brightness, contrast, saturation.
 
 use crate::picture::Picture;
+use crate::resample::level;
 
 /// The share of red, green and blue in a gray (ITU-R BT.601).
 const GRAY: [f32; 3] = [0.299, 0.587, 0.114];
-
-fn level(x: f32) -> u8 {
-    x.round() as u8
-}
 
 impl Picture {
     pub(super) fn brightened(self, factor: f32) -> Picture {

@@ -14,7 +14,7 @@ use crate::image::Filter;
 use crate::normalize::Normalize;
 use crate::picture::{Picture, Position};
 use crate::random::Random;
-use crate::resample::resample;
+use crate::resample::{level, resample};
 
 pub(crate) use rows::{PictureRows, Source};
 pub use window::Border;
@@ -298,7 +298,7 @@ impl Augment {
 
     /// What becomes 0, or the middle of what can be.
     fn mean_color(&self) -> [u8; 3] {
-        let level = |mean: f64| (mean * 255.0).round().clamp(0.0, 255.0) as u8;
+        let level = |mean: f64| level(255.0 * mean as f32);
         match self.normalize.as_ref().map(Normalize::mean) {
             Some(&[red, green, blue]) => [red, green, blue].map(level),
             Some(&[all]) => [level(all); 3],
@@ -394,7 +394,7 @@ impl Picture {
             return self.clone();
         }
         let numbers = resample(self.pixels(), 3, self.size(), size, filter);
-        let pixels = numbers.into_iter().map(|x| x.round() as u8).collect();
+        let pixels = numbers.into_iter().map(level).collect();
         Picture::new(size.0, size.1, pixels).expect("three numbers for each pixel")
     }
 }

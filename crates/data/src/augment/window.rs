@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::DataError;
 use crate::picture::Picture;
 use crate::random::Random;
+use crate::resample::level;
 
 /// What lies beyond the edges of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,18 +101,19 @@ impl Picture {
             (None, _) | (_, None) => border.color(),
         };
         let mut rotated = Picture::plain(self.height(), self.width(), [0; 3]);
-        for (index, to) in rotated.pixels_mut().chunks_exact_mut(3).enumerate() {
-            let (y, x) = ((index / self.width()) as f32 - middle_y, (index % self.width()) as f32 - middle_x);
-            let (from_y, from_x) = (middle_y + cos * y + sin * x, middle_x - sin * y + cos * x);
-            let (top, left) = (from_y.floor(), from_x.floor());
-            let (down, right) = (from_y - top, from_x - left);
-            let (top, left) = (top as isize, left as isize);
-            let corners = [at(top, left), at(top, left + 1), at(top + 1, left), at(top + 1, left + 1)];
-            let weights = [(1.0 - down) * (1.0 - right), (1.0 - down) * right, down * (1.0 - right), down * right];
-            for (channel, to) in to.iter_mut().enumerate() {
-                let mean: f32 =
-                    corners.iter().zip(weights).map(|(corner, weight)| weight * corner[channel] as f32).sum();
-                *to = mean.round() as u8;
+        for (y, row) in rotated.pixels_mut().chunks_exact_mut(3 * self.width()).enumerate() {
+            let y = y as f32 - middle_y;
+            for (x, to) in row.chunks_exact_mut(3).enumerate() {
+                let x = x as f32 - middle_x;
+                let (from_y, from_x) = (middle_y + cos * y + sin * x, middle_x - sin * y + cos * x);
+                let (top, left) = (floor(from_y), floor(from_x));
+                let (down, right) = (from_y - top as f32, from_x - left as f32);
+                let corners = [at(top, left), at(top, left + 1), at(top + 1, left), at(top + 1, left + 1)];
+                let weights = [(1.0 - down) * (1.0 - right), (1.0 - down) * right, down * (1.0 - right), down * right];
+                for (channel, to) in to.iter_mut().enumerate() {
+                    let mean = |index: usize| weights[index] * f32::from(corners[index][channel]);
+                    *to = level(mean(0) + mean(1) + mean(2) + mean(3));
+                }
             }
         }
         rotated
@@ -130,4 +132,10 @@ impl Picture {
         }
         self
     }
+}
+
+/// The next whole number below; without the call that `f32::floor` is on many machines.
+fn floor(x: f32) -> isize {
+    let truncated = x as isize;
+    truncated - isize::from(x < truncated as f32)
 }

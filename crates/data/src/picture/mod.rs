@@ -132,7 +132,8 @@ impl Picture {
             "a part of {height} x {width} at ({y}, {x}) of a picture of {:?}",
             self.size()
         );
-        let pixels = self.rows().skip(y).take(height).flat_map(|row| &row[3 * x..3 * (x + width)]).copied().collect();
+        let mut pixels = Vec::with_capacity(3 * height * width);
+        self.rows().skip(y).take(height).for_each(|row| pixels.extend_from_slice(&row[3 * x..3 * (x + width)]));
         Picture { pixels, height, width }
     }
 
