@@ -13,13 +13,14 @@ use crate::ops::custom::Custom;
 use crate::ops::elementwise::{Cast, ElementwiseBinary, ElementwiseUnary, Select};
 use crate::ops::index::{CheckIndices, Gather, Iota, ScatterAdd, ScatterAddAlong, TakeAlong};
 use crate::ops::matmul::MatMul;
+use crate::ops::normalization::BatchNorm;
 use crate::ops::order::{ArgReduce, ArgSort};
 use crate::ops::random::Random;
 use crate::ops::reduce::Reduce;
 use crate::ops::scan::CumSum;
 use crate::ops::shape::{Expand, Permute, Reshape};
 use crate::ops::source::{Constant, Placeholder, SizeNumber, VariableRead};
-use crate::ops::state::{After, StopGradient, WithUpdate};
+use crate::ops::state::{After, EvaluatedAs, StopGradient, WithUpdate};
 use crate::ops::windows::{OverlapAdd, Windows};
 use crate::tensor::{Meta, Tensor};
 
@@ -194,6 +195,8 @@ ops! {
     After(After),
     /// Identity that carries an update.
     WithUpdate(WithUpdate),
+    /// Identity in a run, another tensor in an evaluation.
+    EvaluatedAs(EvaluatedAs),
     /// e^x / Σ e^x along an axis.
     Softmax(Softmax),
     /// ln of it.
@@ -204,6 +207,8 @@ ops! {
     Dropout(Dropout),
     /// Lines of mean 0 and variance 1, scaled and shifted.
     LayerNorm(LayerNorm),
+    /// Channels with given mean and variance brought to mean 0 and variance 1, scaled and shifted.
+    BatchNorm(BatchNorm),
     /// An op of the user's own.
     Custom(Custom),
 }

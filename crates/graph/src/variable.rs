@@ -215,6 +215,11 @@ impl VariableCore {
         !self.trainable.load(Ordering::Relaxed)
     }
 
+    /// Whether it is [`Variable::not_trainable`]: a step changes it, but no optimizer.
+    pub fn is_state(&self) -> bool {
+        self.state.load(Ordering::Relaxed)
+    }
+
     /// Freezes (`false`) or unfreezes the variable for the training graphs built from now on; what is
     /// [`Variable::not_trainable`] stays so.
     pub fn set_trainable(&self, trainable: bool) {

@@ -30,7 +30,12 @@ mod testing;
 
 pub use error::NnError;
 pub use init::{Fans, Init, Initializer};
-pub use layer::{Activation, Dropout, Forward, GaussianNoise, Layer, LayerNorm, Linear, LinearConfig, Mlp, MlpConfig};
+pub use layer::{
+    Activation, AdaptiveAveragePool, AdaptiveMaxPool, AveragePool, BatchNorm, Branches, Conv, Conv1d, Conv2d, Conv3d,
+    ConvConfig, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dropout, Flatten, Forward,
+    GaussianNoise, GlobalPool, GroupNorm, InstanceNorm, Layer, LayerNorm, Linear, LinearConfig, MaxPool, Mlp,
+    MlpConfig, Residual, RmsNorm, Upsample,
+};
 pub use loss::{CrossEntropy, Loss, binary_cross_entropy_with_logits, cross_entropy, l1, squared_error};
 pub use module::{Module, Path, Visitor};
 pub use optim::{Adam, AdamW, Lion, Optimizer, Sgd, Step};

@@ -98,6 +98,16 @@ pub trait Module {
         set_trainable(self.variables(), prefix, true)
     }
 
+    /// Makes training graphs built from now on use running statistics as they are and leave them alone, such as those of
+    /// batch norms: freezes every variable that no optimizer changes. [`Module::unfreeze`] undoes it.
+    fn keep_statistics(&self) {
+        for (_, variable) in self.variables() {
+            if variable.core().is_state() {
+                variable.set_trainable(false);
+            }
+        }
+    }
+
     /// A table of paths, shapes and counts, with aliases and what is frozen.
     fn summary(&self) -> String {
         let mut rows: Vec<[String; 3]> = Vec::new();
@@ -271,7 +281,14 @@ macro_rules! tuples {
         })*
     };
 }
-tuples!((A 0), (A 0, B 1), (A 0, B 1, C 2), (A 0, B 1, C 2, D 3));
+tuples!(
+    (A 0),
+    (A 0, B 1),
+    (A 0, B 1, C 2),
+    (A 0, B 1, C 2, D 3),
+    (A 0, B 1, C 2, D 3, E 4),
+    (A 0, B 1, C 2, D 3, E 4, F 5)
+);
 
 /// Modules without variables: settings that stand beside layers.
 macro_rules! without_variables {

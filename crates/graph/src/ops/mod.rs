@@ -18,7 +18,8 @@
 //! | [`scan`] | running sums |
 //! | [`statistics`] | any and all, variance, norms |
 //! | [`random`] | uniform and normal numbers |
-//! | [`state`] | stop-gradient, updates |
+//! | [`state`] | stop-gradient, updates, what is evaluated as something else |
+//! | [`normalization`] | batch, group and RMS norm |
 //! | [`composite`] | softmax and other functions of primitives that keep their name |
 //! | [`custom`] | ops of one's own |
 
@@ -30,6 +31,7 @@ pub mod einsum;
 pub mod elementwise;
 pub mod index;
 pub mod matmul;
+pub mod normalization;
 pub mod operators;
 pub mod order;
 pub mod pool;

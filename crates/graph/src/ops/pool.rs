@@ -293,14 +293,6 @@ impl Tensor {
     fn pad_unless_zero(&self, axis: isize, (before, after): (usize, usize), value: Scalar) -> Tensor {
         if (before, after) == (0, 0) { self.clone() } else { self.pad(axis, before, after, value) }
     }
-
-    /// A tensor of one axis as `axis` of `rank` axes, the others of size 1.
-    #[track_caller]
-    fn aligned_to(&self, axis: usize, rank: usize) -> Tensor {
-        let size = self.shape()[0].clone();
-        let shape: Shape = (0..rank).map(|other| if other == axis { size.clone() } else { Size::from(1) }).collect();
-        self.reshape(shape)
-    }
 }
 
 /// The number that is never larger than another.

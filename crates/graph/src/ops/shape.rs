@@ -166,6 +166,14 @@ impl Tensor {
         if &shape == self.shape() { Ok(self.clone()) } else { Tensor::try_apply(Expand { shape }, [self.clone()]) }
     }
 
+    /// A tensor of one axis as `axis` of `rank` axes, the others of size 1.
+    #[track_caller]
+    pub(crate) fn aligned_to(&self, axis: usize, rank: usize) -> Tensor {
+        let size = self.shape()[0].clone();
+        let shape: Shape = (0..rank).map(|other| if other == axis { size.clone() } else { Size::from(1) }).collect();
+        self.reshape(shape)
+    }
+
     /// What is left of a cotangent of this shape when `shape` had been expanded to it: the repetitions added up.
     #[track_caller]
     pub fn sum_to(&self, shape: &Shape) -> Tensor {

@@ -36,6 +36,28 @@ impl Tensor {
     }
 }
 
+impl Tensor {
+    /// These numbers in a run, those of `other` in an evaluation: for layers that are trained on one thing and used on
+    /// another, as batch norm is on the statistics of the batch and those of all batches. Gradients flow to this tensor
+    /// alone.
+    ///
+    /// ```
+    /// use thalweg_graph::passes::for_evaluation;
+    /// use thalweg_graph::{DType, Graph, placeholder};
+    /// let (x, y) = (placeholder("x", DType::F32, ["n"]), placeholder("y", DType::F32, ["n"]));
+    /// let graph = for_evaluation(Graph::capture([&x.evaluated_as(&y)], &[]))?;
+    /// assert_eq!(graph.to_string(), "%y: f32[n] = placeholder\nreturn %y\n");
+    /// # Ok::<(), thalweg_graph::passes::EvaluationError>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If dtype or shape differ.
+    #[track_caller]
+    pub fn evaluated_as(&self, other: &Tensor) -> Tensor {
+        Tensor::apply(EvaluatedAs {}, [self.clone(), other.clone()])
+    }
+}
+
 /// The updates that the ancestors of `roots` carry.
 pub fn updates_of<'a>(roots: impl IntoIterator<Item = &'a Tensor>) -> Vec<Update> {
     let carried = |tensor: &Tensor| match tensor.op() {
@@ -74,6 +96,28 @@ pub struct After {}
 impl OpRules for After {
     fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
         let [x, _] = exactly(inputs)?;
+        Ok(x.clone())
+    }
+
+    fn vjp(&self, cx: &Vjp<'_>) -> Vec<Option<Tensor>> {
+        vec![Some(cx.cotangent.clone()), None]
+    }
+
+    fn reference(&self, inputs: &[&Array], _: &Reference<'_>) -> Result<Array, EvalError> {
+        Ok(inputs[0].clone())
+    }
+}
+
+/// Identity of the first input; in evaluation graphs of the second.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct EvaluatedAs {}
+
+impl OpRules for EvaluatedAs {
+    fn infer(&self, inputs: &[&Meta]) -> Result<Meta, ShapeError> {
+        let [x, other] = exactly(inputs)?;
+        if x != other {
+            return Err(ShapeError::new(format!("trained as {x}, evaluated as {other}")));
+        }
         Ok(x.clone())
     }
 

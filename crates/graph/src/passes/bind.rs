@@ -92,7 +92,8 @@ impl Op {
             Op::Reduce(_) | Op::MatMul(_) | Op::Permute(_) | Op::Windows(_) | Op::Concat(_) | Op::Flip(_) => Ok(false),
             Op::Gather(_) | Op::ScatterAdd(_) | Op::TakeAlong(_) | Op::ScatterAddAlong(_) => Ok(false),
             Op::ArgSort(_) | Op::ArgReduce(_) | Op::CumSum(_) => Ok(false),
-            Op::StopGradient(_) | Op::After(_) | Op::WithUpdate(_) => Ok(false),
+            Op::StopGradient(_) | Op::After(_) | Op::WithUpdate(_) | Op::EvaluatedAs(_) => Ok(false),
+            Op::BatchNorm(_) => Ok(false),
             Op::Softmax(_) | Op::LogSoftmax(_) | Op::LogSumExp(_) | Op::Dropout(_) | Op::LayerNorm(_) => Ok(false),
             Op::Custom(_) => Ok(false),
         }

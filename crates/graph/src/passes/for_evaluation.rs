@@ -1,4 +1,4 @@
-//! Evaluation graphs: dropout ⇒ its input, other random numbers that disturb data ⇒ their mean. What is left to chance
+//! Evaluation graphs: dropout ⇒ its input, what is evaluated as something else ⇒ that, other random numbers that disturb data ⇒ their mean. What is left to chance
 //! then has no place in evaluation, nor have updates.
 
 use thiserror::Error;
@@ -51,6 +51,7 @@ pub fn for_evaluation(graph: Graph) -> Result<Graph, EvaluationError> {
     }
     let graph = graph.rebuild(|_, node, inputs| match node.op {
         Op::Dropout(_) | Op::After(_) | Op::WithUpdate(_) => Some(inputs[0]),
+        Op::EvaluatedAs(_) => Some(inputs[1]),
         _ => None,
     });
     let graph = dead_code::drop_unused(expectation::take_means(graph.value)).value;

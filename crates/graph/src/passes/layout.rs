@@ -26,6 +26,7 @@ use crate::ops::assemble::{Concat, Flip, Pad, Slice};
 use crate::ops::composite::{LogSoftmax, Softmax};
 use crate::ops::convolution::Side;
 use crate::ops::index::Gather;
+use crate::ops::normalization::BatchNorm;
 use crate::ops::reduce::Reduce;
 use crate::ops::shape::{Expand, Permute, Reshape};
 use crate::ops::windows::{OverlapAdd, Windows};
@@ -206,8 +207,15 @@ impl Travel<'_> {
             Op::Concat(concat) => {
                 return Some(self.on_all(Concat { axis: there(concat.axis) }.into(), node, order));
             }
+            Op::After(_) => {
+                // What is waited for is waited for in any order.
+                let inputs = [self.value(input).id, self.value(node.inputs[1]).id];
+                let id = self.add(node.op.clone(), &inputs, node);
+                return Some(Value { id, order, anchored: true });
+            }
             Op::WithUpdate(_) => (node.op.clone(), order),
             Op::Softmax(softmax) => (Softmax { axis: there(softmax.axis) }.into(), order),
+            Op::BatchNorm(norm) => (BatchNorm { axis: there(norm.axis), ..*norm }.into(), order),
             Op::LogSoftmax(softmax) => (LogSoftmax { axis: there(softmax.axis) }.into(), order),
             Op::Permute(permute) => {
                 let to = inverse(&permute.axes);

@@ -66,7 +66,7 @@ fn rewrite(r: &mut Rewriter<'_>, op: &Op, inputs: &[NodeId], meta: &Meta) -> Opt
         Op::Reshape(_) => reshape(r, inputs[0], meta),
         Op::Permute(permute) => self::permute(r, permute, inputs[0], meta),
         Op::Expand(_) => expand(r, inputs[0], meta),
-        Op::StopGradient(_) | Op::WithUpdate(_) => Some(inputs[0]),
+        Op::StopGradient(_) | Op::WithUpdate(_) | Op::EvaluatedAs(_) => Some(inputs[0]),
         Op::Dropout(dropout) if dropout.rate.0 == 0.0 => Some(inputs[0]),
         _ => None,
     };

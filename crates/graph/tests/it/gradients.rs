@@ -330,6 +330,20 @@ fn composites() {
             check("layer_norm", &inputs, |x| x[0].layer_norm(&x[1], &x[2], 0.5));
         }
     }
+    for (axis, shape) in [(1, &[3, 2][..]), (1, &[2, 3, 2, 2]), (2, &[2, 2, 3])] {
+        let channels = shape[axis as usize];
+        let inputs: Vec<Array> = [shape, &[channels], &[channels]].map(|shape| draw.array(shape, ANY)).to_vec();
+        check("batch_norm", &inputs, |x| {
+            let (mean, variance) = x[0].channel_statistics(axis);
+            let other = mean.zeros_like();
+            x[0].batch_norm(axis, [&mean.evaluated_as(&other), &variance], [&x[1], &x[2]], 0.5).square()
+        });
+        let given = [draw.array(&[channels], ANY), draw.array(&[channels], (0.2, 3.0))];
+        let inputs: Vec<Array> = inputs.into_iter().chain(given).collect();
+        check("normalized_by", &inputs, |x| x[0].normalized_by(axis, [&x[3], &x[4]], [&x[1], &x[2]], 0.5).square());
+        check("group_norm", &inputs[..1], |x| x[0].unsqueeze(1).group_norm(1, 0.5).square());
+        check("rms_norm", &inputs[..1], |x| x[0].rms_norm(axis, 0.5).square());
+    }
     check("maxout", &[draw.array(&[2, 6], ANY)], |x| x[0].maxout(3, -1).square());
 }
 

@@ -61,11 +61,13 @@ kinds! {
     StopGradient => Absent,
     After => Absent,
     WithUpdate => Checked,
+    EvaluatedAs => Checked,
     Softmax => Checked,
     LogSoftmax => Checked,
     LogSumExp => Checked,
     Dropout => Checked,
     LayerNorm => Checked,
+    BatchNorm => Checked,
     Custom => Checked,
 }
 

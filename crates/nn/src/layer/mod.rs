@@ -4,24 +4,38 @@
 //! | --- | --- |
 //! | [`linear`] | [`Linear`]: x W + b |
 //! | [`mlp`] | [`Mlp`]: linear layers with an activation between |
-//! | [`norm`] | [`LayerNorm`] |
+//! | [`conv`] | [`Conv`], [`ConvTranspose`]: convolutions over one to three axes |
+//! | [`pool`] | pooling, flattening, other resolutions |
+//! | [`batch_norm`] | [`BatchNorm`] |
+//! | [`norm`] | [`LayerNorm`], [`GroupNorm`], [`InstanceNorm`], [`RmsNorm`] |
+//! | [`residual`] | [`Residual`], [`Branches`]: ways around and beside |
 //! | [`dropout`] | [`Dropout`] |
 //! | [`noise`] | [`GaussianNoise`]: noise on inputs, activations and weights |
 //! | [`activation`] | [`Activation`]: the activations by name |
 
 pub mod activation;
+pub mod batch_norm;
+pub mod conv;
 pub mod dropout;
 pub mod linear;
 pub mod mlp;
 pub mod noise;
 pub mod norm;
+pub mod pool;
+pub mod residual;
 
 pub use activation::Activation;
+pub use batch_norm::BatchNorm;
+pub use conv::{
+    Conv, Conv1d, Conv2d, Conv3d, ConvConfig, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d,
+};
 pub use dropout::Dropout;
 pub use linear::{Linear, LinearConfig};
 pub use mlp::{Mlp, MlpConfig};
 pub use noise::GaussianNoise;
-pub use norm::LayerNorm;
+pub use norm::{GroupNorm, InstanceNorm, LayerNorm, RmsNorm};
+pub use pool::{AdaptiveAveragePool, AdaptiveMaxPool, AveragePool, Flatten, GlobalPool, MaxPool, Upsample};
+pub use residual::{Branches, Residual};
 use thalweg_graph::Tensor;
 
 use crate::Module;
@@ -101,4 +115,11 @@ macro_rules! chains {
         })*
     };
 }
-chains!((A 0), (A 0, B 1), (A 0, B 1, C 2), (A 0, B 1, C 2, D 3));
+chains!(
+    (A 0),
+    (A 0, B 1),
+    (A 0, B 1, C 2),
+    (A 0, B 1, C 2, D 3),
+    (A 0, B 1, C 2, D 3, E 4),
+    (A 0, B 1, C 2, D 3, E 4, F 5)
+);

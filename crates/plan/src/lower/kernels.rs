@@ -214,10 +214,12 @@ impl Lowering<'_> {
             | Op::StopGradient(_)
             | Op::After(_)
             | Op::WithUpdate(_)
+            | Op::EvaluatedAs(_)
             | Op::Softmax(_)
             | Op::LogSoftmax(_)
             | Op::LogSumExp(_)
             | Op::LayerNorm(_)
+            | Op::BatchNorm(_)
             | Op::Dropout(_) => unreachable!("{} has no kernel of its own: a bug in Thalweg", node.describe()),
         };
         self.push(id, &[id], kernel);

@@ -75,7 +75,9 @@ pub(crate) fn views(graph: &Graph) -> Vec<View> {
         let input = |number: usize| &views[node.inputs[number].index()];
         let view = match &node.op {
             // The check itself is a call of its own; its result is its input.
-            Op::StopGradient(_) | Op::WithUpdate(_) | Op::CheckIndices(_) => Some(input(0).clone()),
+            Op::StopGradient(_) | Op::WithUpdate(_) | Op::EvaluatedAs(_) | Op::CheckIndices(_) => {
+                Some(input(0).clone())
+            }
             Op::After(_) => {
                 let mut view = input(0).clone();
                 view.awaits.push(input(1).base);

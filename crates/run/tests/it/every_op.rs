@@ -12,12 +12,13 @@ use thalweg_graph::ops::convolution::{Convolution, Side};
 use thalweg_graph::ops::elementwise::{Cast, ElementwiseBinary, ElementwiseUnary, Select};
 use thalweg_graph::ops::index::{CheckIndices, Gather, Iota, ScatterAdd, ScatterAddAlong, TakeAlong};
 use thalweg_graph::ops::matmul::MatMul;
+use thalweg_graph::ops::normalization::BatchNorm;
 use thalweg_graph::ops::order::{ArgReduce, ArgSort};
 use thalweg_graph::ops::reduce::Reduce;
 use thalweg_graph::ops::scan::CumSum;
 use thalweg_graph::ops::shape::{Expand, Permute, Reshape};
 use thalweg_graph::ops::source::size_number;
-use thalweg_graph::ops::state::{After, StopGradient};
+use thalweg_graph::ops::state::{After, EvaluatedAs, StopGradient};
 use thalweg_graph::ops::windows::{Grid, OverlapAdd, Windows};
 use thalweg_graph::reference::{self, interpret};
 use thalweg_graph::tensor::topological;
@@ -324,6 +325,8 @@ fn ask_for_composites(checks: &mut Checks, x: &Tensor, shape: &[usize]) {
         let (scale, shift) = (numbers(&[last], x.dtype(), (0.5, 1.5)), numbers(&[last], x.dtype(), ANY));
         let (scale, shift) = (checks.feed(scale), checks.feed(shift));
         checks.ask(LayerNorm { eps: Real(0.1) }, [x, &scale, &shift]);
+        let norm = BatchNorm { axis: shape.len() - 1, eps: Real(0.1), of_batch: false };
+        checks.ask(norm, [x, &scale, &shift, &shift, &scale]);
     }
     if x.dtype().is_float() {
         checks.fetches.extend([x.dropout(0.4), random_uniform(shape, x.dtype()), random_normal(shape, x.dtype())]);
@@ -336,6 +339,7 @@ fn ask_for_the_rest(checks: &mut Checks, x: &Tensor, array: &Array) {
     checks.fetches.push(variable.with_update(&variable, x));
     checks.ask(StopGradient {}, [x]);
     checks.ask(After {}, [x, &x.not_equal(x)]);
+    checks.ask(EvaluatedAs {}, [x, x]);
     checks.fetches.push(Custom::new(Same).apply(&[x]));
     checks.fetches.push(thalweg_graph::constant(array.clone()));
     if x.dtype() != DType::Bool {
