@@ -4,11 +4,13 @@ pub use crate::array::{Array, DType, Shape, Size};
 pub use crate::data::{Dataset, Loader, Normalize, Per, Split};
 pub use crate::feeds;
 pub use crate::graph::{
-    Axes, Tensor, Variable, constant, full, grad, iota, ones, placeholder, random_normal, random_uniform, scope, zeros,
+    Axes, ConvOptions, Pool, Tensor, Variable, constant, full, grad, iota, ones, placeholder, random_normal,
+    random_uniform, scope, zeros,
 };
 pub use crate::nn::{
-    Activation, Adam, AdamW, CrossEntropy, Dropout, Forward, GaussianNoise, Init, Initializer, Layer, LayerNorm,
-    Linear, Loss, Mlp, MlpConfig, Module, Optimizer, Penalty, Schedule, Sgd, cross_entropy, squared_error,
+    Activation, Adam, AdamW, BatchNorm, Conv1d, Conv2d, Conv3d, ConvConfig, ConvTranspose2d, CrossEntropy, Dropout,
+    Flatten, Forward, GaussianNoise, GlobalPool, Init, Initializer, Layer, LayerNorm, Linear, Loss, MaxPool, Mlp,
+    MlpConfig, Module, Optimizer, Penalty, Residual, Schedule, Sgd, cross_entropy, squared_error,
 };
 pub use crate::run::{Eval, Feeds, Session};
 pub use crate::train::{

@@ -109,6 +109,34 @@ fn between_convolutions_nothing_is_transposed() {
 }
 
 #[test]
+fn what_follows_a_convolution_at_inference_is_its_epilogue() {
+    let x = placeholder("x", DType::F32, [1, 16, 8, 8]);
+    let conv = |x: &Tensor, name: &str| {
+        let w = variable(name, &[16, 16, 3, 3]);
+        let [scale, shift, mean, variance] =
+            ["scale", "shift", "mean", "variance"].map(|part| variable(&format!("{name}/{part}"), &[16]));
+        let y = x.conv2d(&w, &ConvOptions::new().padding(1));
+        y.normalized_by(1, [&mean, &variance], [&scale, &shift], 1e-5)
+    };
+    let stem = conv(&x, "stem").relu();
+    let y = (conv(&conv(&stem, "a").relu(), "b") + &stem).relu().adaptive_average_pool([1, 1]).flatten(1);
+    let graph = passes::optimize(Graph::capture([&y], &[]), &passes::Options::default());
+    let plan = lower(&graph, &Bindings::new(), &Cpu { memory_limit: 1 << 40 }).unwrap();
+    verify(&plan).unwrap();
+    // The picture is put in order, then per convolution the factors of its channels and itself, at last the mean.
+    let large = plan.calls.iter().filter(|call| plan.cost(call).bytes > 1000);
+    let names: Vec<&str> = large.map(|call| call.ops()).collect();
+    let expected = [
+        "permute",
+        "convolution+sub+mul+add+relu",
+        "convolution+sub+mul+add+relu",
+        "convolution+sub+mul+add+relu",
+        "sum",
+    ];
+    assert_eq!(names, expected, "{plan}");
+}
+
+#[test]
 fn a_softmax_is_one_call() {
     let x = placeholder("x", DType::F32, [64, 1000]);
     let plan = plan(&[&x.softmax(-1)], &[]);
