@@ -189,72 +189,102 @@ impl Map<6, 4> for Output4 {
     }
 }
 
+// Loops and no closures: a closure would be compiled without the instruction set of the function around it.
+
 /// Both dimensions of a square.
+#[allow(clippy::needless_range_loop)] // indices, as in a matrix
 #[inline(always)]
 unsafe fn square<V: Vector<Scalar: Element>, M: Map<FROM, TO>, const FROM: usize, const TO: usize>(
     x: [[V; FROM]; FROM],
 ) -> [[V; TO]; TO] {
     // SAFETY: the caller's promise.
     unsafe {
-        let rows = x.map(|row| M::map(row));
-        let columns: [[V; TO]; TO] = std::array::from_fn(|j| M::map(rows.map(|row| row[j])));
-        std::array::from_fn(|i| columns.map(|column| column[i]))
+        let mut rows = [[V::zero(); TO]; FROM];
+        for i in 0..FROM {
+            rows[i] = M::map(x[i]);
+        }
+        let mut y = [[V::zero(); TO]; TO];
+        for j in 0..TO {
+            let mut column = [V::zero(); FROM];
+            for i in 0..FROM {
+                column[i] = rows[i][j];
+            }
+            let column = M::map(column);
+            for i in 0..TO {
+                y[i][j] = column[i];
+            }
+        }
+        y
     }
 }
 
 /// From a patch to the points.
+#[allow(clippy::needless_range_loop)] // indices, as in a matrix
 #[inline(always)]
 unsafe fn spread<V: Vector<Scalar: Element>, M: Map<FROM, TO>, const FROM: usize, const TO: usize>(
     t: &Transform<V::Scalar>,
 ) {
     let is_whole = t.rows == (0..FROM) && t.columns == (0..FROM);
-    for channel in (0..t.channels).step_by(V::LANES) {
+    let mut channel = 0;
+    while channel < t.channels {
         // SAFETY: the caller's promise: pixels that are there may be read, and all points written.
         unsafe {
             let lanes = V::LANES.min(t.channels - channel);
             let mask = V::first(lanes);
-            let at = |i: usize, j: usize| t.pixel(i, j).wrapping_add(channel).cast_const();
-            let x: [[V; FROM]; FROM] = if is_whole && lanes == V::LANES {
-                std::array::from_fn(|i| std::array::from_fn(|j| V::load(at(i, j))))
+            let mut x = [[V::zero(); FROM]; FROM];
+            if is_whole && lanes == V::LANES {
+                for i in 0..FROM {
+                    for j in 0..FROM {
+                        x[i][j] = V::load(t.pixel(i, j).wrapping_add(channel));
+                    }
+                }
             } else {
-                std::array::from_fn(|i| {
-                    std::array::from_fn(|j| {
-                        let is_there = t.rows.contains(&i) && t.columns.contains(&j);
-                        if is_there { V::load_masked(at(i, j), mask) } else { V::zero() }
-                    })
-                })
-            };
-            for (number, x) in square::<V, M, FROM, TO>(x).as_flattened().iter().enumerate() {
-                x.store_masked(t.points.wrapping_add(number * t.step + channel), mask);
+                for i in 0..FROM {
+                    for j in 0..FROM {
+                        if t.rows.start <= i && i < t.rows.end && t.columns.start <= j && j < t.columns.end {
+                            x[i][j] = V::load_masked(t.pixel(i, j).wrapping_add(channel), mask);
+                        }
+                    }
+                }
+            }
+            let y = square::<V, M, FROM, TO>(x);
+            for i in 0..TO {
+                for j in 0..TO {
+                    y[i][j].store_masked(t.points.wrapping_add((i * TO + j) * t.step + channel), mask);
+                }
             }
         }
+        channel += V::LANES;
     }
 }
 
 /// From the points to a patch.
+#[allow(clippy::needless_range_loop)] // indices, as in a matrix
 #[inline(always)]
 unsafe fn collect<V: Vector<Scalar: Element>, M: Map<FROM, TO>, const FROM: usize, const TO: usize>(
     t: &Transform<V::Scalar>,
 ) {
-    for channel in (0..t.channels).step_by(V::LANES) {
+    let mut channel = 0;
+    while channel < t.channels {
         // SAFETY: the caller's promise: all points may be read, and the pixels that are there written.
         unsafe {
             let mask = V::first(V::LANES.min(t.channels - channel));
-            let x: [[V; FROM]; FROM] = std::array::from_fn(|i| {
-                std::array::from_fn(|j| {
-                    let number = i * FROM + j;
-                    V::load_masked(t.points.wrapping_add(number * t.step + channel), mask)
-                })
-            });
+            let mut x = [[V::zero(); FROM]; FROM];
+            for i in 0..FROM {
+                for j in 0..FROM {
+                    x[i][j] = V::load_masked(t.points.wrapping_add((i * FROM + j) * t.step + channel), mask);
+                }
+            }
             let y = square::<V, M, FROM, TO>(x);
-            for (i, row) in y.iter().enumerate() {
-                for (j, y) in row.iter().enumerate() {
-                    if t.rows.contains(&i) && t.columns.contains(&j) {
-                        y.store_masked(t.pixel(i, j).wrapping_add(channel), mask);
+            for i in 0..TO {
+                for j in 0..TO {
+                    if t.rows.start <= i && i < t.rows.end && t.columns.start <= j && j < t.columns.end {
+                        y[i][j].store_masked(t.pixel(i, j).wrapping_add(channel), mask);
                     }
                 }
             }
         }
+        channel += V::LANES;
     }
 }
 
