@@ -6,6 +6,7 @@
 //! | [`mod@evaluate`] | [`evaluate()`]: a model on a whole data set |
 //! | [`learner`] | [`Learner`]: a model with its data, trained in phases, measured, asked |
 //! | [`callbacks`] | what can be added to a training: early stopping, averaging, mixup, logs, … |
+//! | [`diagnosis`] | what goes on inside a model: tensors by path, layers, dead units, gradients, steps |
 //! | [`trained`] | [`Trained`]: a trained model without the code that made it |
 //! | [`checkpoint`] | saved training state: the newest and the best kept, atomic, checksummed |
 //! | [`events`] | records of training for TensorBoard: scalars, histograms, the graph |
@@ -17,6 +18,7 @@
 
 pub mod callbacks;
 pub mod checkpoint;
+pub mod diagnosis;
 pub mod evaluate;
 pub mod events;
 pub mod fit;

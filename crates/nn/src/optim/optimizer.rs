@@ -257,6 +257,16 @@ impl<R: Rule> Optimizer<R> {
         Ok(())
     }
 
+    /// Does `work` with this optimizer as it was before its first step, to try something: steps that are built there have
+    /// counter and slots of their own, for a session of their own. Schedules and groups are as before afterwards.
+    pub fn apart<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let slots = std::mem::take(&mut self.slots);
+        let (lr, momentum, groups) = (self.lr.clone(), self.momentum.clone(), self.groups.clone());
+        let done = work(self);
+        (self.slots, self.lr, self.momentum, self.groups) = (slots, lr, momentum, groups);
+        done
+    }
+
     /// The name of the variable that counts the steps.
     pub fn counter_name(&self) -> &str {
         &self.counter
@@ -427,6 +437,16 @@ mod tests {
         assert_eq!(state.read(&second.counter), [5.0]);
         let clock = second.updates.iter().find(|update| &*update.variable.name() == "global_step/2").unwrap();
         assert_eq!(state.read(&clock.variable), [2.0]);
+    }
+
+    #[test]
+    fn what_is_built_apart_has_state_of_its_own() {
+        let (_, loss) = parameters();
+        let mut adam = Adam::new(0.1);
+        let own = adam.minimize(&loss);
+        let apart = adam.apart(|adam| adam.minimize(&loss));
+        assert!(apart.counter != own.counter && apart.counter.name() == own.counter.name());
+        assert_eq!(adam.minimize(&loss).counter, own.counter);
     }
 
     #[test]

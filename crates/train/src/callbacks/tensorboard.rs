@@ -1,12 +1,12 @@
-//! [`TensorBoard`]: event files with scalars, histograms of weights and gradients, the graph.
+//! [`TensorBoard`]: event files with scalars, histograms of weights, gradients and activations, the graph.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use thalweg_run::graph::Graph;
 use thalweg_run::graph::text::split_op;
-use thalweg_run::graph::{Graph, Node};
 
+use crate::diagnosis::{Paths, Report};
 use crate::evaluate::{columns_read, feeds};
 use crate::events::{EventWriter, GraphNode, Histogram, Value};
 use crate::fit::{Callback, Event, FitError, Flow, Moment};
@@ -72,6 +72,19 @@ impl Callback for TensorBoard {
                 for ((name, _), gradient) in moment.optimization.gradients.iter().zip(&gradients) {
                     values.push((format!("gradients/{name}"), Value::Histogram(Histogram::of(gradient))));
                 }
+                let report = Report::new(moment.session, loss, moment.optimization, batch)?;
+                for layer in &report.layers {
+                    let dead = layer.dead as f64 / layer.units.max(1) as f64;
+                    values.push((
+                        format!("activations/{}", layer.path),
+                        Value::Histogram(Histogram::of(&layer.activation)),
+                    ));
+                    values.push((format!("dead_units/{}", layer.path), scalar(dead)));
+                    values.extend(layer.saturated.map(|share| (format!("saturated/{}", layer.path), scalar(share))));
+                    let ratio =
+                        |(name, _, ratio): &(String, f64, f64)| (format!("step_to_weight/{name}"), scalar(*ratio));
+                    values.extend(layer.parameters.iter().map(ratio));
+                }
                 for (name, variable) in moment.session.variables() {
                     if variable.is_trainable() {
                         let weights = Histogram::of(&moment.session.read(&variable)?);
@@ -108,12 +121,13 @@ fn training_graph(moment: &Moment<'_>) -> Graph {
 fn nodes(graph: &Graph) -> Vec<GraphNode> {
     // Constants of many numbers say nothing in a picture.
     const LONGEST: usize = 80;
-    let mut taken = BTreeMap::new();
+    let mut paths = Paths::default();
     let mut names: Vec<String> = Vec::with_capacity(graph.len());
     let mut drawn = Vec::with_capacity(graph.len());
     for node in graph.nodes() {
         let (op, attributes) = split_op(&node.op);
-        let name = unique(&full_name(node, &op), &mut taken);
+        let own = node.op.own_name().or(node.name.as_deref()).unwrap_or(&op);
+        let name = paths.of(&node.scope, own);
         drawn.push(GraphNode {
             name: name.clone(),
             op,
@@ -129,19 +143,4 @@ fn nodes(graph: &Graph) -> Vec<GraphNode> {
         names.push(name);
     }
     drawn
-}
-
-fn full_name(node: &Node, op: &str) -> String {
-    let name = node.op.own_name().or(node.name.as_deref()).unwrap_or(op);
-    if node.scope.is_empty() { name.to_string() } else { format!("{}/{name}", node.scope) }
-}
-
-fn unique(name: &str, taken: &mut BTreeMap<String, usize>) -> String {
-    let mut unique = name.to_string();
-    while let Some(count) = taken.get_mut(&unique) {
-        *count += 1;
-        unique = format!("{name}_{count}");
-    }
-    taken.insert(unique.clone(), 0);
-    unique
 }

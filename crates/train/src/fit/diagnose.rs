@@ -9,6 +9,7 @@ use thalweg_run::graph::tensor::topological;
 use thalweg_run::graph::{Array, Op, Tensor};
 
 use super::{Fit, FitError};
+use crate::diagnosis::Statistics;
 use crate::evaluate::{feeds, scalar};
 
 impl Fit<'_, '_> {
@@ -61,8 +62,9 @@ impl Fit<'_, '_> {
                 let found =
                     tensors.iter().zip(&values).find_map(|(tensor, value)| Some((tensor, first(value, holds)?)));
                 if let Some((tensor, index)) = found {
+                    let inputs = self.inputs_of(tensor, batch)?;
                     return Ok(Some(format!(
-                        "the first tensor with {what} is `{}`, {} (made at {}), at index {index:?}",
+                        "the first tensor with {what} is `{}`, {} (made at {}), at index {index:?}{inputs}",
                         tensor.display_name(),
                         tensor.meta(),
                         tensor.location()
@@ -74,6 +76,18 @@ impl Fit<'_, '_> {
             }
         }
         Ok(None)
+    }
+
+    /// What a tensor was computed from, in words.
+    fn inputs_of(&self, tensor: &Tensor, batch: &Batch) -> Result<String, FitError> {
+        // With the loss, so that the sizes of the batch are known.
+        let fetches = (&tensor.inputs().to_vec(), &self.graphs.loss);
+        let (values, _) = self.training.session.run(fetches, feeds(&self.columns, batch)?)?;
+        let describe = |(input, value): (&Tensor, &Array)| {
+            format!("`{}` {}: {}", input.display_name(), input.meta(), Statistics::of(value))
+        };
+        let inputs: Vec<String> = tensor.inputs().iter().zip(&values).map(describe).collect();
+        Ok(if inputs.is_empty() { String::new() } else { format!(", from {}", inputs.join(" and ")) })
     }
 }
 

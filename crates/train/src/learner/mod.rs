@@ -24,13 +24,21 @@
 //! | `groups` | [`Rates`]; layer groups are frozen, and have rates of their own |
 //! | `phases` | [`Learner::fit`], [`Learner::fit_one_cycle`], [`Learner::fit_cycles`] |
 //! | `rate_finder` | [`Learner::find_rate`] |
+//! | `trial` | steps in a session of their own |
+//! | `overfit` | [`Learner::overfit_one_batch`]: can it learn at all? |
+//! | `summary` | [`Learner::summary`]: layers, shapes, parameters, operations, memory |
+//! | `examine` | [`Learner::top_losses`], [`Learner::most_confused`], [`Learner::diagnose`] |
 //! | `predict` | validation, answers, [`Learner::test_time_augmentation`], [`Learner::export`] |
 
 mod data;
+mod examine;
 mod groups;
+mod overfit;
 mod phases;
 mod predict;
 mod rate_finder;
+mod summary;
+mod trial;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -46,9 +54,12 @@ use thalweg_run::graph::tensor::topological;
 use thalweg_run::graph::{DType, Tensor, Variable, placeholder, scope};
 
 pub use data::TrainingData;
+pub use examine::{Confused, TopLoss};
 pub use groups::Rates;
+pub use overfit::Overfit;
 pub use predict::Augmented;
 pub use rate_finder::RateCurve;
+pub use summary::{Summary, SummaryRow};
 
 use crate::evaluate::Inference;
 use crate::fit::{Callback, FitError, FitOptions, Length, Phase, Place, RunFolder, Task};

@@ -3,8 +3,7 @@
 use thalweg_nn::Schedule;
 
 use super::Learner;
-use crate::evaluate::{columns_read, feeds};
-use crate::fit::{FitError, Minimize, make_step};
+use crate::fit::FitError;
 use crate::plot::{Axis, Plot, Scale};
 
 /// From the smallest learning rate to the largest, in so many steps.
@@ -48,8 +47,9 @@ impl RateCurve {
 }
 
 impl Learner {
-    /// Makes up to 100 steps at a learning rate that rises from 1e-7 to 10, until the loss is lost, and undoes them: weights,
-    /// state of the optimizer and counters are as before. Layers that are frozen stay so. Groups have the same rate.
+    /// Makes up to 100 steps at a learning rate that rises from 1e-7 to 10, until the loss is lost, in a session of its own:
+    /// weights, state of the optimizer and counters stay as they are. Layers that are frozen are so there too; groups have
+    /// the same rate.
     ///
     /// ```
     /// # use thalweg_data::digits;
@@ -67,17 +67,11 @@ impl Learner {
     /// If the data do not fit the graphs.
     pub fn find_rate(&mut self) -> Result<RateCurve, FitError> {
         let rising = Schedule::exponential(FROM, (TO / FROM).powf(1.0 / (STEPS - 1) as f64));
-        self.optimizer.begin_phase(rising.starting_at(self.count()?), None, Vec::new())?;
-        let task = self.task();
-        let graphs = Minimize::graphs(&self.optimizer, &task.train_loss, 1, &mut ())?;
-        self.session.meet((&graphs.loss, &graphs.apply))?;
-        let before = self.session.state()?;
-        let columns = columns_read([&graphs.loss]);
-
+        let trial = self.trial(rising)?;
         let (mut points, mut smooth) = (Vec::new(), 0.0);
         let (mut least, mut weight) = (f64::INFINITY, 0.0);
         for batch in self.data.loader()?.stream_from(self.place.next_epoch(), 0)?.take(STEPS as usize) {
-            let numbers = make_step(&self.session, &graphs.loss, &graphs.apply, feeds(&columns, &batch?)?)?;
+            let numbers = trial.step(&batch?)?;
             (smooth, weight) = (SMOOTH * smooth + (1.0 - SMOOTH) * numbers.loss, SMOOTH * weight + (1.0 - SMOOTH));
             let loss = smooth / weight;
             if !loss.is_finite() || loss > LOST * least {
@@ -86,7 +80,6 @@ impl Learner {
             least = least.min(loss);
             points.push((numbers.learning_rate, loss));
         }
-        self.session.load_state(&before)?;
         Ok(RateCurve::of(points))
     }
 }

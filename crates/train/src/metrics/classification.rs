@@ -128,6 +128,24 @@ impl ConfusionMatrix {
         self.counts[label * self.classes + predicted]
     }
 
+    /// The pairs of a class and another for which rows of it were taken, with their number: the most frequent first, then in
+    /// the order of the classes.
+    ///
+    /// ```
+    /// use thalweg_train::metrics::ConfusionMatrix;
+    /// let mut matrix = ConfusionMatrix::new(3);
+    /// [(0, 0), (0, 2), (1, 0), (1, 0)].map(|(label, predicted)| matrix.add(label, predicted));
+    /// assert_eq!(matrix.most_confused(), [(1, 0, 2), (0, 2, 1)]);
+    /// ```
+    pub fn most_confused(&self) -> Vec<(usize, usize, u64)> {
+        let all = (0..self.classes).flat_map(|label| (0..self.classes).map(move |predicted| (label, predicted)));
+        let counted = all.map(|(label, predicted)| (label, predicted, self.count(label, predicted)));
+        let mut confused: Vec<_> =
+            counted.filter(|(label, predicted, count)| label != predicted && *count > 0).collect();
+        confused.sort_by_key(|(.., count)| std::cmp::Reverse(*count));
+        confused
+    }
+
     /// The number of rows of a class.
     pub fn support(&self, class: usize) -> u64 {
         (0..self.classes).map(|predicted| self.count(class, predicted)).sum()

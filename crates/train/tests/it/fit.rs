@@ -225,6 +225,8 @@ fn numbers_out_of_range_stop_with_step_and_tensor() {
     let message = error.to_string();
     assert!(message.contains("the loss is NaN") && message.contains("the first tensor with NaN is `log`"), "{message}");
     assert!(message.contains("fit.rs:"), "{message}");
+    let inputs = "at index [0], from `shrinking` f32[n]: 2 numbers from -1.66 to -1.66, mean -1.66, deviation 0";
+    assert!(message.contains(inputs), "{message}");
     let last = checkpoint::load(&path, Which::Last).unwrap();
     assert!(message.contains(&format!("the last good checkpoint is {}", last.path.display())), "{message}");
     assert_eq!((last.step, last.checkpoint.tensors["w"].item().unwrap() as f32), (3, by_hand[3]));
@@ -424,7 +426,9 @@ fn what_happens_is_recorded() {
         assert!(matches!(at(step, tag), Some(Value::Scalar(x)) if x > 0.0), "{tag} at {step}");
     }
     assert!(matches!(at(10, "accuracy/valid"), Some(Value::Scalar(_))));
-    for tag in ["weights/layers.0.weight", "gradients/layers.1.bias"] {
+    assert!(matches!(at(10, "dead_units/layers.0"), Some(Value::Scalar(share)) if (0.0..=1.0).contains(&share)));
+    assert!(matches!(at(10, "step_to_weight/layers.0.weight"), Some(Value::Scalar(ratio)) if ratio > 0.0));
+    for tag in ["weights/layers.0.weight", "gradients/layers.1.bias", "activations/layers.0"] {
         let Some(Value::Histogram(histogram)) = at(5, tag) else { panic!("{tag}") };
         assert!(histogram.count > 0.0 && histogram.min < histogram.max, "{tag}: {histogram:?}");
     }

@@ -4,6 +4,7 @@ mod abort;
 mod callbacks;
 mod changes;
 mod checkpoint;
+mod diagnosis;
 mod events;
 mod fit;
 mod interrupt;
