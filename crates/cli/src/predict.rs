@@ -26,7 +26,7 @@ pub(crate) struct PredictArgs {
     /// Folder of the run, as `thalweg train --run` made it
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// PNG pictures of any size, dark on light or light on dark
+    /// Pictures (PNG, JPEG, GIF, BMP, WebP) of any size, dark on light or light on dark
     #[arg(value_name = "FILE", required_unless_present = "row", conflicts_with = "row")]
     files: Vec<PathBuf>,
     /// A row of the test set in place of pictures, counted from 0

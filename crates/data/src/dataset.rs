@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use thalweg_array::array::byte_count;
 use thalweg_array::{Array, DType, Element, with_elements};
 
+use crate::augment::Augment;
 use crate::error::DataError;
 use crate::parallel::default_workers;
 use crate::rows::{Made, Rows};
@@ -213,6 +214,17 @@ impl Dataset {
     /// If there is no such column.
     pub fn row(&self, name: &str) -> Result<(&[usize], DType), DataError> {
         find(&self.columns, name).map(|column| (column.row_shape(), column.dtype()))
+    }
+
+    /// How pictures become the rows of the column `name`, if they do ([`Rows::augmentation`]).
+    ///
+    /// # Errors
+    /// If there is no such column.
+    pub fn augmentation(&self, name: &str) -> Result<Option<&Augment>, DataError> {
+        Ok(match find(&self.columns, name)? {
+            Column::InMemory(_) => None,
+            Column::Made(made) => made.augmentation(),
+        })
     }
 
     pub(crate) fn columns(&self) -> &[(String, Column)] {

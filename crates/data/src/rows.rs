@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use thalweg_array::{Array, DType, Element};
 
+use crate::augment::Augment;
 use crate::parallel::{lock, together};
 use crate::random::Random;
 use crate::transform::{TransformError, guarded};
@@ -62,6 +63,11 @@ pub trait Rows: fmt::Debug + Send + Sync + 'static {
 
     /// What tells these rows, as they are read without chance, from others; see [`Dataset::fingerprint`](crate::Dataset::fingerprint).
     fn fingerprint(&self, rows: &[usize]) -> String;
+
+    /// How pictures become these rows, if they do: so that it can be written with a model, and undone to show them.
+    fn augmentation(&self) -> Option<&Augment> {
+        None
+    }
 }
 
 /// A row that a batch needs.
@@ -75,6 +81,7 @@ trait AnyRows: fmt::Debug + Send + Sync {
     fn shape(&self) -> &[usize];
     fn dtype(&self) -> DType;
     fn fingerprint(&self, rows: &[usize]) -> String;
+    fn augmentation(&self) -> Option<&Augment>;
     fn fill(&self, wanted: Vec<Wanted>, workers: usize, to: &mut Array) -> Result<(), (usize, TransformError)>;
 }
 
@@ -89,6 +96,10 @@ impl<R: Rows> AnyRows for R {
 
     fn fingerprint(&self, rows: &[usize]) -> String {
         Rows::fingerprint(self, rows)
+    }
+
+    fn augmentation(&self) -> Option<&Augment> {
+        Rows::augmentation(self)
     }
 
     fn fill(&self, wanted: Vec<Wanted>, workers: usize, to: &mut Array) -> Result<(), (usize, TransformError)> {
@@ -152,6 +163,10 @@ impl Made {
 
     pub(crate) fn fingerprint(&self) -> String {
         self.source.fingerprint(&self.rows)
+    }
+
+    pub(crate) fn augmentation(&self) -> Option<&Augment> {
+        self.source.augmentation()
     }
 
     pub(crate) fn select(&self, indices: &[usize]) -> Made {

@@ -18,7 +18,7 @@
 //! | `options` | [`Options`] of a user, [`Settings`] that follow |
 //! | `train` | [`train()`]: a recipe from data to [`Outcome`] |
 //! | `examine` | [`evaluate`]: a run against its test set; rows of it |
-//! | [`picture`] | PNG files to numbers and back |
+//! | [`picture`] | drawings in picture files to numbers, and numbers drawn |
 //! | `error` | [`ZooError`] |
 
 mod classifier;

@@ -1,18 +1,17 @@
-//! PNG files to numbers and back.
+//! Drawings in picture files to numbers, and numbers drawn as PNG files.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter};
+use std::io::BufWriter;
 use std::path::Path;
 
-use png::{BitDepth, ColorType, Decoder, Encoder, Info, Limits, Transformations};
+use png::{BitDepth, ColorType, Encoder};
+use thalweg::data::{self, DataError, Limits};
 use thalweg::prelude::*;
 
 use crate::error::ZooError;
 
 /// No picture may have more pixels: those of a good camera.
 const MAX_PIXELS: u64 = 1 << 24;
-/// Nothing else in a file may need more bytes when it is unpacked.
-const MAX_BYTES: usize = 1 << 26;
 
 /// A gray picture.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,107 +22,33 @@ pub struct Picture {
     pub size: (usize, usize),
 }
 
-/// What a file is that does not begin as PNG files do.
-fn other_than_png(beginning: &[u8]) -> Option<&'static str> {
-    let begins = |with: &[u8]| beginning.starts_with(with);
-    match beginning {
-        [] => Some("an empty file"),
-        _ if begins(b"\x89PNG\r\n\x1a\n") => None,
-        _ if begins(b"\xff\xd8\xff") => Some("a JPEG picture"),
-        _ if begins(b"GIF8") => Some("a GIF picture"),
-        _ if begins(b"BM") => Some("a BMP picture"),
-        _ if begins(b"RIFF") && beginning.get(8..12) == Some(b"WEBP") => Some("a WebP picture"),
-        _ if begins(b"%PDF") => Some("a PDF document"),
-        _ if begins(b"<svg") || begins(b"<?xml") => Some("a drawing in SVG or another text"),
-        _ => Some("something else"),
-    }
-}
-
-/// The PNG file at `path` in gray. What is transparent is white, or black where more can be seen so (white on nothing).
+/// The picture at `path` (PNG, JPEG, GIF, BMP or WebP) in gray. What is transparent is white, or black where more can be seen so
+/// (white on nothing).
 ///
 /// # Errors
-/// If it cannot be read, is no PNG, is damaged, uses a color that its palette lacks, or has more than 2²⁴ pixels, which is found out before they are decoded.
+/// If it cannot be read, is no picture, is damaged, or has more than 2²⁴ pixels, which is found out before they are decoded.
 pub fn read(path: &Path) -> Result<Picture, ZooError> {
-    let refuse = |reason: String| ZooError::Picture { path: path.to_path_buf(), reason };
-    let kind = std::fs::metadata(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
-    if !kind.is_file() {
-        return Err(refuse("is not a file".into()));
-    }
-    let file = File::open(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
-    let no_png = |error: png::DecodingError| {
-        let reason = error.to_string();
-        refuse(format!("is no PNG picture that can be read: {}", reason.trim_end_matches('.')))
+    let (light, dark) = (on(path, 255)?, on(path, 0)?);
+    let contrast = |picture: &Picture| {
+        picture.pixels.iter().copied().fold(0.0, f32::max) - picture.pixels.iter().copied().fold(1.0, f32::min)
     };
-    let mut file = BufReader::new(file);
-    let beginning = file.fill_buf().map_err(|error| refuse(format!("cannot be read: {error}")))?;
-    if let Some(what) = other_than_png(beginning) {
-        return Err(refuse(format!("is no PNG picture but {what}; save the picture as PNG")));
-    }
-    let mut decoder = Decoder::new_with_limits(file, Limits { bytes: MAX_BYTES });
-    decoder.set_ignore_text_chunk(true);
-    decoder.set_ignore_iccp_chunk(true);
-    let header = decoder.read_header_info().map_err(no_png)?;
-    let ((width, height), indexed) = (header.size(), header.color_type == ColorType::Indexed);
-    let too_large = || refuse(format!("is too large: it has {width} x {height} pixels, of at most {MAX_PIXELS}"));
-    if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(too_large());
-    }
-    // Unpacked, a color that the palette lacks would be black.
-    decoder.set_transformations(match indexed {
-        true => Transformations::IDENTITY,
-        false => Transformations::normalize_to_color8() | Transformations::ALPHA,
-    });
-    let mut reader = decoder.read_info().map_err(no_png)?;
-    let mut samples = vec![0; reader.output_buffer_size().ok_or_else(too_large)?];
-    let frame = reader.next_frame(&mut samples).map_err(no_png)?;
-    samples.truncate(frame.buffer_size());
-    if indexed {
-        samples = unpacked(&samples, reader.info(), frame.line_size).map_err(refuse)?;
-    }
-    let color_type = if indexed { ColorType::Rgba } else { frame.color_type };
-    let over: fn(&[u8], f32) -> f32 = match color_type {
-        ColorType::GrayscaleAlpha => |pixel, ground| over(f32::from(pixel[0]) / 255.0, pixel[1], ground),
-        ColorType::Rgba => |pixel, ground| over(luminance(pixel[0], pixel[1], pixel[2]), pixel[3], ground),
-        kind @ (ColorType::Grayscale | ColorType::Rgb | ColorType::Indexed) => {
-            return Err(refuse(format!("has pixels of an unexpected kind, {kind:?}")));
-        }
-    };
-    let pixels = |ground| samples.chunks_exact(color_type.samples()).map(move |pixel| over(pixel, ground));
-    let contrast = |ground| pixels(ground).fold(0.0, f32::max) - pixels(ground).fold(1.0, f32::min);
-    let ground = if contrast(0.0) > contrast(1.0) { 0.0 } else { 1.0 };
-    Ok(Picture { pixels: pixels(ground).collect(), size: (height as usize, width as usize) })
+    Ok(if contrast(&dark) > contrast(&light) { dark } else { light })
 }
 
-/// The colors of a picture with a palette, of each pixel red, green, blue and opacity. `lines` holds numbers of colors,
-/// several in a byte if they are short, `line_size` bytes a row.
-fn unpacked(lines: &[u8], info: &Info<'_>, line_size: usize) -> Result<Vec<u8>, String> {
-    let (width, bits) = (info.width as usize, info.bit_depth as usize);
-    let palette: Vec<&[u8]> = info.palette.as_deref().unwrap_or_default().chunks_exact(3).collect();
-    let opacity = info.trns.as_deref().unwrap_or_default();
-    let mut pixels = Vec::with_capacity(4 * width * info.height as usize);
-    for (y, line) in lines.chunks_exact(line_size).enumerate() {
-        for x in 0..width {
-            let byte = line[x * bits / 8];
-            let number = usize::from(byte >> (8 - bits - x * bits % 8)) & ((1 << bits) - 1);
-            let Some(color) = palette.get(number) else {
-                let colors = palette.len();
-                return Err(format!("is damaged: the pixel at ({x}, {y}) has color {number} of a palette of {colors}"));
-            };
-            pixels.extend(*color);
-            pixels.push(opacity.get(number).copied().unwrap_or(255));
-        }
-    }
-    Ok(pixels)
+/// The same on a ground of this level.
+fn on(path: &Path, ground: u8) -> Result<Picture, ZooError> {
+    let limits = Limits { pixels: MAX_PIXELS, ..Limits::default() };
+    let picture = data::Picture::read_on(path, &limits, [ground; 3]).map_err(|error| match error {
+        DataError::File { path, reason } => ZooError::Picture { path, reason },
+        other => ZooError::Thalweg(other.into()),
+    })?;
+    let pixels = picture.pixels().chunks_exact(3).map(|pixel| luminance(pixel[0], pixel[1], pixel[2])).collect();
+    Ok(Picture { pixels, size: picture.size() })
 }
 
 /// The brightness of a color, from 0 to 1 (ITU-R BT.709).
 fn luminance(red: u8, green: u8, blue: u8) -> f32 {
     (0.2126 * f32::from(red) + 0.7152 * f32::from(green) + 0.0722 * f32::from(blue)) / 255.0
-}
-
-/// A gray with this opacity on this ground.
-fn over(gray: f32, opacity: u8, ground: f32) -> f32 {
-    ground + (gray - ground) * f32::from(opacity) / 255.0
 }
 
 /// Draws `image`, an array of `[height, width]` from 0 (black) to `most` (white), each number as a square of `zoom` x
@@ -173,12 +98,17 @@ mod tests {
     }
 
     #[test]
-    fn colors_become_gray_on_their_ground() {
+    fn colors_become_gray_on_the_ground_on_which_more_is_seen() {
         assert!((luminance(255, 255, 255) - 1.0).abs() < 1e-6 && luminance(0, 255, 0) > luminance(255, 0, 0));
-        assert_eq!(
-            [over(0.0, 0, 1.0), over(0.0, 255, 1.0), over(0.25, 255, 0.0), over(1.0, 0, 0.0)],
-            [1.0, 0.0, 0.25, 0.0]
-        );
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("transparent.png");
+        let read_of = |ink: u8, opacity: u8| {
+            let mut encoder = Encoder::new(File::create(&path).unwrap(), 2, 1);
+            encoder.set_color(ColorType::GrayscaleAlpha);
+            encoder.write_header().unwrap().write_image_data(&[ink, opacity, 77, 0]).unwrap();
+            read(&path).unwrap().pixels.iter().map(|x| (x * 255.0).round() as u8).collect::<Vec<u8>>()
+        };
+        assert_eq!([read_of(0, 255), read_of(255, 255), read_of(255, 51)], [[0, 255], [255, 0], [51, 0]]);
     }
 
     #[test]
@@ -218,14 +148,14 @@ mod tests {
         let path = folder.path().join("text.png");
         std::fs::write(&path, "not a picture").unwrap();
         let message = read(&path).unwrap_err().to_string();
-        assert!(message.contains("text.png: is no PNG picture but something else"), "{message}");
-        for (bytes, what) in [(&b""[..], "an empty file"), (b"\xff\xd8\xff\xe0 and so on", "a JPEG picture")] {
+        assert!(message.contains("text.png: is no picture in PNG, JPEG, GIF, BMP or WebP but a text"), "{message}");
+        for (bytes, what) in [(&b""[..], "but an empty file"), (b"\xff\xd8\xff\xe0 and so on", "is damaged: ")] {
             std::fs::write(&path, bytes).unwrap();
             let message = read(&path).unwrap_err().to_string();
-            assert!(message.contains(what) && message.contains("save the picture as PNG"), "{message}");
+            assert!(message.contains("text.png: is ") && message.contains(what), "{message}");
         }
         let message = read(folder.path()).unwrap_err().to_string();
-        assert!(message.contains("is not a file"), "{message}");
+        assert!(message.contains("is a folder, not a file"), "{message}");
         let message = read(&folder.path().join("none.png")).unwrap_err().to_string();
         assert!(message.contains("none.png: cannot be read"), "{message}");
     }

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use thalweg::array::npy;
 use thalweg::array::random::Philox;
-use thalweg::data::{Csv, read_idx};
+use thalweg::data::{Csv, Limits, read_idx};
 use thalweg::formats::{safetensors, weights};
 use thalweg::graph::{Graph, text};
 use thalweg::prelude::*;
@@ -261,6 +261,35 @@ fn pictures() {
     survives_as_file("damaged.png", 4000, &seeds, |path| {
         let Ok(picture) = picture::read(path) else { return false };
         assert_eq!(picture.pixels.len(), picture.size.0 * picture.size.1);
+        true
+    });
+}
+
+#[test]
+fn photos() {
+    macro_rules! seeds {
+        ($($name:literal),*) => { [$(include_bytes!(concat!("../../data/assets/pictures/", $name)).to_vec()),*] };
+    }
+    let seeds = seeds![
+        "baseline.jpg",
+        "progressive.jpg",
+        "restart.jpg",
+        "gray.jpg",
+        "cmyk.jpg",
+        "oriented.jpg",
+        "interlaced.png",
+        "palette.gif",
+        "animated.gif",
+        "palette.bmp",
+        "true.bmp",
+        "lossless.webp",
+        "lossy.webp",
+        "alpha.webp"
+    ];
+    let limits = Limits::default();
+    survives("photos", 8000, &seeds, |bytes| {
+        let Ok(picture) = thalweg::data::Picture::decode(bytes, &limits) else { return false };
+        assert_eq!(picture.pixels().len(), 3 * picture.height() * picture.width());
         true
     });
 }

@@ -94,6 +94,10 @@ impl Rows for PictureRows {
         Ok(())
     }
 
+    fn augmentation(&self) -> Option<&Augment> {
+        Some(&self.augment)
+    }
+
     fn fingerprint(&self, rows: &[usize]) -> String {
         let mut hash = Sha256::new();
         hash.update(format!("{:?}", self.augment));

@@ -132,8 +132,10 @@ impl FolderOptions {
                 Err(reason) => bad.push(BadFile { path: candidate.path, reason }),
             }
         }
-        for (class, name) in classes.iter().enumerate() {
-            if !entries.iter().any(|entry| entry.label == class as i64) {
+        let mut empty = vec![true; classes.len().max(1)];
+        entries.iter().for_each(|entry| empty[entry.label as usize] = false);
+        for (name, empty) in classes.iter().zip(empty) {
+            if empty {
                 bad.push(BadFile { path: root.join(name), reason: "holds no pictures of its class".into() });
             }
         }
@@ -214,6 +216,16 @@ impl ImageFolder {
     #[track_caller]
     pub fn picture(&self, row: usize) -> Result<Picture, DataError> {
         self.entries[row].read(&self.limits)
+    }
+
+    /// A number for each picture, the same for those of whose [names](ImageFolder::name) `key` makes the same: pictures of one patient, or
+    /// one camera, to be [held out together](crate::Split::grouped).
+    pub fn groups<K: Ord>(&self, key: impl Fn(&str) -> K) -> Array {
+        let keys: Vec<K> = self.entries.iter().map(|entry| key(&entry.name)).collect();
+        let mut known: Vec<&K> = keys.iter().collect();
+        known.sort();
+        known.dedup();
+        Array::from(keys.iter().map(|key| known.partition_point(|known| *known < key) as i64).collect::<Vec<_>>())
     }
 
     /// The rows that hold the same file as another, together; found where files are [decoded](Check::Decode) when the

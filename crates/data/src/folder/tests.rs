@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::loader::Loader;
+use crate::normalize::Normalize;
 use crate::split::Split;
 
 /// A folder of two classes with 3 and 2 pictures of 4 x 6 pixels, each of one color.
@@ -80,6 +81,26 @@ fn splits_and_batches_serve_folders_as_they_serve_arrays() {
     assert_ne!(train.fingerprint(), data.fingerprint());
     let other = ImageFolder::open(folder.path()).unwrap().dataset(&Augment::new().flip()).unwrap();
     assert_ne!(other.fingerprint(), data.fingerprint());
+}
+
+#[test]
+fn pictures_of_a_group_are_held_out_together() {
+    let folder = folder();
+    let pets = ImageFolder::open(folder.path()).unwrap();
+    let groups = pets.groups(|name| name.rsplit('/').next().and_then(|name| name.chars().next()));
+    assert_eq!(groups, Array::from([2i64, 3, 0, 1, 0]), "1 of dog/10 and dog/more/1, 2, a, b");
+    let split = Split::grouped("group", &groups, 0.4, 3).unwrap();
+    assert_eq!(split.held_out().contains(&2), split.held_out().contains(&4));
+}
+
+#[test]
+fn the_way_of_preparing_is_known_to_the_data() {
+    let folder = folder();
+    let augment = Augment::new().flip().normalize(Normalize::imagenet()).unwrap();
+    let data = ImageFolder::open(folder.path()).unwrap().dataset(&augment).unwrap();
+    assert_eq!(data.select(&[1]).augmentation("image").unwrap(), Some(&augment));
+    assert_eq!(data.augmentation("label").unwrap(), None);
+    assert!(data.augmentation("x").unwrap_err().to_string().contains("no column `x`"));
 }
 
 #[test]

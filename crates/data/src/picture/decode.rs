@@ -16,8 +16,8 @@ use crate::transform::panicked;
 pub struct Limits {
     /// The bytes of a file; 256 MiB unless said.
     pub file_bytes: u64,
-    /// The pixels of a picture; 2²⁷, 134 megapixels, unless said. Beyond 2²⁴ a file must have a byte for every 32 of them, as any
-    /// photo has: what has fewer is made to fill memory.
+    /// The pixels of a picture; 2²⁷, 134 megapixels, unless said. Beyond 2²² a file must have a byte for every 200 of them, as
+    /// photos and scans have: what has fewer is made to fill memory.
     pub pixels: u64,
 }
 
@@ -31,7 +31,7 @@ impl Limits {
     /// The height and width that a file of `bytes` declares, if they are allowed.
     pub(super) fn check(&self, height: usize, width: usize, bytes: usize) -> Result<(usize, usize), String> {
         let pixels = height as u128 * width as u128;
-        let plausible = (1 << 24).max(32 * bytes as u128);
+        let plausible = (1 << 22).max(200 * bytes as u128);
         if pixels == 0 {
             return Err(format!("is damaged: it has no pixels ({width} x {height})"));
         }
@@ -71,8 +71,10 @@ pub(super) enum Samples {
     Rgba,
 }
 
-/// The picture in `bytes`; the error continues a sentence whose subject is the file.
-pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, String> {
+pub(super) const WHITE: [u8; 3] = [255; 3];
+
+/// The picture in `bytes`, on `ground` where it is transparent; the error continues a sentence whose subject is the file.
+pub(super) fn decode(bytes: &[u8], limits: &Limits, ground: [u8; 3]) -> Result<Picture, String> {
     let decoder = match kind(bytes)? {
         Kind::Png => png::decode,
         Kind::Jpeg => jpeg::decode,
@@ -83,7 +85,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, String> {
     // What a damaged file makes a decoder do is not for the program to die of.
     let decoded = catch_unwind(|| decoder(bytes, limits));
     let decoded = decoded.unwrap_or_else(|panic| Err(format!("is damaged: the decoder {}", panicked(&*panic))))?;
-    let (position, picture) = (decoded.position, opaque(decoded)?);
+    let (position, picture) = (decoded.position, opaque(decoded, ground)?);
     Ok(if position == Position::default() { picture } else { picture.turned(position) })
 }
 
@@ -116,17 +118,18 @@ fn kind(bytes: &[u8]) -> Result<Kind, String> {
     Err(format!("is no picture in PNG, JPEG, GIF, BMP or WebP but {other}"))
 }
 
-/// On white, without opacity, in color.
-fn opaque(Pixels { height, width, kind, samples, .. }: Pixels) -> Result<Picture, String> {
-    let over = |x: u8, opacity: u8| {
-        let (x, opacity) = (u32::from(x), u32::from(opacity));
-        ((x * opacity + 255 * (255 - opacity) + 127) / 255) as u8
+/// On `ground`, without opacity, in color.
+fn opaque(Pixels { height, width, kind, samples, .. }: Pixels, ground: [u8; 3]) -> Result<Picture, String> {
+    let over = |color: [u8; 3], opacity: u8| {
+        let opacity = u32::from(opacity);
+        let mix = |x: u8, ground: u8| (u32::from(x) * opacity + u32::from(ground) * (255 - opacity) + 127) / 255;
+        [0, 1, 2].map(|channel| mix(color[channel], ground[channel]) as u8)
     };
     let pixels: Vec<u8> = match kind {
         Samples::Rgb => samples,
         Samples::Gray => samples.iter().flat_map(|&x| [x; 3]).collect(),
-        Samples::GrayAlpha => samples.chunks_exact(2).flat_map(|x| [over(x[0], x[1]); 3]).collect(),
-        Samples::Rgba => samples.chunks_exact(4).flat_map(|x| [x[0], x[1], x[2]].map(|c| over(c, x[3]))).collect(),
+        Samples::GrayAlpha => samples.chunks_exact(2).flat_map(|x| over([x[0]; 3], x[1])).collect(),
+        Samples::Rgba => samples.chunks_exact(4).flat_map(|x| over([x[0], x[1], x[2]], x[3])).collect(),
     };
     Picture::new(height, width, pixels).map_err(|error| format!("is damaged: {error}"))
 }

@@ -40,6 +40,7 @@ fn orientation(exif: &[u8]) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::picture::tests::numbered;
 
     /// EXIF data with two entries, the second of which is an orientation.
     fn exif(little: bool, orientation: u16) -> Vec<u8> {
@@ -63,6 +64,28 @@ mod tests {
             assert_eq!(orientation(&[b"Exif\0\0", &exif(little, 8)[..]].concat()), Some(8));
             assert_eq!(upright(&exif(little, 3)), Position { transposed: false, mirrored: true, upside_down: true });
             assert_eq!(upright(&exif(little, 77)), Position::default());
+        }
+    }
+
+    #[test]
+    fn every_orientation_stands_upright() {
+        // Where the standard has the first and the last pixel of the first row: (at the bottom, on the right).
+        let corners = [
+            [(false, false), (false, true)],
+            [(false, true), (false, false)],
+            [(true, true), (true, false)],
+            [(true, false), (true, true)],
+            [(false, false), (true, false)],
+            [(false, true), (true, true)],
+            [(true, true), (false, true)],
+            [(true, false), (false, false)],
+        ];
+        for (orientation, [first, last]) in (1..).zip(corners) {
+            let turned = numbered(2, 3).turned(upright(&exif(true, orientation)));
+            let (height, width) = turned.size();
+            let at =
+                |(bottom, right)| turned.at(usize::from(bottom) * (height - 1), usize::from(right) * (width - 1))[0];
+            assert_eq!((at(first), at(last)), (0, 2), "orientation {orientation}");
         }
     }
 

@@ -58,7 +58,7 @@ impl Picture {
     /// If it is damaged, truncated, of another kind or beyond `limits`; the pixels that it declares are counted before
     /// they are decoded. The message does not name the file.
     pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, DataError> {
-        decode::decode(bytes, limits).map_err(|reason| DataError::Undecodable { reason })
+        decode::decode(bytes, limits, decode::WHITE).map_err(|reason| DataError::Undecodable { reason })
     }
 
     /// The picture in the file at `path`, as [`Picture::decode`].
@@ -66,8 +66,16 @@ impl Picture {
     /// # Errors
     /// As [`Picture::decode`], with the path; or if it is no file or cannot be read.
     pub fn read(path: &Path, limits: &Limits) -> Result<Picture, DataError> {
+        Picture::read_on(path, limits, decode::WHITE)
+    }
+
+    /// As [`Picture::read`]; what is transparent lies on this color.
+    ///
+    /// # Errors
+    /// As [`Picture::read`].
+    pub fn read_on(path: &Path, limits: &Limits, ground: [u8; 3]) -> Result<Picture, DataError> {
         let refuse = |reason| DataError::File { path: path.to_path_buf(), reason };
-        decode::decode(&read_bytes(path, limits).map_err(refuse)?, limits).map_err(refuse)
+        decode::decode(&read_bytes(path, limits).map_err(refuse)?, limits, ground).map_err(refuse)
     }
 
     /// Writes it as a PNG file.
