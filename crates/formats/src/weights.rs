@@ -13,7 +13,7 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
-use thalweg_graph::array::{Array, DType, npy};
+use thalweg_graph::array::{Array, DType, npy, with_dtype};
 
 use crate::archive::Archive;
 use crate::error::FormatError;
@@ -98,6 +98,7 @@ pub fn decode(bytes: &[u8], path: &Path) -> Result<TensorFile, FormatError> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     rules: Vec<Rule>,
+    transposed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +135,11 @@ impl Names {
         self.with(Rule::Rename(from.into(), to.into()))
     }
 
+    /// Turns what has two axes, rows for columns: dense weights are `[out, in]` in PyTorch, `[in, out]` here.
+    pub fn transpose_matrices(self) -> Names {
+        Names { transposed: true, ..self }
+    }
+
     fn with(mut self, rule: Rule) -> Names {
         self.rules.push(rule);
         self
@@ -161,10 +167,22 @@ impl Names {
             if let Some(first) = from.insert(new.clone(), name.clone()) {
                 return Err(NameClash { name: new, first, second: name });
             }
+            let array = if self.transposed && array.rank() == 2 { transposed(&array) } else { array };
             renamed.insert(new, array);
         }
         Ok(renamed)
     }
+}
+
+/// A matrix with its rows as columns.
+fn transposed(matrix: &Array) -> Array {
+    let (rows, columns) = (matrix.shape()[0], matrix.shape()[1]);
+    with_dtype!(matrix.dtype(), T => {
+        let elements = matrix.to_vec::<T>();
+        let turned = (0..columns).flat_map(|column| (0..rows).map(move |row| row * columns + column));
+        let turned = turned.map(|position| elements[position]).collect();
+        Array::new(&[columns, rows], turned).expect("as many elements as before")
+    })
 }
 
 /// Two tensors that would have one name.

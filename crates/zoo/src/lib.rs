@@ -19,6 +19,7 @@
 //! | `train` | [`train()`]: a recipe from data to [`Outcome`] |
 //! | `examine` | [`evaluate`]: a run against its test set; rows of it |
 //! | [`picture`] | drawings in picture files to numbers, and numbers drawn |
+//! | [`vision`] | published image networks |
 //! | `error` | [`ZooError`] |
 
 mod classifier;
@@ -30,6 +31,7 @@ mod options;
 pub mod picture;
 mod recipe;
 mod train;
+pub mod vision;
 
 pub use error::ZooError;
 pub use examine::{Report, evaluate, test_row};

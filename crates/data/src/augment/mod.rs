@@ -2,12 +2,14 @@
 
 mod chance;
 mod color;
+mod levels;
 mod rows;
 #[cfg(test)]
 mod tests;
 mod window;
 
 use serde::{Deserialize, Serialize};
+use thalweg_array::{Array, DType};
 
 use crate::error::DataError;
 use crate::image::Filter;
@@ -238,6 +240,25 @@ impl Augment {
     /// If a part is to be cut out that is larger than the picture.
     pub fn apply(&self, picture: Picture, mut chance: Option<&mut Random>) -> Result<Picture, DataError> {
         self.steps.iter().try_fold(picture, |picture, step| self.take(*step, picture, chance.as_deref_mut()))
+    }
+
+    /// The numbers that a model is fed for `picture`, without chance: f32 `[3, height, width]`.
+    ///
+    /// ```
+    /// use thalweg_data::{Augment, Picture};
+    /// let red = Picture::plain(20, 30, [255, 0, 0]);
+    /// let numbers = Augment::new().resize_shorter(4).numbers(red)?;
+    /// assert_eq!((numbers.shape(), numbers.to_vec::<f32>()[0]), (&[3, 4, 6][..], 1.0));
+    /// # Ok::<(), thalweg_data::DataError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Augment::apply`].
+    pub fn numbers(&self, picture: Picture) -> Result<Array, DataError> {
+        let picture = self.apply(picture, None)?;
+        let mut numbers = Array::zeros(&[3, picture.height(), picture.width()], DType::F32);
+        levels::Levels::new(self.normalization()).write(&picture, numbers.as_mut_slice()?);
+        Ok(numbers)
     }
 
     /// The size of what becomes of a picture of `size` (height, width).

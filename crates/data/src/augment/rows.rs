@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use thalweg_array::{Array, DType};
 
 use super::Augment;
+use super::levels::Levels;
 use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::folder::Entry;
@@ -29,8 +30,7 @@ pub(crate) struct PictureRows {
     source: Source,
     augment: Augment,
     shape: [usize; 3],
-    /// What the 256 levels of each channel become.
-    levels: Box<[[f32; 256]; 3]>,
+    levels: Levels,
 }
 
 impl PictureRows {
@@ -45,13 +45,7 @@ impl PictureRows {
             let reason = "pictures of different sizes do not fit into a batch; resize or crop them";
             return Err(DataError::setting("augmentation", reason));
         };
-        let normalize = augment.normalization();
-        let levels = Box::new([0, 1, 2].map(|channel| {
-            let of = |numbers: &[f64]| numbers.get(channel).or(numbers.first()).copied();
-            let mean = normalize.and_then(|normalize| of(normalize.mean())).unwrap_or(0.0);
-            let std = normalize.and_then(|normalize| of(normalize.std())).unwrap_or(1.0);
-            std::array::from_fn(|level| ((level as f64 / 255.0 - mean) / std) as f32)
-        }));
+        let levels = Levels::new(augment.normalization());
         Ok(PictureRows { source, augment: augment.clone(), shape: [3, height, width], levels })
     }
 }
@@ -87,10 +81,7 @@ impl Rows for PictureRows {
                 format!("is prepared to {} x {}, others to {height} x {width}", picture.height(), picture.width());
             return Err(named(DataError::Image { height: picture.height(), width: picture.width(), reason }).into());
         }
-        for (channel, (to, levels)) in to.chunks_exact_mut(height * width).zip(self.levels.iter()).enumerate() {
-            let pixels = picture.pixels()[channel..].iter().step_by(3);
-            to.iter_mut().zip(pixels).for_each(|(to, &level)| *to = levels[usize::from(level)]);
-        }
+        self.levels.write(&picture, to);
         Ok(())
     }
 

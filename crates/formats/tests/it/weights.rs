@@ -228,6 +228,15 @@ fn names_that_fall_together_and_what_does_not_fit_are_named() {
     assert!(!report.fits(Extra::Ignore));
 }
 
+#[test]
+fn matrices_are_turned_and_nothing_else() {
+    let (matrix, vector) = (Array::from([[1i64, 2, 3], [4, 5, 6]]), Array::from([1.0f32, 2.0]));
+    let tensors = BTreeMap::from([("w".to_string(), matrix), ("b".to_string(), vector.clone())]);
+    let turned = Names::new().transpose_matrices().apply(tensors).unwrap();
+    assert_eq!(turned["w"], Array::from([[1i64, 4], [2, 5], [3, 6]]));
+    assert_eq!(turned["b"], vector);
+}
+
 fn data() -> Option<PathBuf> {
     let folder = std::env::var_os("THALWEG_DATA").map(PathBuf::from);
     if folder.is_none() {

@@ -36,6 +36,8 @@ pub use noise::GaussianNoise;
 pub use norm::{GroupNorm, InstanceNorm, LayerNorm, RmsNorm};
 pub use pool::{AdaptiveAveragePool, AdaptiveMaxPool, AveragePool, Flatten, GlobalPool, MaxPool, Upsample};
 pub use residual::{Branches, Residual};
+use std::fmt;
+
 use thalweg_graph::Tensor;
 
 use crate::Module;
@@ -73,6 +75,13 @@ pub trait Layer: Module {
     /// Adds the nodes of the layer on top of `x`.
     #[track_caller]
     fn forward(&self, x: &Tensor, cx: &mut Forward) -> Tensor;
+}
+
+/// The variables, by path.
+impl fmt::Debug for dyn Layer + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.variables().iter().map(|(path, variable)| (path, variable.meta()))).finish()
+    }
 }
 
 impl<L: Layer> Layer for Vec<L> {
