@@ -6,13 +6,13 @@
 
 use std::ops::Range;
 
-use super::gather::{self, Gather};
+use super::gather::{self, Gather, SLACK};
 use super::routines::Routine;
-use super::taps::{Phase, Pixel, Segment};
+use super::taps::{Phase, Pixel, Source, Terms};
 use super::{Finish, Problem, Side};
 use crate::cpu::Isa;
 use crate::matmul::block::pack;
-use crate::matmul::source::Source;
+use crate::matmul::source;
 use crate::matmul::tile::{Accumulator, Ahead, Strip, Tile, TileSizes};
 use crate::matmul::{Operands, Scratch};
 
@@ -41,18 +41,11 @@ const MAX_PANEL_COLUMNS: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Sums {
     phase: Phase,
-    panels: Vec<Panel>,
+    panels: Vec<Terms>,
     /// The terms of a panel.
     length: usize,
     /// Where its weight begins in the packed copy of a group.
     weight: usize,
-}
-
-/// Neighboring terms of the sums.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Panel {
-    terms: Range<usize>,
-    segments: Vec<Segment>,
 }
 
 /// How a convolution is cut up.
@@ -62,10 +55,7 @@ pub(super) struct Direct {
     side: Side,
     /// Phase and number of each tap.
     places: Vec<Option<(usize, usize)>>,
-    groups: usize,
-    /// Sizes of the source and its channels, of all groups.
-    source: [usize; 3],
-    source_channels: usize,
+    source: Source,
     /// Pixels of the result and its channels.
     rows: usize,
     columns: usize,
@@ -83,13 +73,10 @@ pub(super) struct Direct {
 impl Direct {
     pub(super) fn new(problem: &Problem, tile: TileSizes) -> Direct {
         let axes = problem.three_axes();
-        let (source, source_channels) = match problem.side {
-            Side::Output | Side::Weight => (axes.map(|axis| axis.input), problem.in_channels),
-            Side::Input => (axes.map(|axis| axis.output), problem.out_channels),
-        };
+        let source = Source::new(problem);
         let [rows, columns] = problem.result();
         let groups = problem.groups;
-        let (channels, group_columns) = (source_channels / groups, columns / groups);
+        let (channels, group_columns) = (source.group_channels(), columns / groups);
         let panel_columns = 2 * tile.lanes;
 
         let mut weight = 0;
@@ -97,10 +84,7 @@ impl Direct {
         for phase in Phase::all(problem) {
             let terms = phase.taps() * channels;
             let length = terms.div_ceil(terms.div_ceil(MAX_PANEL).max(1)).max(1);
-            let panel = |first: usize| {
-                let terms = first..terms.min(first + length);
-                Panel { segments: phase.segments(terms.clone(), channels, groups == 1), terms }
-            };
+            let panel = |first: usize| phase.terms(first..terms.min(first + length), &source);
             let panels = (0..terms).step_by(length).map(panel).collect();
             sums.push(Sums { phase, panels, length, weight });
             weight += terms * group_columns.next_multiple_of(panel_columns);
@@ -126,9 +110,7 @@ impl Direct {
             sums,
             side: problem.side,
             places,
-            groups,
             source,
-            source_channels,
             rows,
             columns,
             tile,
@@ -150,11 +132,11 @@ impl Direct {
     }
 
     fn group_columns(&self) -> usize {
-        self.columns / self.groups
+        self.columns / self.source.groups
     }
 
     fn channels(&self) -> usize {
-        self.source_channels / self.groups
+        self.source.group_channels()
     }
 
     fn row_blocks(&self) -> usize {
@@ -166,14 +148,14 @@ impl Direct {
     }
 
     pub(super) fn chunks(&self) -> usize {
-        self.row_blocks() * self.groups * self.column_blocks()
+        self.row_blocks() * self.source.groups * self.column_blocks()
     }
 
     /// Elements from a row of gathered terms to the next: a line more than they take, so that rows do not fall on the same
     /// lines of the cache.
     fn a_row(&self) -> usize {
-        let longest = self.sums.iter().flat_map(|sums| &sums.panels).map(|panel| panel.terms.len()).max();
-        longest.unwrap_or(0).next_multiple_of(16) + 16
+        let longest = self.sums.iter().flat_map(|sums| &sums.panels).map(|panel| panel.len()).max();
+        longest.unwrap_or(0).next_multiple_of(16) + SLACK
     }
 
     fn a_elements(&self) -> usize {
@@ -197,23 +179,22 @@ impl Direct {
     }
 
     fn packed_group_elements(&self) -> usize {
-        self.sums.iter().flat_map(|sums| &sums.panels).map(|panel| panel.terms.len()).sum::<usize>()
-            * self.packed_columns()
+        self.sums.iter().flat_map(|sums| &sums.panels).map(|panel| panel.len()).sum::<usize>() * self.packed_columns()
     }
 
     pub(super) fn packed_elements(&self) -> usize {
-        self.packed_group_elements() * self.groups
+        self.packed_group_elements() * self.source.groups
     }
 
     /// Where the panel of these terms and first column begins.
-    fn packed_offset(&self, group: usize, sums: &Sums, panel: &Panel, column: usize) -> usize {
+    fn packed_offset(&self, group: usize, sums: &Sums, panel: &Terms, column: usize) -> usize {
         let start = group * self.packed_group_elements() + sums.weight;
-        start + panel.terms.start * self.packed_columns() + column * panel.terms.len()
+        start + panel.range.start * self.packed_columns() + column * panel.len()
     }
 
     /// Blocks of the weight that are packed one by one.
     fn packed_blocks(&self) -> usize {
-        self.groups * (self.packed_columns() / self.panel_columns) * self.channels().div_ceil(PACKED_CHANNELS)
+        self.source.groups * (self.packed_columns() / self.panel_columns) * self.channels().div_ceil(PACKED_CHANNELS)
     }
 
     pub(super) fn packing_chunks(&self) -> usize {
@@ -224,7 +205,7 @@ impl Direct {
     ///
     /// # Safety
     /// `w` holds a weight of the problem, and `to` has room for [`packed_elements`](Direct::packed_elements).
-    pub(super) unsafe fn pack_chunk<S: Source>(&self, isa: Isa, chunk: usize, w: *const S, to: *mut S::Sum) {
+    pub(super) unsafe fn pack_chunk<S: source::Source>(&self, isa: Isa, chunk: usize, w: *const S, to: *mut S::Sum) {
         let (channels, taps) = (self.channels(), self.places.len());
         let blocks = channels.div_ceil(PACKED_CHANNELS);
         let across = self.packed_columns() / self.panel_columns;
@@ -260,7 +241,7 @@ impl Direct {
     ///
     /// # Safety
     /// As for [`Convolution::run_chunk`](super::Convolution::run_chunk), for a source of elements `S`.
-    pub(super) unsafe fn multiply<S: Source<Sum: Routine>>(
+    pub(super) unsafe fn multiply<S: source::Source<Sum: Routine>>(
         &self,
         isa: Isa,
         chunk: usize,
@@ -269,7 +250,7 @@ impl Direct {
         finish: Option<Finish<'_>>,
     ) {
         let column_blocks = self.column_blocks();
-        let (block, group) = (chunk / (column_blocks * self.groups), chunk / column_blocks % self.groups);
+        let (block, group) = (chunk / (column_blocks * self.source.groups), chunk / column_blocks % self.source.groups);
         let first = chunk % column_blocks * self.block_columns;
         let columns = first..self.group_columns().min(first + self.block_columns);
         let first_column = group * self.group_columns();
@@ -314,7 +295,7 @@ impl Direct {
     ///
     /// # Safety
     /// As for [`multiply`](Direct::multiply).
-    unsafe fn add_up<S: Source<Sum: Routine>>(
+    unsafe fn add_up<S: source::Source<Sum: Routine>>(
         &self,
         isa: Isa,
         sums: &Sums,
@@ -338,10 +319,11 @@ impl Direct {
                 }
                 let gather = Gather {
                     pixels: &tile[..tile_rows],
-                    segments: &panel.segments,
+                    terms: panel,
                     source: source.wrapping_add(block.group * self.channels()),
-                    sizes: self.source,
-                    channels: self.source_channels,
+                    sizes: self.source.sizes,
+                    channels: self.source.channels,
+                    elements: self.source.elements.saturating_sub(block.group * self.channels()),
                     to: block.gathered,
                     to_row: a_row,
                 };
@@ -350,7 +332,7 @@ impl Direct {
                 for column in block.columns.clone().step_by(self.panel_columns) {
                     let columns = self.panel_columns.min(block.columns.end - column);
                     let tile = Tile {
-                        k: panel.terms.len(),
+                        k: panel.len(),
                         a: block.gathered.cast_const(),
                         a_row,
                         a_step: 1,
@@ -397,8 +379,13 @@ impl<T: Copy + Default> Staged<'_, T> {
     ///
     /// # Safety
     /// The elements are there, and the packed copy has room.
-    unsafe fn transpose<S: Source<Sum = T>>(&self, from: *const S, row: usize, run: Range<usize>, channel: usize)
-    where
+    unsafe fn transpose<S: source::Source<Sum = T>>(
+        &self,
+        from: *const S,
+        row: usize,
+        run: Range<usize>,
+        channel: usize,
+    ) where
         T: Accumulator,
     {
         let Staged { direct, isa, group, column, rows, to } = *self;
@@ -427,7 +414,7 @@ impl<T: Copy + Default> Staged<'_, T> {
                     let term = number * direct.channels() + channel;
                     let terms = &sums.panels[term / sums.length];
                     let to = to.add(direct.packed_offset(group, sums, terms, column));
-                    let to = to.add((term - terms.terms.start) * panel);
+                    let to = to.add((term - terms.range.start) * panel);
                     to.copy_from_nonoverlapping(staged.as_ptr(), rows);
                 }
             }

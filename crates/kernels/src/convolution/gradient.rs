@@ -5,14 +5,14 @@
 
 use std::ops::Range;
 
-use super::gather::{self, Gather};
+use super::gather::{self, Gather, SLACK};
 use super::pieces::Pieces;
 use super::routines::Routine;
-use super::taps::{Phase, Pixel, Segment};
+use super::taps::{Phase, Pixel, Source, Terms};
 use super::{Problem, Side};
 use crate::cpu::Isa;
 use crate::matmul::block::pack;
-use crate::matmul::source::Source;
+use crate::matmul::source;
 use crate::matmul::tile::{Accumulator, Ahead, Strip, Tile, TileSizes};
 use crate::matmul::{Operands, Scratch};
 
@@ -29,21 +29,13 @@ const CHUNKS: usize = 16;
 /// Pixels that are worth a piece of their own.
 const LEAST_PIXELS: usize = 4 * PIXELS;
 
-/// Neighboring columns of the weight.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Block {
-    terms: Range<usize>,
-    segments: Vec<Segment>,
-}
-
 /// How a gradient to the weight is cut up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Gradient {
     phase: Phase,
-    blocks: Vec<Block>,
-    groups: usize,
-    source: [usize; 3],
-    in_channels: usize,
+    /// Neighboring columns of the weight.
+    blocks: Vec<Terms>,
+    source: Source,
     out_channels: usize,
     tile: TileSizes,
     panel_columns: usize,
@@ -56,40 +48,25 @@ pub(super) struct Gradient {
 
 impl Gradient {
     pub(super) fn new(problem: &Problem, tile: TileSizes, widens: bool) -> Gradient {
-        let axes = problem.three_axes();
-        let Problem { in_channels, out_channels, groups, .. } = *problem;
-        let terms = problem.taps() * in_channels / groups;
+        let Problem { out_channels, groups, .. } = *problem;
+        let source = Source::new(problem);
+        let terms = problem.taps() * source.group_channels();
         let pixels = problem.on(Side::Output).result()[0];
         let Some(phase) = Phase::all(problem).into_iter().next() else { unreachable!("one phase of each axis") };
 
         let panel_columns = 2 * tile.lanes;
         let length = terms.div_ceil(terms.div_ceil(MAX_TERMS).max(1)).next_multiple_of(panel_columns).max(1);
-        let block = |first: usize| {
-            let terms = first..terms.min(first + length);
-            Block { segments: phase.segments(terms.clone(), in_channels / groups, groups == 1), terms }
-        };
-        let blocks: Vec<Block> = (0..terms).step_by(length).map(block).collect();
+        let block = |first: usize| phase.terms(first..terms.min(first + length), &source);
+        let blocks: Vec<Terms> = (0..terms).step_by(length).map(block).collect();
         let outputs = out_channels / groups;
         let block_outputs = outputs.div_ceil(outputs.div_ceil(MAX_OUTPUTS).max(1)).max(1);
         let wanted = CHUNKS / (blocks.len() * groups * outputs.div_ceil(block_outputs)).max(1);
         let pieces = Pieces::new(pixels, wanted.min(pixels / LEAST_PIXELS).max(1), problem);
-        Gradient {
-            phase,
-            blocks,
-            groups,
-            source: axes.map(|axis| axis.input),
-            in_channels,
-            out_channels,
-            tile,
-            panel_columns,
-            block_outputs,
-            widens,
-            pieces,
-        }
+        Gradient { phase, blocks, source, out_channels, tile, panel_columns, block_outputs, widens, pieces }
     }
 
     fn outputs(&self) -> usize {
-        self.out_channels / self.groups
+        self.out_channels / self.source.groups
     }
 
     fn output_blocks(&self) -> usize {
@@ -97,14 +74,14 @@ impl Gradient {
     }
 
     pub(super) fn chunks(&self) -> usize {
-        self.pieces.count() * self.blocks.len() * self.groups * self.output_blocks()
+        self.pieces.count() * self.blocks.len() * self.source.groups * self.output_blocks()
     }
 
     /// Elements from a row of gathered terms to the next: a line more than they take, so that rows do not fall on the same
     /// lines of the cache.
     fn gathered_row(&self) -> usize {
-        let longest = self.blocks.iter().map(|block| block.terms.len()).max();
-        longest.unwrap_or(0).next_multiple_of(16) + 16
+        let longest = self.blocks.iter().map(|block| block.len()).max();
+        longest.unwrap_or(0).next_multiple_of(16) + SLACK
     }
 
     /// Scratch memory of a worker, in elements: gathered terms, widened pixels of y.
@@ -117,7 +94,7 @@ impl Gradient {
     ///
     /// # Safety
     /// As for [`Convolution::run_chunk`](super::Convolution::run_chunk), for operands of elements `S`.
-    pub(super) unsafe fn multiply<S: Source<Sum: Routine>>(
+    pub(super) unsafe fn multiply<S: source::Source<Sum: Routine>>(
         &self,
         isa: Isa,
         chunk: usize,
@@ -125,7 +102,7 @@ impl Gradient {
         scratch: Scratch,
     ) {
         let (rest, first) = (chunk / self.output_blocks(), chunk % self.output_blocks() * self.block_outputs);
-        let (rest, group) = (rest / self.groups, rest % self.groups);
+        let (rest, group) = (rest / self.source.groups, rest % self.source.groups);
         let (piece, block) = (rest / self.blocks.len(), &self.blocks[rest % self.blocks.len()]);
         let start = group * self.outputs();
         let outputs = start + first..start + self.outputs().min(first + self.block_outputs);
@@ -134,7 +111,7 @@ impl Gradient {
         if pixels.is_empty() {
             for row in outputs.clone() {
                 // SAFETY: our caller's promise; zero bytes are a zero of all floats.
-                unsafe { c.add(row * c_row + block.terms.start).write_bytes(0, block.terms.len()) };
+                unsafe { c.add(row * c_row + block.range.start).write_bytes(0, block.len()) };
             }
         }
         for first in pixels.clone().step_by(PIXELS) {
@@ -148,8 +125,8 @@ impl Gradient {
             };
             let kernels = S::Sum::kernels(isa);
             let height = outputs.len().div_ceil(outputs.len().div_ceil(self.tile.rows).max(1)).max(1);
-            for column in (0..block.terms.len()).step_by(self.panel_columns) {
-                let columns = self.panel_columns.min(block.terms.len() - column);
+            for column in (0..block.len()).step_by(self.panel_columns) {
+                let columns = self.panel_columns.min(block.len() - column);
                 for row in (0..outputs.len()).step_by(height) {
                     let tile = Tile {
                         k: some.len(),
@@ -158,7 +135,7 @@ impl Gradient {
                         a_step: y_row,
                         b: gathered.wrapping_add(column).cast_const(),
                         b_step: self.gathered_row(),
-                        c: c.wrapping_add((outputs.start + row) * c_row + block.terms.start + column),
+                        c: c.wrapping_add((outputs.start + row) * c_row + block.range.start + column),
                         c_row,
                         columns,
                         add: first > pixels.start,
@@ -175,12 +152,12 @@ impl Gradient {
     ///
     /// # Safety
     /// As for [`multiply`](Gradient::multiply).
-    unsafe fn gather<S: Source<Sum: Routine>>(
+    unsafe fn gather<S: source::Source<Sum: Routine>>(
         &self,
         isa: Isa,
         pixels: Range<usize>,
         group: usize,
-        block: &Block,
+        block: &Terms,
         source: *const S,
         to: *mut S::Sum,
     ) {
@@ -193,10 +170,11 @@ impl Gradient {
             }
             let gather = Gather {
                 pixels: &some[..count],
-                segments: &block.segments,
-                source: source.wrapping_add(group * (self.in_channels / self.groups)),
-                sizes: self.source,
-                channels: self.in_channels,
+                terms: block,
+                source: source.wrapping_add(group * self.source.group_channels()),
+                sizes: self.source.sizes,
+                channels: self.source.channels,
+                elements: self.source.elements.saturating_sub(group * self.source.group_channels()),
                 to: to.wrapping_add(first * self.gathered_row()),
                 to_row: self.gathered_row(),
             };
@@ -209,7 +187,7 @@ impl Gradient {
     ///
     /// # Safety
     /// As for [`multiply`](Gradient::multiply).
-    unsafe fn outputs_of<S: Source>(
+    unsafe fn outputs_of<S: source::Source>(
         &self,
         isa: Isa,
         pixels: Range<usize>,

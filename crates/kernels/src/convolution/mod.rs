@@ -22,9 +22,11 @@
 //! | `gather.rs` | what the pixels read, as rows of a matrix |
 //! | `direct.rs` | output and input side: gathered rows times the weight |
 //! | `gradient.rs`, `pieces.rs` | weight side: gathered rows, transposed, times y |
+//! | `depthwise.rs` | as many groups as channels |
 //! | `winograd/` | 3 x 3 kernels with fewer multiplications |
 //! | `routines.rs` | the table of instances |
 
+mod depthwise;
 mod direct;
 mod gather;
 mod gradient;
@@ -49,6 +51,7 @@ use crate::matmul::{
     ALIGNMENT, Epilogue, Finished, Matmul, Memory, Operands, Problem as Product, Scratch, output_dtype,
 };
 use crate::pool::Pool;
+use depthwise::{Depthwise, DepthwiseGradient};
 use direct::Direct;
 use gradient::Gradient;
 pub use problem::{Axis, Problem, Side, Winograd};
@@ -108,6 +111,10 @@ enum Method {
     WinogradProduct(Box<WinogradProduct>),
     /// [`Side::Weight`] by Winograd's algorithm.
     WinogradGradient(Box<WinogradGradient>),
+    /// [`Side::Output`] and [`Side::Input`], channel by channel.
+    Depthwise(Box<Depthwise>),
+    /// [`Side::Weight`], channel by channel.
+    DepthwiseGradient(Box<DepthwiseGradient>),
 }
 
 impl Convolution {
@@ -124,6 +131,12 @@ impl Convolution {
         let tile = if sum == DType::F64 { f64::kernels(isa).sizes() } else { f32::kernels(isa).sizes() };
         let method = match (problem.side, winograd::best(&problem)) {
             _ if problem.is_product() => Method::Product(Box::new(Matmul::new(product(&problem), isa))),
+            (Side::Output | Side::Input, _) if depthwise::fits(&problem) => {
+                Method::Depthwise(Box::new(Depthwise::new(&problem)))
+            }
+            (Side::Weight, _) if depthwise::fits(&problem) => {
+                Method::DepthwiseGradient(Box::new(DepthwiseGradient::new(&problem)))
+            }
             (Side::Output | Side::Input, Some(algorithm)) => {
                 Method::WinogradProduct(Box::new(WinogradProduct::new(&problem, algorithm, tile)))
             }
@@ -159,6 +172,8 @@ impl Convolution {
             Method::Gradient(gradient) => gradient.pieces.c_in_scratch = true,
             Method::WinogradProduct(product) => product.put_c_in_scratch(),
             Method::WinogradGradient(gradient) => gradient.pieces.c_in_scratch = true,
+            Method::Depthwise(depthwise) => depthwise.c_in_scratch = true,
+            Method::DepthwiseGradient(gradient) => gradient.pieces.c_in_scratch = true,
         }
         Convolution { c_in_scratch: true, method, ..self.clone() }.with_phases()
     }
@@ -172,6 +187,9 @@ impl Convolution {
             Method::WinogradProduct(product) if self.packed_weight => vec![product.chunks()],
             Method::WinogradProduct(product) => vec![product.packing_chunks(), product.chunks()],
             Method::WinogradGradient(gradient) => vec![gradient.chunks(), gradient.pieces.chunks()],
+            Method::Depthwise(depthwise) if self.packed_weight => vec![depthwise.chunks()],
+            Method::Depthwise(depthwise) => vec![1, depthwise.chunks()],
+            Method::DepthwiseGradient(gradient) => vec![gradient.chunks(), gradient.pieces.chunks()],
         };
         self
     }
@@ -187,7 +205,10 @@ impl Convolution {
             Method::Product(product) => product.c_row_stride(),
             Method::Direct(direct) => direct.c_row_stride(),
             Method::WinogradProduct(product) => product.c_row_stride(),
-            Method::Gradient(_) | Method::WinogradGradient(_) => self.problem.result()[1],
+            Method::Depthwise(depthwise) => depthwise.c_row_stride(),
+            Method::Gradient(_) | Method::WinogradGradient(_) | Method::DepthwiseGradient(_) => {
+                self.problem.result()[1]
+            }
         }
     }
 
@@ -215,6 +236,9 @@ impl Convolution {
             Method::WinogradProduct(_) if self.packed_weight => 0,
             Method::WinogradProduct(product) => product.packed_elements(),
             Method::WinogradGradient(gradient) => gradient.pieces.scratch_elements(),
+            Method::Depthwise(_) if self.packed_weight => 0,
+            Method::Depthwise(depthwise) => depthwise.packed_elements(),
+            Method::DepthwiseGradient(gradient) => gradient.pieces.scratch_elements(),
         })
     }
 
@@ -226,6 +250,8 @@ impl Convolution {
             Method::Gradient(gradient) => gradient.scratch_elements(),
             Method::WinogradProduct(product) => product.scratch_elements(),
             Method::WinogradGradient(gradient) => gradient.scratch_elements(),
+            Method::Depthwise(depthwise) => depthwise.scratch_elements(),
+            Method::DepthwiseGradient(gradient) => gradient.scratch_elements(),
         })
     }
 
@@ -334,7 +360,7 @@ impl Convolution {
                     gradient.pieces.add_up::<S::Sum>(isa, chunk, operands, scratch, finish);
                 }
                 Method::Gradient(gradient) => gradient.multiply::<S>(isa, chunk, operands, scratch),
-                // Winograd's algorithm is for elements that are sums.
+                // What follows is for elements that are sums.
                 Method::WinogradProduct(product) if is_last => {
                     let b = if self.packed_weight { operands.b } else { scratch.shared };
                     product.multiply::<S::Sum>(isa, chunk, Operands { b, ..operands }, scratch, finish);
@@ -346,6 +372,17 @@ impl Convolution {
                     gradient.pieces.add_up::<S::Sum>(isa, chunk, operands, scratch, finish);
                 }
                 Method::WinogradGradient(gradient) => gradient.multiply::<S::Sum>(isa, chunk, operands, scratch),
+                Method::Depthwise(depthwise) if is_last => {
+                    let b = if self.packed_weight { operands.b } else { scratch.shared };
+                    depthwise.multiply::<S::Sum>(isa, chunk, Operands { b, ..operands }, scratch, finish);
+                }
+                Method::Depthwise(depthwise) => {
+                    depthwise.pack::<S::Sum>(isa, operands.b.cast(), scratch.shared.cast());
+                }
+                Method::DepthwiseGradient(gradient) if is_last => {
+                    gradient.pieces.add_up::<S::Sum>(isa, chunk, operands, scratch, finish);
+                }
+                Method::DepthwiseGradient(gradient) => gradient.multiply::<S::Sum>(isa, chunk, operands, scratch),
             }
         }
     }
@@ -356,7 +393,8 @@ impl Convolution {
             Method::Product(product) => product.packed_b_bytes(),
             Method::Direct(direct) => self.bytes(direct.packed_elements()),
             Method::WinogradProduct(product) => self.bytes(product.packed_elements()),
-            Method::Gradient(_) | Method::WinogradGradient(_) => 0,
+            Method::Depthwise(depthwise) => self.bytes(depthwise.packed_elements()),
+            Method::Gradient(_) | Method::WinogradGradient(_) | Method::DepthwiseGradient(_) => 0,
         }
     }
 
@@ -396,6 +434,7 @@ impl Convolution {
             Method::Gradient(_) => "gathered",
             Method::WinogradProduct(product) => product.algorithm().name(),
             Method::WinogradGradient(_) => Algorithm::F2.name(),
+            Method::Depthwise(_) | Method::DepthwiseGradient(_) => "depthwise",
         };
         format!("{name} {}, {chunks} chunk{}", self.isa, if chunks == 1 { "" } else { "s" })
     }

@@ -20,9 +20,10 @@ pub enum Winograd {
     /// Not at all: each product of the definition is formed.
     #[default]
     Never,
-    /// F(2x2, 3x3): 2.25 times fewer multiplications, errors about as without it.
+    /// F(2x2, 3x3): 2.25 times fewer multiplications, errors as without it: 0.64 times as large for the output and the
+    /// input, 1.3 times for the weight (measured for 64 channels).
     UpTo2x2,
-    /// F(4x4, 3x3) as well: 4 times fewer multiplications, errors about ten times as large.
+    /// F(4x4, 3x3) as well, for the output and the input: 4 times fewer multiplications, errors about twice as large.
     UpTo4x4,
 }
 

@@ -2,6 +2,7 @@
 
 use thalweg_array::Element;
 
+use super::depthwise::{self, Line, Sum};
 use super::gather::{self, Gather};
 use super::winograd::Algorithm;
 use super::winograd::transform::{self, Transform};
@@ -30,6 +31,8 @@ pub(super) struct Transforms<T: 'static> {
 #[derive(Debug)]
 pub(super) struct Routines<T: 'static> {
     pub(super) gather: GatherRoutine<T>,
+    pub(super) sum: unsafe fn(&Sum<'_, T>),
+    pub(super) line: unsafe fn(&Line<T>),
     f2: Transforms<T>,
     f4: Transforms<T>,
     /// From pixels of y to the points of F(2x2).
@@ -55,10 +58,22 @@ macro_rules! routines {
             // SAFETY: the caller's promise.
             unsafe { gather::by_vectors::<$vector>(rows) }
         }
+        $(#[$feature])?
+        unsafe fn sum(s: &Sum<'_, Scalar>) {
+            // SAFETY: the caller's promise.
+            unsafe { depthwise::sum::<$vector>(s) }
+        }
+        $(#[$feature])?
+        unsafe fn line(l: &Line<Scalar>) {
+            // SAFETY: the caller's promise.
+            unsafe { depthwise::line::<$vector>(l) }
+        }
         routines!(transforms $vector, [$(#[$feature])?],
             input2 weight2 output2 output_transposed2 weight_transposed2 input4 weight4 output4);
         Routines {
             gather,
+            sum,
+            line,
             f2: Transforms { input: input2, weight: weight2, output: output2 },
             f4: Transforms { input: input4, weight: weight4, output: output4 },
             output_transposed: output_transposed2,

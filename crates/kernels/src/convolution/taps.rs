@@ -5,6 +5,8 @@
 //! the gradient to the input, position p reads output `(p + padding − k · dilation) / stride` where that is whole, so
 //! there are as many *phases* as the stride is long, each of which steps by the stride and advances by 1.
 
+use std::ops::Range;
+
 use smallvec::SmallVec;
 
 use super::{Axis, Problem, Side};
@@ -77,6 +79,76 @@ pub(super) struct Segment {
     /// The first channel, and the number of channels, that is read at each.
     pub(super) channel: usize,
     pub(super) channels: usize,
+    /// Elements of the source from the base to the first channel.
+    pub(super) distance: isize,
+}
+
+/// Some of the terms of the sums of a phase, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Terms {
+    pub(super) range: Range<usize>,
+    pub(super) segments: Vec<Segment>,
+    /// The least and the largest offset along each axis.
+    lowest: [isize; 3],
+    highest: [isize; 3],
+    /// Elements of the source from the base to the end of what is read.
+    pub(super) reach: isize,
+}
+
+impl Terms {
+    pub(super) fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether all taps of the pixel are inside of a source of these sizes.
+    #[inline(always)]
+    pub(super) fn are_inside(&self, pixel: &Pixel, sizes: [usize; 3]) -> bool {
+        let inside = |axis: usize| {
+            let base = pixel.base[axis] as isize;
+            base + self.lowest[axis] >= 0 && base + self.highest[axis] < sizes[axis] as isize
+        };
+        inside(0) && inside(1) && inside(2)
+    }
+}
+
+/// The source that pixels read: what the convolution, or the gradient to its input, is taken of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Source {
+    pub(super) sizes: [usize; 3],
+    /// Channels of all groups.
+    pub(super) channels: usize,
+    pub(super) groups: usize,
+    /// Elements of all images.
+    pub(super) elements: usize,
+}
+
+impl Source {
+    pub(super) fn new(problem: &Problem) -> Source {
+        let axes = problem.three_axes();
+        let [x, _, y] = problem.elements();
+        let groups = problem.groups;
+        match problem.side {
+            Side::Output | Side::Weight => {
+                let sizes = axes.map(|axis| axis.input);
+                Source { sizes, channels: problem.in_channels, groups, elements: x }
+            }
+            Side::Input => {
+                let sizes = axes.map(|axis| axis.output);
+                Source { sizes, channels: problem.out_channels, groups, elements: y }
+            }
+        }
+    }
+
+    /// Channels of a group.
+    pub(super) fn group_channels(&self) -> usize {
+        self.channels / self.groups
+    }
+
+    /// Elements from a pixel to the one at this offset.
+    fn distance(&self, [d, h, w]: [isize; 3]) -> isize {
+        let [_, height, width] = self.sizes.map(|size| size as isize);
+        ((d * height + h) * width + w) * self.channels as isize
+    }
 }
 
 impl Phase {
@@ -110,36 +182,63 @@ impl Phase {
         (kd * kernel[1] + kh) * kernel[2] + kw
     }
 
-    /// Terms `terms` of the sum over taps and the `channels` of a group, as few segments as possible. `whole` says that the
-    /// group has all channels of the source, so that neighboring pixels are neighbors in memory.
-    pub(super) fn segments(&self, terms: std::ops::Range<usize>, channels: usize, whole: bool) -> Vec<Segment> {
+    /// Where in the source a pixel reads with tap number `index` of the sum, if that is inside.
+    pub(super) fn source_of(&self, pixel: &Pixel, index: usize, source: &Source) -> Option<usize> {
         let [d, h, w] = &self.positions;
+        let (line, at_w) = (index / w.taps.len(), index % w.taps.len());
+        let offset = [d.taps[line / h.taps.len()].1, h.taps[line % h.taps.len()].1, w.taps[at_w].1];
+        let at = |axis: usize| {
+            pixel.base[axis].checked_add_signed(offset[axis]).filter(|&position| position < source.sizes[axis])
+        };
+        let [_, height, width] = source.sizes;
+        let (d, h, w) = (at(0)?, at(1)?, at(2)?);
+        let line = (pixel.image * source.sizes[0] + d) * height + h;
+        Some((line * width + w) * source.channels)
+    }
+
+    /// Terms `range` of the sum over taps and the channels of a group of `source`, as few segments as possible.
+    pub(super) fn terms(&self, range: Range<usize>, source: &Source) -> Terms {
+        let [d, h, w] = &self.positions;
+        let channels = source.channels / source.groups;
         let mut segments: Vec<Segment> = Vec::new();
         let mut first = 0;
         for (_, at_d) in &d.taps {
             for (_, at_h) in &h.taps {
                 let mut last = None;
                 for (_, at_w) in &w.taps {
-                    let (start, end) =
-                        (terms.start.clamp(first, first + channels), terms.end.clamp(first, first + channels));
+                    let clamp = |term: usize| term.clamp(first, first + channels) - first;
+                    let (start, end) = (clamp(range.start), clamp(range.end));
                     let is_all = end - start == channels;
-                    let joins = whole && is_all && last == Some(*at_w - 1);
+                    // Neighboring pixels are neighbors in memory if all of their channels are read.
+                    let joins = source.groups == 1 && is_all && last == Some(*at_w - 1);
                     if joins && let Some(segment) = segments.last_mut() {
                         segment.taps += 1;
                     } else if start < end {
                         let offset = [*at_d, *at_h, *at_w];
-                        segments.push(Segment { offset, taps: 1, channel: start - first, channels: end - start });
+                        let distance = source.distance(offset) + start as isize;
+                        segments.push(Segment { offset, taps: 1, channel: start, channels: end - start, distance });
                     }
                     last = is_all.then_some(*at_w);
                     first += channels;
                 }
             }
         }
-        segments
+        let last = |segment: &Segment| {
+            let [d, h, w] = segment.offset;
+            [d, h, w + segment.taps as isize - 1]
+        };
+        let of = |f: fn(isize, isize) -> isize, offset: &dyn Fn(&Segment) -> [isize; 3]| {
+            let offsets = segments.iter().map(offset);
+            offsets.reduce(|a, b| std::array::from_fn(|axis| f(a[axis], b[axis]))).unwrap_or_default()
+        };
+        let (lowest, highest) = (of(isize::min, &|segment| segment.offset), of(isize::max, &last));
+        let end = |segment: &Segment| source.distance(last(segment)) + (segment.channel + segment.channels) as isize;
+        let reach = segments.iter().map(end).max().unwrap_or(0);
+        Terms { range, segments, lowest, highest, reach }
     }
 
     /// Those of the pixels `rows` that belong to the phase.
-    pub(super) fn pixels(&self, rows: std::ops::Range<usize>) -> Pixels<'_> {
+    pub(super) fn pixels(&self, rows: Range<usize>) -> Pixels<'_> {
         let width = self.result[2];
         let line = rows.start / width.max(1);
         let mut pixels = Pixels { phase: self, end: rows.end, line, at: 0, line_end: 0, image: 0, base: [0; 2] };

@@ -64,12 +64,31 @@ pub(super) fn best(problem: &Problem) -> Option<Algorithm> {
     if output_dtype(problem.dtype) != problem.dtype || problem.in_channels.min(problem.out_channels) < LEAST_CHANNELS {
         return None;
     }
-    match (problem.winograd, problem.side) {
-        (Winograd::Never, _) => None,
-        (Winograd::UpTo4x4, Side::Output | Side::Input) => Some(Algorithm::F4),
-        (Winograd::UpTo2x2, _) | (_, Side::Weight) => Some(Algorithm::F2),
-    }
+    let allowed: &[Algorithm] = match (problem.winograd, problem.side) {
+        (Winograd::Never, _) => return None,
+        (Winograd::UpTo4x4, Side::Output | Side::Input) => &[Algorithm::F2, Algorithm::F4],
+        (Winograd::UpTo2x2, _) | (Winograd::UpTo4x4, Side::Weight) => &[Algorithm::F2],
+    };
+    let best = allowed.iter().copied().min_by_key(|&algorithm| cost(problem, Some(algorithm)))?;
+    (cost(problem, Some(best)) < cost(problem, None)).then_some(best)
 }
+
+/// What an algorithm, or the definition, takes: multiplications by vectors of output channels, with some more for each
+/// transform and each pass over the weight.
+fn cost(problem: &Problem, algorithm: Option<Algorithm>) -> usize {
+    let [_, height, width] = problem.three_axes();
+    let sizes = |axis: &Axis| if problem.side == Side::Input { axis.input } else { axis.output };
+    let (pixels, products) = algorithm.map_or((1, 9), |algorithm| (algorithm.pixels(), algorithm.points()));
+    let tiles = problem.batch * sizes(&height).div_ceil(pixels) * sizes(&width).div_ceil(pixels);
+    let (inputs, outputs) = (problem.in_channels, problem.out_channels);
+    let transforms = if algorithm.is_some() { TRANSFORM * (inputs + outputs) * products } else { 0 };
+    (tiles + WEIGHT_PASS) * products * inputs * outputs + tiles * transforms
+}
+
+/// What a transform takes for each value, in multiplications by vectors.
+const TRANSFORM: usize = 4;
+/// What it takes to bring the weight into the form that products need, as tiles.
+const WEIGHT_PASS: usize = 8;
 
 /// Channels with fewer of which the transforms take longer than the multiplications that they save.
 const LEAST_CHANNELS: usize = 16;
