@@ -33,6 +33,8 @@ pub(crate) struct Machine {
     pub(crate) threads: usize,
     /// The most bytes that a run may take.
     pub(crate) memory_limit: usize,
+    /// Whether sums are formed as they are defined, however else they could be.
+    pub(crate) exact: bool,
 }
 
 impl Executable {
@@ -56,7 +58,7 @@ impl Executable {
             error @ LowerError::Unbound { .. } => panic!("{error}: a bug in Thalweg"),
         })?;
         times.lower = laps.lap();
-        let prepared = Prepared::new(Arc::new(plan));
+        let prepared = Prepared::new(Arc::new(plan), machine.exact);
         let results: usize = prepared.plan.fetches.iter().map(|&fetch| prepared.plan[fetch].bytes()).sum();
         let total = prepared.workspace_bytes(machine.threads) + results;
         if total > limit {

@@ -44,6 +44,8 @@ const KEPT_RESULTS: usize = 256 << 20;
 pub struct Session {
     pool: Pool,
     memory_limit: usize,
+    /// Whether sums are formed as they are defined.
+    exact: bool,
     cache: Mutex<Cache<Executable>>,
     variables: RwLock<Variables>,
     /// The memory of runs that are over, for the next.
@@ -59,6 +61,7 @@ pub struct SessionBuilder {
     seed: u64,
     plans: usize,
     memory_limit: Option<usize>,
+    exact: bool,
 }
 
 impl SessionBuilder {
@@ -75,6 +78,13 @@ impl SessionBuilder {
     /// How many plans are kept, at least 1; the least recently used go. 64 where nothing is said.
     pub fn plan_cache(self, plans: usize) -> Self {
         SessionBuilder { plans: plans.max(1), ..self }
+    }
+
+    /// With every product of a convolution formed as it is defined. Where nothing is said, Winograd's algorithm (Lavin and
+    /// Gray 2016) saves some for 3 x 3 kernels where that is faster: F(2x2, 3x3), whose errors are about as large, and in
+    /// runs without updates and gradients to weights F(4x4, 3x3), whose errors are about ten times as large.
+    pub fn exact(self) -> Self {
+        SessionBuilder { exact: true, ..self }
     }
 
     /// So many bytes at most for one run; as many as the machine has where nothing is said.
@@ -94,6 +104,7 @@ impl SessionBuilder {
         Ok(Session {
             pool,
             memory_limit: self.memory_limit.unwrap_or_else(pages::physical_memory),
+            exact: self.exact,
             workspaces: Mutex::new(Vec::new()),
             results: Recycler::new(KEPT_RESULTS),
             cache: Mutex::new(Cache::new(self.plans)),
@@ -122,7 +133,7 @@ impl Session {
     /// # Ok::<(), thalweg_run::RunError>(())
     /// ```
     pub fn builder() -> SessionBuilder {
-        SessionBuilder { threads: None, seed: 0, plans: PLANS, memory_limit: None }
+        SessionBuilder { threads: None, seed: 0, plans: PLANS, memory_limit: None, exact: false }
     }
 
     /// Computes what is fetched from what is fed, and makes the fetched updates happen, all together at the end.
@@ -448,7 +459,7 @@ impl Session {
     }
 
     fn machine(&self) -> Machine {
-        Machine { threads: self.pool.threads(), memory_limit: self.memory_limit }
+        Machine { threads: self.pool.threads(), memory_limit: self.memory_limit, exact: self.exact }
     }
 
     /// Memory for a run: of one that is over, or new.

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use thalweg_array::{Array, DType, Scalar, Shape, Size};
 
 use crate::error::ShapeError;
+use crate::ops::assemble::{Pad, PadAxis};
 use crate::ops::source::{constant, ones, size_number};
 use crate::ops::windows::{Grid, PerAxis};
 use crate::tensor::Tensor;
@@ -134,11 +135,9 @@ impl Tensor {
     #[track_caller]
     pub fn max_pool(&self, pool: &Pool) -> Tensor {
         let grids = self.expect_pool("max_pool", pool.grids(self));
-        let lowest = lowest(self.dtype());
-        let mut y = self.clone();
+        let mut y = self.padded(&grids, lowest(self.dtype()));
         for (position, (grid, _)) in grids.iter().enumerate().rev() {
             let axis = (self.rank() - grids.len() + position) as isize;
-            y = y.pad_unless_zero(axis, grid.padding, lowest);
             y = y.windows(axis, grid.kernel, grid.stride, grid.dilation).max_over(axis + 1);
         }
         y
@@ -151,24 +150,22 @@ impl Tensor {
     #[track_caller]
     pub fn average_pool(&self, pool: &Pool) -> Tensor {
         let grids = self.expect_pool("average_pool", pool.grids(self));
-        let mut y = self.clone();
+        let mut y = self.padded(&grids, Scalar::Int(0));
         for (position, (grid, partial)) in grids.iter().enumerate().rev() {
             let axis = (self.rank() - grids.len() + position) as isize;
-            let sum = |x: &Tensor, axis: isize, padding: (usize, usize)| {
-                let padded = x.pad_unless_zero(axis, padding, Scalar::Int(0));
-                padded.windows(axis, grid.kernel, grid.stride, grid.dilation).sum_over(axis + 1)
-            };
+            let sum =
+                |x: &Tensor, axis: isize| x.windows(axis, grid.kernel, grid.stride, grid.dilation).sum_over(axis + 1);
             let (before, after) = grid.padding;
             // What counts: the input, or the input with its padding, never what a partial window hangs over.
-            let (counted, outside) = match pool.counts_padding {
+            let (counted, (low, high)) = match pool.counts_padding {
                 true => (&grid.input + (before + after - partial), (0, *partial)),
                 false => (grid.input.clone(), grid.padding),
             };
-            y = sum(&y, axis, grid.padding);
-            y = if outside == (0, 0) {
+            y = sum(&y, axis);
+            y = if (low, high) == (0, 0) {
                 y / size_number(&Size::from(grid.kernel), self.dtype())
             } else {
-                let counts = sum(&ones([counted], self.dtype()), 0, outside);
+                let counts = sum(&ones([counted], self.dtype()).pad(0, low, high, 0.0), 0);
                 y / counts.aligned_to(axis as usize, self.rank())
             };
         }
@@ -289,9 +286,19 @@ impl Tensor {
         }
     }
 
+    /// With the padding of all windows around it.
     #[track_caller]
-    fn pad_unless_zero(&self, axis: isize, (before, after): (usize, usize), value: Scalar) -> Tensor {
-        if (before, after) == (0, 0) { self.clone() } else { self.pad(axis, before, after, value) }
+    fn padded(&self, grids: &[(Grid, usize)], value: Scalar) -> Tensor {
+        if grids.iter().all(|(grid, _)| grid.padding == (0, 0)) {
+            return self.clone();
+        }
+        let mut axes: SmallVec<[PadAxis; 4]> = self.shape().iter().map(PadAxis::whole).collect();
+        let first = self.rank() - grids.len();
+        for (axis, (grid, _)) in axes[first..].iter_mut().zip(grids) {
+            let (before, after) = grid.padding;
+            *axis = PadAxis { start: Size::from(before), step: 1, size: &grid.input + (before + after) };
+        }
+        Tensor::apply(Pad { axes, value }, [self.clone()])
     }
 }
 

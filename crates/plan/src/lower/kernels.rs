@@ -1,8 +1,14 @@
 //! Calls of nodes that have a kernel of their own.
 
+use smallvec::SmallVec;
 use thalweg_graph::array::scalar::Fold;
+use thalweg_graph::ops::assemble::{Slice, SliceAxis};
 use thalweg_graph::ops::convolution::Side;
-use thalweg_graph::{DType, Graph, NodeId, Op, Shape, Size};
+use thalweg_graph::ops::elementwise::ElementwiseBinary;
+use thalweg_graph::ops::index::Iota;
+use thalweg_graph::ops::reduce::Reduce;
+use thalweg_graph::ops::shape::{Expand, Permute, Reshape};
+use thalweg_graph::{DType, Graph, Node, NodeId, Op, Shape, Size};
 
 use super::Lowering;
 use super::program::{Look, Source};
@@ -39,7 +45,8 @@ pub(super) fn has_free_rows(op: &Op, dims: &[usize]) -> bool {
 }
 
 /// The graph with composites expanded, and with what has no kernel said in terms of what has: 0, 1, 2, … along any axis
-/// is a row of them, repeated; a fold over axes that are not neighbours is one over the last axes of a permutation.
+/// is a row of them, repeated; a fold over axes that are not neighbours is one over the last axes of a permutation, over
+/// a short window a function of its elements.
 pub(super) fn canonical(graph: Graph) -> Graph {
     let graph = if graph.nodes().any(|node| thalweg_graph::OpRules::is_composite(&node.op)) {
         thalweg_graph::passes::expand_composites(&graph)
@@ -48,8 +55,6 @@ pub(super) fn canonical(graph: Graph) -> Graph {
     };
     let rebuilt = graph.rebuild(|graph, node, inputs| match &node.op {
         Op::Iota(iota) if iota.shape.rank() > 1 => {
-            use thalweg_graph::ops::index::Iota;
-            use thalweg_graph::ops::shape::{Expand, Reshape};
             let size = iota.shape[iota.axis].clone();
             let row = Iota { axis: 0, shape: Shape::from_iter([size.clone()]), dtype: iota.dtype };
             let row = graph.add(row, &[], node).ok()?;
@@ -58,9 +63,8 @@ pub(super) fn canonical(graph: Graph) -> Graph {
             let row = graph.add(Reshape { shape: aligned.collect() }, &[row], node).ok()?;
             graph.add(Expand { shape: iota.shape.clone() }, &[row], node).ok()
         }
+        Op::Reduce(reduce) if is_short_window(graph, inputs[0], reduce) => unrolled(graph, node, inputs[0], reduce),
         Op::Reduce(reduce) if !reduce.axes.windows(2).all(|pair| pair[0] + 1 == pair[1]) => {
-            use thalweg_graph::ops::reduce::Reduce;
-            use thalweg_graph::ops::shape::Permute;
             let rank = graph[inputs[0]].meta.shape.rank();
             let kept = (0..rank).filter(|axis| !reduce.axes.contains(axis));
             let axes = kept.chain(reduce.axes.iter().copied()).collect();
@@ -71,6 +75,36 @@ pub(super) fn canonical(graph: Graph) -> Graph {
         _ => None,
     });
     rebuilt.value
+}
+
+/// Whether a fold over the elements of windows is a few loads of a program. 16-bit sums round once as folds.
+fn is_short_window(graph: &Graph, x: NodeId, reduce: &Reduce) -> bool {
+    const LONGEST: usize = 16;
+    let Op::Windows(windows) = &graph[x].op else { return false };
+    let computed = match graph[x].meta.dtype {
+        DType::F64 | DType::F32 | DType::I64 | DType::I32 | DType::U8 => true,
+        DType::F16 | DType::BF16 => matches!(reduce.fold, Fold::Max | Fold::Min),
+        DType::Bool => false,
+    };
+    computed && reduce.axes[..] == [windows.axis + 1] && windows.size <= LONGEST
+}
+
+/// A fold over the elements of windows as a function of as many slices: it reads along rows, and fuses with what comes
+/// after it.
+fn unrolled(graph: &mut Graph, node: &Node, x: NodeId, reduce: &Reduce) -> Option<NodeId> {
+    let (axis, shape) = (reduce.axes[0], graph[x].meta.shape.clone());
+    let mut folded = None;
+    for k in 0..shape[axis].number()? {
+        let mut axes: SmallVec<[SliceAxis; 4]> = shape.iter().map(SliceAxis::whole).collect();
+        axes[axis] = SliceAxis { start: Size::from(k), length: Size::from(1), step: 1 };
+        let slice = graph.add(Slice { axes }, &[x], node).ok()?;
+        let element = graph.add(Reshape { shape: node.meta.shape.clone() }, &[slice], node).ok()?;
+        folded = Some(match folded {
+            None => element,
+            Some(folded) => graph.add(ElementwiseBinary(reduce.fold.binary()), &[folded, element], node).ok()?,
+        });
+    }
+    folded
 }
 
 impl Lowering<'_> {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
-use thalweg_kernels::convolution;
+use thalweg_kernels::convolution::{self, Winograd};
 use thalweg_kernels::cpu::Isa;
 use thalweg_kernels::matmul::{Matmul, Problem, Strides, output_dtype};
 use thalweg_kernels::movement::StridedCopy;
@@ -123,15 +123,18 @@ const CHUNK_FLOPS: u64 = 500_000;
 const FAR_BYTES: usize = 256 << 10;
 
 impl Prepared {
-    /// Makes a plan ready.
-    pub(crate) fn new(plan: Arc<Plan>) -> Prepared {
+    /// Makes a plan ready; `exact` forms all sums as they are defined.
+    pub(crate) fn new(plan: Arc<Plan>, exact: bool) -> Prepared {
+        let winograd = if exact { Winograd::Never } else { winograd(&plan) };
         let mut steps = Vec::new();
         for (call, kernel) in plan.calls.iter().map(|call| &call.kernel).enumerate() {
             let mut push = |work| steps.push(Step { call, work });
             match kernel {
                 Kernel::Map(map) => push(map_work(&plan, map)),
                 Kernel::MatMul(matmul) => product(&plan, matmul).into_iter().for_each(push),
-                Kernel::Convolution(convolution) => self::convolution(&plan, convolution).into_iter().for_each(push),
+                Kernel::Convolution(convolution) => {
+                    self::convolution(&plan, convolution, winograd).into_iter().for_each(push)
+                }
                 Kernel::Copy { dims, from, to } => push(copy(&plan, dims, from, to)),
                 Kernel::Assemble { fill, parts, to } => {
                     if let Some(value) = *fill {
@@ -320,8 +323,15 @@ fn tail(
     }
 }
 
+/// How far Winograd's algorithm may go: what is learned from keeps its digits.
+fn winograd(plan: &Plan) -> Winograd {
+    let learns = |kernel: &Kernel| matches!(kernel, Kernel::Convolution(c) if c.op.side == ops::Side::Weight);
+    let trains = plan.commit < plan.calls.len() || plan.calls.iter().any(|call| learns(&call.kernel));
+    if trains { Winograd::UpTo2x2 } else { Winograd::UpTo4x4 }
+}
+
 /// None where there is nothing to compute.
-fn convolution(plan: &Plan, convolution: &thalweg_plan::Convolution) -> Option<Work> {
+fn convolution(plan: &Plan, convolution: &thalweg_plan::Convolution, winograd: Winograd) -> Option<Work> {
     use thalweg_kernels::convolution::{Axis, Convolution as Kernel, Problem, Side};
     let thalweg_plan::Convolution { dtype, ref op, batch, channels, outputs, a, b, c, ref epilogue } = *convolution;
     let result = convolution.result();
@@ -338,7 +348,8 @@ fn convolution(plan: &Plan, convolution: &thalweg_plan::Convolution) -> Option<W
         Axis::new(input, grid.kernel, grid.stride, grid.dilation, grid.padding)
     };
     let axes: SmallVec<[Axis; 3]> = op.axes.iter().map(axis).collect();
-    let problem = Problem { groups: op.groups, ..Problem::new(dtype, side, batch, channels, outputs, &axes) };
+    let problem = Problem::new(dtype, side, batch, channels, outputs, &axes);
+    let problem = Problem { groups: op.groups, winograd, ..problem };
     let mut kernel = Kernel::new(problem, Isa::best());
     if c.is_none() {
         kernel = kernel.with_c_in_scratch();

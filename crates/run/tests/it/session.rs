@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use thalweg_run::graph::{Array, DType, Tensor, Variable, constant, placeholder, random_normal, random_uniform, scope};
+use thalweg_run::graph::{
+    Array, ConvOptions, DType, Tensor, Variable, constant, placeholder, random_normal, random_uniform, scope,
+};
 use thalweg_run::{Session, feeds};
 
 /// w := w − 0.1 · mean(2 (w x − y) x), and the loss.
@@ -279,4 +281,22 @@ fn dropped_results_lend_their_memory_to_the_next() {
     assert!(second.as_slice::<f32>().unwrap().iter().all(|&y| y == 4.0));
     third.as_mut_slice::<f32>().unwrap()[0] = 7.0;
     assert_eq!(address(&third), dropped);
+}
+
+#[test]
+fn sums_are_formed_as_defined_where_that_is_asked() {
+    let x = placeholder("x", DType::F32, ("n", 64, 16, 16));
+    let w = Variable::new("w", random_normal([64, 64, 3, 3], DType::F32) * 0.05);
+    let y = x.conv2d(&w, &ConvOptions::new().padding(1));
+    let numbers: Vec<f32> = (0..64 * 256).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
+    let picture = Array::new(&[1, 64, 16, 16], numbers).unwrap();
+    let run = |session: Session| {
+        let (y, profile) = session.profile(&y, feeds! { x => &picture }).unwrap();
+        (y.to_vec::<f64>(), profile.to_string().contains("winograd"))
+    };
+    let (saved, by_winograd) = run(Session::cpu());
+    let (exact, as_defined) = run(Session::builder().exact().build().unwrap());
+    assert!(by_winograd && !as_defined);
+    let worst = saved.iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(worst > 0.0 && worst < 1e-4, "{worst}");
 }
