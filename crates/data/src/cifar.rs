@@ -14,8 +14,8 @@ const PIXELS: usize = 3 * SIDE * SIDE;
 const CLASSES: [&str; 10] = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 const HINT_10: &str = "CIFAR-10 in its binary form is data_batch_1.bin to data_batch_5.bin and test_batch.bin, plain or \
                        .gz; get it from https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz";
-const HINT_100: &str = "CIFAR-100 in its binary form is train.bin and test.bin, plain or .gz, and fine_label_names.txt; get \
-                        it from https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz";
+const HINT_100: &str = "CIFAR-100 in its binary form is train.bin and test.bin, plain or .gz, and \
+                        fine_label_names.txt; get it from https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz";
 
 /// The two parts of CIFAR-10 or CIFAR-100.
 #[derive(Clone, Debug)]
@@ -26,12 +26,13 @@ pub struct Cifar {
     pub test: Dataset,
 }
 
-/// CIFAR-10 in `folder`: those of the five training batches that are there, one after the other, and the file whose name
-/// begins with `test`; each plain or gzip. The columns are `image`, u8 `[n, 3, 32, 32]` (red, green, blue), which
+/// CIFAR-10 in `folder`: those of the five training batches that are there, one after the other, and the file whose
+/// name begins with `test`; each plain or gzip. The columns are `image`, u8 `[n, 3, 32, 32]` (red, green, blue), which
 /// [`Dataset::augment`] prepares for a model, and `label`, i64 `[n]`.
 ///
 /// # Errors
-/// If a file is missing (the message says where to get it), is not made of whole rows or is damaged, or a label is no class.
+/// If a file is missing (the message says where to get it), is not made of whole rows or is damaged, or a label is no
+/// class.
 pub fn cifar10(folder: impl AsRef<Path>) -> Result<Cifar, DataError> {
     let folder = Folder::open(folder.as_ref(), HINT_10)?;
     let batches: Vec<PathBuf> = (1..=5).filter_map(|batch| folder.find(&format!("data_batch_{batch}.bin"))).collect();
@@ -43,8 +44,8 @@ pub fn cifar10(folder: impl AsRef<Path>) -> Result<Cifar, DataError> {
     Ok(Cifar { train: part(&batches)?, test: part(&[test])? })
 }
 
-/// CIFAR-100 in `folder`: `train.bin`, `test.bin` and the names of the classes in `fine_label_names.txt`. The columns are those of
-/// [`cifar10`], and `coarse`, i64 `[n]`, which of 20 groups the class belongs to.
+/// CIFAR-100 in `folder`: `train.bin`, `test.bin` and the names of the classes in `fine_label_names.txt`. The columns
+/// are those of [`cifar10`], and `coarse`, i64 `[n]`, which of 20 groups the class belongs to.
 ///
 /// # Errors
 /// As [`cifar10`]; or if there are not 100 names.
@@ -61,8 +62,8 @@ pub fn cifar100(folder: impl AsRef<Path>) -> Result<Cifar, DataError> {
     Ok(Cifar { train: part(find("train.bin")?)?, test: part(find("test.bin")?)? })
 }
 
-/// The rows of the files, one after the other: a byte for each of `labels` (name and number of classes), then the red, the
-/// green and the blue of all pixels.
+/// The rows of the files, one after the other: a byte for each of `labels` (name and number of classes), then the red,
+/// the green and the blue of all pixels.
 fn read(paths: &[PathBuf], labels: &[(&str, usize)]) -> Result<Dataset, DataError> {
     let row = labels.len() + PIXELS;
     let mut images = Vec::new();

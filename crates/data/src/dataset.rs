@@ -11,8 +11,9 @@ use crate::error::DataError;
 use crate::parallel::default_workers;
 use crate::rows::{Made, Rows};
 
-/// Named columns with a common first axis, and the names of the classes if there are any. A column is an array in memory, or
-/// its [`Rows`] are made when a batch needs them, as those of a folder of images. Cloning shares the columns.
+/// Named columns with a common first axis, and the names of the classes if there are any. A column is an array in
+/// memory, or its [`Rows`] are made when a batch needs them, as those of a folder of images. Cloning shares the
+/// columns.
 ///
 /// ```
 /// use thalweg_array::Array;
@@ -257,9 +258,9 @@ impl Dataset {
         &self.classes
     }
 
-    /// What tells these data from others: the SHA-256 of names, dtypes, shapes and numbers of the columns and of the names
-    /// of the classes, in hexadecimal. The same for the same data on every machine with the same order of bytes. Of a column
-    /// whose rows are made, what they are made of and how ([`Rows::fingerprint`]) stands for the numbers.
+    /// What tells these data from others: the SHA-256 of names, dtypes, shapes and numbers of the columns and of the
+    /// names of the classes, in hexadecimal. The same for the same data on every machine with the same order of bytes.
+    /// Of a column whose rows are made, what they are made of and how ([`Rows::fingerprint`]) stands for the numbers.
     ///
     /// ```
     /// let digits = thalweg_data::digits();

@@ -113,8 +113,8 @@ pub fn ink(image: &[f32], size: (usize, usize)) -> Result<Vec<f32>, DataError> {
     Ok(image.iter().map(|pixel| if light { (pixel - darkest) / range } else { (lightest - pixel) / range }).collect())
 }
 
-/// A drawn digit as MNIST would show it: 28 x 28, ground 0, ink up to 255. The drawing, dark on light or light on dark, is
-/// scaled to fit 20 x 20 with its proportions kept, and moved so that its center of mass lies in the middle.
+/// A drawn digit as MNIST would show it: 28 x 28, ground 0, ink up to 255. The drawing, dark on light or light on dark,
+/// is scaled to fit 20 x 20 with its proportions kept, and moved so that its center of mass lies in the middle.
 ///
 /// # Errors
 /// As [`ink`].
@@ -137,9 +137,9 @@ pub fn like_mnist(image: &[f32], size: (usize, usize)) -> Result<Vec<f32>, DataE
     Ok(canvas)
 }
 
-/// A drawn digit as the UCI optical digits would show it ([`digits`](crate::digits())): 8 x 8, each pixel the count of inked
-/// ones in a block of 4 x 4. The drawing, dark on light or light on dark, is scaled to the full height of 32, to at most
-/// 24 of the 32 columns, and put in the middle.
+/// A drawn digit as the UCI optical digits would show it ([`digits`](crate::digits())): 8 x 8, each pixel the count of
+/// inked ones in a block of 4 x 4. The drawing, dark on light or light on dark, is scaled to the full height of 32, to
+/// at most 24 of the 32 columns, and put in the middle.
 ///
 /// # Errors
 /// As [`ink`].

@@ -13,7 +13,8 @@ use crate::loader::Loader;
 pub enum Per {
     /// One mean and one deviation for each feature: for each place in a row.
     Feature,
-    /// One mean and one deviation for each channel, the first axis of a row: for pictures in color, `[n, channels, height, width]`.
+    /// One mean and one deviation for each channel, the first axis of a row: for pictures in color,
+    /// `[n, channels, height, width]`.
     Channel,
     /// One mean and one deviation for all numbers: for pixels.
     All,
@@ -50,7 +51,8 @@ impl Normalize {
         Ok(Statistics::of(name, train, per)?.standard())
     }
 
-    /// As [`Normalize::standard`] of the column `name` of `train`, which may be made row by row: it is read once, as for validation.
+    /// As [`Normalize::standard`] of the column `name` of `train`, which may be made row by row: it is read once, as
+    /// for validation.
     ///
     /// # Errors
     /// As [`Normalize::standard`]; or if there is no such column, or a row cannot be made.
@@ -67,8 +69,8 @@ impl Normalize {
         Ok(all.expect("a loader has at least one batch").standard())
     }
 
-    /// The channels of pictures from 0 to 1 as most models trained on ImageNet expect them: means 0.485, 0.456, 0.406 of red, green and
-    /// blue, deviations 0.229, 0.224, 0.225.
+    /// The channels of pictures from 0 to 1 as most models trained on ImageNet expect them: means 0.485, 0.456, 0.406
+    /// of red, green and blue, deviations 0.229, 0.224, 0.225.
     pub fn imagenet() -> Normalize {
         Normalize { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] }
     }
@@ -209,8 +211,8 @@ impl Statistics {
         })
     }
 
-    /// Over `x`, rows of `width` features, each `plane` neighboring numbers; the first number that is not finite comes back
-    /// with its place.
+    /// Over `x`, rows of `width` features, each `plane` neighboring numbers; the first number that is not finite comes
+    /// back with its place.
     fn measure<T: Element>(x: &[T], width: usize, plane: usize) -> Result<Statistics, (usize, f64)> {
         if let Some(index) = x.iter().position(|x| !x.to_f64().is_finite()) {
             return Err((index, x[index].to_f64()));
@@ -236,7 +238,8 @@ impl Statistics {
         Ok(Statistics { count, least, greatest, mean, squares })
     }
 
-    /// Of both (Chan, Golub and LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample variances").
+    /// Of both (Chan, Golub and LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample
+    /// variances").
     fn merged(&self, other: &Statistics) -> Statistics {
         let count = self.count + other.count;
         let pairs = |a: &[f64], b: &[f64], f: fn(f64, f64) -> f64| a.iter().zip(b).map(|(&a, &b)| f(a, b)).collect();

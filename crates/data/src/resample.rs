@@ -1,4 +1,5 @@
-//! Resizing: each new pixel is a weighted mean of the old ones that fall on it, so that nothing is skipped (antialiased).
+//! Resizing: each new pixel is a weighted mean of the old ones that fall on it, so that nothing is skipped
+//! (antialiased).
 
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +9,8 @@ use serde::{Deserialize, Serialize};
 pub enum Filter {
     /// By the area they share with it: the mean of a block where the factor is whole.
     Area,
-    /// By a triangle as wide as two new pixels, or two old ones if those are wider: linear interpolation when enlarging,
-    /// smooth when reducing. What Pillow calls `BILINEAR`.
+    /// By a triangle as wide as two new pixels, or two old ones if those are wider: linear interpolation when
+    /// enlarging, smooth when reducing. What Pillow calls `BILINEAR`.
     Bilinear,
 }
 

@@ -54,14 +54,16 @@ pub trait Rows: fmt::Debug + Send + Sync + 'static {
     /// The shape of one row; the same for all.
     fn shape(&self) -> &[usize];
 
-    /// Writes row `row` to `to`, which has room for one and holds anything. In training `chance` gives random numbers, always the same for
-    /// the same seed, epoch and row; without it, chance takes its middle: the row as it is used for validation.
+    /// Writes row `row` to `to`, which has room for one and holds anything. In training `chance` gives random numbers,
+    /// always the same for the same seed, epoch and row; without it, chance takes its middle: the row as it is used for
+    /// validation.
     ///
     /// # Errors
     /// If the row cannot be made; the message names what it comes from, the loader adds its number.
     fn read(&self, row: usize, chance: Option<&mut Random>, to: &mut [Self::Element]) -> Result<(), TransformError>;
 
-    /// What tells these rows, as they are read without chance, from others; see [`Dataset::fingerprint`](crate::Dataset::fingerprint).
+    /// What tells these rows, as they are read without chance, from others; see
+    /// [`Dataset::fingerprint`](crate::Dataset::fingerprint).
     fn fingerprint(&self, rows: &[usize]) -> String;
 
     /// How pictures become these rows, if they do: so that it can be written with a model, and undone to show them.

@@ -1,7 +1,7 @@
 //! What most programs use: `use thalweg::prelude::*`.
 
 pub use crate::array::{Array, DType, Shape, Size};
-pub use crate::data::{Dataset, Loader, Normalize, Per, Split};
+pub use crate::data::{Augment, Dataset, ImageFolder, Loader, Normalize, Per, Picture, Split};
 pub use crate::feeds;
 pub use crate::graph::{
     Axes, ConvOptions, Pool, Tensor, Variable, constant, full, grad, iota, ones, placeholder, random_normal,

@@ -7,9 +7,9 @@ pub(super) fn either_way(most: f32, random: &mut Random) -> f32 {
     most * (2.0 * random.uniform() - 1.0)
 }
 
-/// A part (upper left corner and size) of a picture of `size` whose share of the area and whose width by height lie in these
-/// ranges; the second on a logarithmic scale, so that lying and standing parts are as likely. If ten attempts do not fit,
-/// the largest part in the middle whose proportions are allowed.
+/// A part (upper left corner and size) of a picture of `size` whose share of the area and whose width by height lie in
+/// these ranges; the second on a logarithmic scale, so that lying and standing parts are as likely. If ten attempts do
+/// not fit, the largest part in the middle whose proportions are allowed.
 pub(super) fn part(
     (height, width): (usize, usize),
     area: (f32, f32),
@@ -30,7 +30,8 @@ pub(super) fn part(
     largest((height, width), (width as f32 / height as f32).clamp(ratio.0, ratio.1))
 }
 
-/// The part in the middle of a picture of `size` with the proportions of `wanted`, of whose longest possible sides an eighth is left out.
+/// The part in the middle of a picture of `size` with the proportions of `wanted`, of whose longest possible sides an
+/// eighth is left out.
 pub(super) fn middle_part(size: (usize, usize), wanted: (usize, usize)) -> ((usize, usize), (usize, usize)) {
     let (_, part) = largest(size, wanted.1 as f32 / wanted.0 as f32);
     let part = ((part.0 * 7).div_ceil(8), (part.1 * 7).div_ceil(8));

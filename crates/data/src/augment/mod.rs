@@ -21,12 +21,12 @@ use crate::resample::{level, resample};
 pub(crate) use rows::{PictureRows, Source};
 pub use window::Border;
 
-/// What is done to a picture before a model sees it, step by step, and the numbers it becomes: `f32` of shape
+/// What is done to a picture before a model sees it, step by step, and the numbers it becomes: f32 of shape
 /// `[3, height, width]`, from 0 to 1, [normalized](Augment::normalize) if that is asked for.
 ///
-/// The steps with chance in them draw in training; for validation and use chance takes its middle: no flip, no rotation, the
-/// center of the picture. So one description serves both. It is written with a model, so that the model is
-/// used as it was trained.
+/// The steps with chance in them draw in training; for validation and use chance takes its middle: no flip, no
+/// rotation, the center of the picture. So one description serves both. It is written with a model, so that the model
+/// is used as it was trained.
 ///
 /// ```
 /// use thalweg_data::{Augment, Normalize};
@@ -80,8 +80,8 @@ pub enum Step {
         /// What is added.
         border: Border,
     },
-    /// A part of the picture of random place, area and proportions, at this size (Szegedy et al. 2014, "Going Deeper with
-    /// Convolutions", section 6). Without chance the center, of which an eighth of the length is cut off.
+    /// A part of the picture of random place, area and proportions, at this size (Szegedy et al. 2014, "Going Deeper
+    /// with Convolutions", section 6). Without chance the center, of which an eighth of the length is cut off.
     RandomResizedCrop {
         /// Rows of pixels.
         height: usize,
@@ -120,8 +120,9 @@ pub enum Step {
         /// The greatest change.
         by: f32,
     },
-    /// A square of this side, anywhere, is covered with the mean color of the normalization, or with gray; what hangs over the edges is lost
-    /// (DeVries and Taylor 2017, "Improved Regularization of Convolutional Neural Networks with Cutout").
+    /// A square of this side, anywhere, is covered with the mean color of the normalization, or with gray; what hangs
+    /// over the edges is lost (DeVries and Taylor 2017, "Improved Regularization of Convolutional Neural Networks with
+    /// Cutout").
     Cutout {
         /// In pixels.
         side: usize,

@@ -116,11 +116,12 @@ fn interleaved(pictures: &Array, row: usize) -> Result<Picture, DataError> {
 }
 
 impl Dataset {
-    /// The same rows with the pictures in the column `name`, bytes `[n, 3, height, width]`, as `augment` has them, made when
-    /// a batch needs them: numbers of shape `[3, height, width]`, in training with chance.
+    /// The same rows with the pictures in the column `name`, bytes `[n, 3, height, width]`, as `augment` has them, made
+    /// when a batch needs them: numbers of shape `[3, height, width]`, in training with chance.
     ///
     /// # Errors
-    /// If there is no such column in memory, it holds no pictures, or `augment` has settings that no picture can follow.
+    /// If there is no such column in memory, it holds no pictures, or `augment` has settings that no picture can
+    /// follow.
     pub fn augment(self, name: &str, augment: &Augment) -> Result<Dataset, DataError> {
         let pictures = self.column(name)?;
         let &[_, 3, height, width] = pictures.shape() else {

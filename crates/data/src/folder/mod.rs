@@ -18,12 +18,14 @@ use crate::picture::{Limits, Picture};
 
 pub(crate) use entry::Entry;
 
-/// Pictures in files. A folder that holds folders has a class for each, in the order of their names, and the pictures of a
-/// class anywhere below; a folder without folders has pictures without classes, as for prediction. Files are in the order of
-/// their names; those whose names do not end as those of pictures do (jpg, jpeg, png, gif, bmp, webp) or begin with a dot do not count.
+/// Pictures in files. A folder that holds folders has a class for each, in the order of their names, and the pictures
+/// of a class anywhere below; a folder without folders has pictures without classes, as for prediction. Files are in
+/// the order of their names; those whose names do not end as those of pictures do (jpg, jpeg, png, gif, bmp, webp) or
+/// begin with a dot do not count.
 ///
-/// Opening reads and decodes each picture once, on all cores, so that all that is wrong is known before training begins and rows do not change
-/// later ([`FolderOptions`] has other choices). They are not kept: each batch reads its own, on the loader's threads.
+/// Opening reads and decodes each picture once, on all cores, so that all that is wrong is known before training begins
+/// and rows do not change later ([`FolderOptions`] has other choices). They are not kept: each batch reads its own, on
+/// the loader's threads.
 ///
 /// ```no_run
 /// use thalweg_data::{Augment, ImageFolder, Loader, Normalize, Split};
@@ -74,8 +76,9 @@ pub struct FolderOptions {
     pub limits: Limits,
 }
 
-/// What a file does that is no picture, damaged, unreadable or beyond the limits; likewise a link that leads back to where it is, a name that
-/// differs from another only in case, a picture beside the class folders and a class without pictures.
+/// What a file does that is no picture, damaged, unreadable or beyond the limits; likewise a link that leads back to
+/// where it is, a name that differs from another only in case, a picture beside the class folders and a class without
+/// pictures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BadFiles {
     /// The folder is not opened; the error names the first.
@@ -88,11 +91,12 @@ pub enum BadFiles {
 /// How closely files are looked at when a folder is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Check {
-    /// Each is decoded, which takes as long as an epoch of reading. A file that changes later is found out when it is read.
+    /// Each is decoded, which takes as long as an epoch of reading. A file that changes later is found out when it is
+    /// read.
     #[default]
     Decode,
-    /// Only that they are there and within the limits: for sets with so many pictures that the other takes too long. A bad picture
-    /// ends the training that comes upon it; of one that changes later only another length is found out.
+    /// Only that they are there and within the limits: for sets with so many pictures that the other takes too long. A
+    /// bad picture ends the training that comes upon it; of one that changes later only another length is found out.
     Presence,
 }
 
@@ -115,8 +119,8 @@ impl FolderOptions {
     /// The pictures of the folder at `path`.
     ///
     /// # Errors
-    /// If it is no folder that can be read, something in it is bad and not to be skipped, two classes differ only in case, or
-    /// there are no pictures.
+    /// If it is no folder that can be read, something in it is bad and not to be skipped, two classes differ only in
+    /// case, or there are no pictures.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<ImageFolder, DataError> {
         let root = path.as_ref().to_path_buf();
         let walk::Found { classes, candidates, mut bad } = walk::find(&root)?;
@@ -218,8 +222,8 @@ impl ImageFolder {
         self.entries[row].read(&self.limits)
     }
 
-    /// A number for each picture, the same for those of whose [names](ImageFolder::name) `key` makes the same: pictures of one patient, or
-    /// one camera, to be [held out together](crate::Split::grouped).
+    /// A number for each picture, the same for those of whose [names](ImageFolder::name) `key` makes the same: pictures
+    /// of one patient, or one camera, to be [held out together](crate::Split::grouped).
     pub fn groups<K: Ord>(&self, key: impl Fn(&str) -> K) -> Array {
         let keys: Vec<K> = self.entries.iter().map(|entry| key(&entry.name)).collect();
         let mut known: Vec<&K> = keys.iter().collect();
@@ -242,8 +246,8 @@ impl ImageFolder {
         duplicates
     }
 
-    /// A data set of the columns `image`, f32 `[n, 3, height, width]`, made by `augment` when a batch needs it; `label`, i64
-    /// `[n]`, if there are classes; and `file`, i64 `[n]`, the row of this folder.
+    /// A data set of the columns `image`, f32 `[n, 3, height, width]`, made by `augment` when a batch needs it;
+    /// `label`, i64 `[n]`, if there are classes; and `file`, i64 `[n]`, the row of this folder.
     ///
     /// # Errors
     /// If the pictures, prepared so, would differ in size, or `augment` has settings that no picture can follow.

@@ -16,8 +16,8 @@ use crate::transform::panicked;
 pub struct Limits {
     /// The bytes of a file; 256 MiB unless said.
     pub file_bytes: u64,
-    /// The pixels of a picture; 2²⁷, 134 megapixels, unless said. Beyond 2²² a file must have a byte for every 200 of them, as
-    /// photos and scans have: what has fewer is made to fill memory.
+    /// The pixels of a picture; 2²⁷, 134 megapixels, unless said. Beyond 2²² a file must have a byte for every 200 of
+    /// them, as photos and scans have: what has fewer is made to fill memory.
     pub pixels: u64,
 }
 
@@ -73,7 +73,8 @@ pub(super) enum Samples {
 
 pub(super) const WHITE: [u8; 3] = [255; 3];
 
-/// The picture in `bytes`, on `ground` where it is transparent; the error continues a sentence whose subject is the file.
+/// The picture in `bytes`, on `ground` where it is transparent; the error continues a sentence whose subject is the
+/// file.
 pub(super) fn decode(bytes: &[u8], limits: &Limits, ground: [u8; 3]) -> Result<Picture, String> {
     let decoder = match kind(bytes)? {
         Kind::Png => png::decode,

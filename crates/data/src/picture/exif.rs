@@ -2,8 +2,8 @@
 
 use super::Position;
 
-/// The position in which the picture stands upright, from EXIF data (a TIFF header and its first directory; CIPA DC-008, tag
-/// 274). Without a readable orientation the picture stays as it is, as other programs have it.
+/// The position in which the picture stands upright, from EXIF data (a TIFF header and its first directory; CIPA
+/// DC-008, tag 274). Without a readable orientation the picture stays as it is, as other programs have it.
 pub(super) fn upright(exif: &[u8]) -> Position {
     let (transposed, mirrored, upside_down) = match orientation(exif) {
         Some(2) => (false, true, false),

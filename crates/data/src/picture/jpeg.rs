@@ -29,8 +29,8 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Pixels, String> {
     Ok(Pixels { height, width, kind, samples, position })
 }
 
-/// Whether the segments of a file and its scans lead to a marker of the end (ITU-T T.81, annex B). The decoder fills up what is missing of a
-/// last block.
+/// Whether the segments of a file and its scans lead to a marker of the end (ITU-T T.81, annex B). The decoder fills up
+/// what is missing of a last block.
 fn has_end(bytes: &[u8]) -> bool {
     const ESCAPED: u8 = 0;
     const RESTARTS: std::ops::RangeInclusive<u8> = 0xd0..=0xd7;

@@ -50,9 +50,9 @@ impl Picture {
 
     /// The picture in `bytes`, a file in PNG, JPEG, GIF, BMP or WebP; its name does not matter.
     ///
-    /// The picture stands upright as its EXIF orientation says. Gray becomes color; of 16 bits the upper 8 are kept; palettes and CMYK
-    /// (as Adobe's programs write it, inverted) become RGB; what is transparent lies on white; of several frames the first is
-    /// taken. Color profiles are not applied.
+    /// The picture stands upright as its EXIF orientation says. Gray becomes color; of 16 bits the upper 8 are kept;
+    /// palettes and CMYK (as Adobe's programs write it, inverted) become RGB; what is transparent lies on white; of
+    /// several frames the first is taken. Color profiles are not applied.
     ///
     /// # Errors
     /// If it is damaged, truncated, of another kind or beyond `limits`; the pixels that it declares are counted before
@@ -145,7 +145,8 @@ impl Picture {
         Picture { pixels, height, width }
     }
 
-    /// The picture laid over with `other`, its upper left corner at (`y`, `x`); what would hang over the edges is cut off.
+    /// The picture laid over with `other`, its upper left corner at (`y`, `x`); what would hang over the edges is cut
+    /// off.
     pub fn paste(&mut self, other: &Picture, (y, x): (usize, usize)) {
         let (canvas_width, width) = (self.width, other.width.min(self.width.saturating_sub(x)));
         for (to, row) in self.pixels.chunks_exact_mut(3 * canvas_width).skip(y).zip(other.rows()) {
@@ -180,8 +181,8 @@ fn mirror(row: &mut [u8]) {
     row.chunks_exact_mut(3).for_each(|pixel| pixel.swap(0, 2));
 }
 
-/// One of the eight positions in which a square covers itself: its rows become columns, then left and right change places, then
-/// top and bottom.
+/// One of the eight positions in which a square covers itself: its rows become columns, then left and right change
+/// places, then top and bottom.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
     /// Rows become columns.

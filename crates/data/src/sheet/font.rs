@@ -5,7 +5,8 @@ use crate::picture::Picture;
 /// The width and height of a letter, with the space to its neighbors.
 pub(super) const CELL: (usize, usize) = (6, 9);
 
-/// Draws `text` with its upper left corner at (`y`, `x`). Letters beyond ASCII become question marks; what would hang over the edge is cut off.
+/// Draws `text` with its upper left corner at (`y`, `x`). Letters beyond ASCII become question marks; what would hang
+/// over the edge is cut off.
 pub(super) fn draw(text: &str, picture: &mut Picture, (y, x): (usize, usize), color: [u8; 3]) {
     let (height, width) = picture.size();
     for (index, letter) in text.chars().enumerate() {

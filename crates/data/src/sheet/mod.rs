@@ -14,11 +14,12 @@ const LINES: usize = 3;
 const PAPER: [u8; 3] = [250; 3];
 const INK: [u8; 3] = [20; 3];
 
-/// The images of a batch beside and below each other, each with its caption, to be looked at: what a model is fed, or what it
-/// takes for what. `images` is `[n, height, width]` or `[n, channels, height, width]` with one channel or three; the least of all its
-/// numbers becomes black, the greatest white. To see colors as they are, invert a normalization
-/// ([`Normalize::invert`](crate::Normalize::invert)) before. Small images are enlarged by a whole factor. A caption is broken
-/// into lines where it is too wide, and cut after three; letters beyond ASCII become question marks.
+/// The images of a batch beside and below each other, each with its caption, to be looked at: what a model is fed, or
+/// what it takes for what. `images` is `[n, height, width]` or `[n, channels, height, width]` with one channel or
+/// three; the least of all its numbers becomes black, the greatest white. To see colors as they are, invert a
+/// normalization ([`Normalize::invert`](crate::Normalize::invert)) before. Small images are enlarged by a whole factor.
+/// A caption is broken into lines where it is too wide, and cut after three; letters beyond ASCII become question
+/// marks.
 ///
 /// ```
 /// use thalweg_data::{contact_sheet, digits};

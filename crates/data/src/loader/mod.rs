@@ -3,27 +3,29 @@
 //! The order of an epoch and every random number of a transform are functions of (seed, epoch, row): a loader has no
 //! state, so training resumes at any batch of any epoch without replaying what came before, on any number of threads.
 //!
-//! One thread prepares, with others to help it where rows are made one by one; a bounded queue holds what is ready; a batch that is dropped sends its buffers back to be
-//! filled again. The thread ends when the last batch is sent, when a transform fails, or when the iterator is dropped.
+//! One thread prepares, with others to help it where rows are made one by one; a bounded queue holds what is ready; a
+//! batch that is dropped sends its buffers back to be filled again. The thread ends when the last batch is sent, when a
+//! transform fails, or when the iterator is dropped.
+
+mod batches;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
 
+use thalweg_array::Element;
 use thalweg_array::random::{Philox, permutation, stream};
-use thalweg_array::{Array, Element};
 
-use crate::batch::{Batch, Parts};
-use crate::dataset::{Column, Dataset, gather, room};
+pub use batches::Batches;
+
+use crate::batch::Batch;
+use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::parallel::default_workers;
 use crate::random::Random;
-use crate::rows::Chance;
-use crate::transform::{Draw, PerBatch, PerSample, Transform, TransformError, panicked};
+use crate::transform::{PerBatch, PerSample, Transform, TransformError};
 
-/// Cuts a [`Dataset`] into batches: as it is made, for validation and use, in the order of the data and without chance; made
-/// for [training](Loader::training), in random order and with chance.
+/// Cuts a [`Dataset`] into batches: as it is made, for validation and use, in the order of the data and without chance;
+/// made for [training](Loader::training), in random order and with chance.
 ///
 /// ```
 /// use thalweg_data::{Loader, digits};
@@ -91,7 +93,8 @@ impl Loader {
         self
     }
 
-    /// Lets chance into rows that are made, which is what augmentation is; what they draw is a function of seed, epoch and row.
+    /// Lets chance into rows that are made, which is what augmentation is; what they draw is a function of seed, epoch
+    /// and row.
     pub fn augmented(mut self) -> Loader {
         self.augmented = true;
         self
@@ -231,13 +234,7 @@ impl Loader {
             );
             return Err(DataError::setting(setting, reason));
         }
-        let (ready_in, ready) = sync_channel(self.ahead);
-        // Room for all that can be on their way: in the queue, being prepared, in the caller's hands, and one to spare.
-        let (used, used_out) = sync_channel(self.ahead + 3);
-        let producer = Producer { loader: self.clone(), ready: ready_in, used, returned: used_out, spare: Vec::new() };
-        let thread = thread::Builder::new().name("loader".into()).spawn(move || producer.run(epoch, position, last));
-        let thread = thread.map_err(|error| DataError::Thread { reason: format!("could not be started: {error}") })?;
-        Ok(Batches { ready: Some(ready), thread: Some(thread) })
+        Batches::start(self.clone(), epoch, position, last)
     }
 }
 
@@ -257,125 +254,14 @@ impl fmt::Debug for Loader {
     }
 }
 
-/// The loader's thread.
-struct Producer {
-    loader: Loader,
-    ready: SyncSender<Result<Batch, DataError>>,
-    used: SyncSender<Parts>,
-    returned: Receiver<Parts>,
-    spare: Vec<Parts>,
-}
-
-impl Producer {
-    fn run(mut self, epoch: u64, position: usize, last: Option<u64>) {
-        let mut first = position;
-        for epoch in epoch..=last.unwrap_or(u64::MAX) {
-            let order = self.loader.order(epoch);
-            for position in first..self.loader.n_batches() {
-                let start = position * self.loader.batch_size;
-                let end = (start + self.loader.batch_size).min(order.len());
-                let batch = self.prepare(epoch, position, &order[start..end]);
-                let failed = batch.is_err();
-                if self.ready.send(batch).is_err() || failed {
-                    return;
-                }
-            }
-            first = 0;
-        }
-    }
-
-    fn prepare(&mut self, epoch: u64, position: usize, rows: &[usize]) -> Result<Batch, DataError> {
-        let mut parts = self.buffers(rows.len());
-        parts.rows.clear();
-        parts.rows.extend_from_slice(rows);
-        let Loader { dataset, seed, augmented, workers, .. } = &self.loader;
-        for ((name, column), (_, taken)) in dataset.columns().iter().zip(&mut parts.columns) {
-            // A transform may have left another array here.
-            let (row_shape, dtype) = (column.row_shape(), column.dtype());
-            if taken.dtype() != dtype || taken.shape().split_first() != Some((&rows.len(), row_shape)) {
-                *taken = room(name, rows.len(), row_shape, dtype)?;
-            }
-            match column {
-                Column::InMemory(array) => gather(array, rows, taken),
-                Column::Made(made) => {
-                    let chance = augmented.then(|| Chance { seed: *seed, epoch, column: name.clone() });
-                    made.fill(rows, chance.as_ref(), *workers, taken).map_err(|(row, error)| {
-                        let (transform, reason) = (format!("column `{name}`"), error.to_string());
-                        DataError::Sample { row, epoch, batch: position, transform, reason }
-                    })?;
-                }
-            }
-        }
-        let mut batch = Batch::new(epoch, position, parts, self.used.clone());
-        for (ordinal, transform) in self.loader.transforms.iter().enumerate() {
-            transform.apply(&mut batch, &Draw { seed: self.loader.seed, ordinal }).map_err(|(row, error)| {
-                let (transform, reason) = (transform.name(), error.to_string());
-                DataError::Sample { row, epoch, batch: position, transform, reason }
-            })?;
-        }
-        Ok(batch)
-    }
-
-    /// Buffers of a used batch of `rows` rows, or new ones.
-    fn buffers(&mut self, rows: usize) -> Parts {
-        self.spare.extend(self.returned.try_iter());
-        let n_columns = self.loader.dataset.columns().len();
-        if let Some(index) = self.spare.iter().position(|parts| parts.rows.len() == rows) {
-            let mut parts = self.spare.swap_remove(index);
-            parts.columns.truncate(n_columns);
-            return parts;
-        }
-        let columns = self.loader.dataset.columns();
-        Parts {
-            columns: columns.iter().map(|(name, _)| (name.clone(), Array::from(Vec::<u8>::new()))).collect(),
-            rows: Vec::new(),
-        }
-    }
-}
-
-/// Batches as they become ready. After an error there are no more. Dropping it ends the thread.
-#[derive(Debug)]
-pub struct Batches {
-    ready: Option<Receiver<Result<Batch, DataError>>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Iterator for Batches {
-    type Item = Result<Batch, DataError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self.ready.as_ref()?.recv() {
-            Ok(Ok(batch)) => Some(Ok(batch)),
-            Ok(Err(error)) => {
-                self.end();
-                Some(Err(error))
-            }
-            Err(_) => self.end().map(Err),
-        }
-    }
-}
-
-impl Batches {
-    /// Waits for the thread to end; the error says how it died, if it did.
-    fn end(&mut self) -> Option<DataError> {
-        // Without a receiver the thread's next send fails.
-        self.ready = None;
-        let panic = self.thread.take()?.join().err()?;
-        Some(DataError::Thread { reason: panicked(&*panic) })
-    }
-}
-
-impl Drop for Batches {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
     use std::time::Duration;
+
+    use thalweg_array::Array;
 
     use super::*;
     use crate::rows::Rows;
