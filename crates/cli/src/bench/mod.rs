@@ -13,6 +13,7 @@ mod peers;
 mod profile;
 mod rounds;
 mod steps;
+mod vision;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -109,7 +110,8 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         cold_start::child(threads)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let workloads: Vec<Workload> = steps::workloads().into_iter().chain(operations::workloads()).collect();
+    let workloads: Vec<Workload> =
+        steps::workloads().into_iter().chain(vision::workloads()).chain(operations::workloads()).collect();
     let names: Vec<&str> = workloads.iter().map(|workload| workload.name).chain([cold_start::NAME]).collect();
     for wanted in &args.only {
         if !names.iter().any(|name| matches(name, wanted)) {

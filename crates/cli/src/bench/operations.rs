@@ -6,11 +6,16 @@ use thalweg::run::{CompileTimes, Profile};
 use super::{Call, Work, Workload};
 
 const SEED: u64 = 1234;
+/// Height and width of what is convolved.
+const SIDE: usize = 56;
 const ELEMENTS: usize = 16 * 1024 * 1024;
 
 pub(super) fn workloads() -> Vec<Workload> {
     fn multiply(n: usize) -> Option<Work> {
         Some(Work::Flop(2.0 * (n * n * n) as f64))
+    }
+    fn convolve(inputs: usize, kernel: usize) -> Option<Work> {
+        Some(Work::Flop(2.0 * (8 * inputs * 64 * SIDE * SIDE * kernel * kernel) as f64))
     }
     let bytes = |count: usize| Some(Work::Bytes(4.0 * count as f64));
     vec![
@@ -22,6 +27,8 @@ pub(super) fn workloads() -> Vec<Workload> {
         Workload { name: "W12_softmax", work: bytes(2 * 4096 * 4096), make: softmax },
         Workload { name: "W12_layernorm", work: bytes(2 * 4096 * 1024), make: layer_norm },
         Workload { name: "W12_sum", work: bytes(ELEMENTS), make: sum },
+        Workload { name: "W12_conv3x3", work: convolve(64, 3), make: |threads| convolution(threads, 64, 3) },
+        Workload { name: "W12_conv1x1", work: convolve(256, 1), make: |threads| convolution(threads, 256, 1) },
     ]
 }
 
@@ -74,4 +81,11 @@ fn layer_norm(threads: usize) -> anyhow::Result<Box<dyn Call>> {
 
 fn sum(threads: usize) -> anyhow::Result<Box<dyn Call>> {
     call(threads, operand("x", &[ELEMENTS]).sum())
+}
+
+/// From `inputs` to 64 channels, which stand last in memory: the layout is free.
+fn convolution(threads: usize, inputs: usize, kernel: usize) -> anyhow::Result<Box<dyn Call>> {
+    let (x, w) = (operand("x", &[8, SIDE, SIDE, inputs]), operand("w", &[64, inputs, kernel, kernel]));
+    let y = x.permute(&[0, 3, 1, 2]).conv2d(&w, &ConvOptions::new().padding(kernel / 2));
+    call(threads, y.permute(&[0, 2, 3, 1]))
 }

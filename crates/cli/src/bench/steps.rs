@@ -8,7 +8,7 @@ use super::{Call, Make, Workload};
 
 /// Batches that a workload goes through in turn.
 const BATCH_POOL: u64 = 8;
-const SEED: u64 = 1234;
+pub(super) const SEED: u64 = 1234;
 
 pub(super) fn workloads() -> Vec<Workload> {
     let step = |name, make: Make| Workload { name, work: None, make };
@@ -21,15 +21,15 @@ pub(super) fn workloads() -> Vec<Workload> {
 }
 
 /// A batch of inputs and, where there are any, labels.
-struct Batch {
-    inputs: Array,
-    labels: Option<Array>,
+pub(super) struct Batch {
+    pub(super) inputs: Array,
+    pub(super) labels: Option<Array>,
 }
 
-/// The pool: uniform inputs, labels of `classes`.
-fn pool(threads: usize, batch: usize, width: usize, classes: Option<usize>) -> anyhow::Result<Vec<Batch>> {
+/// The pool: these random inputs, labels of `classes`.
+pub(super) fn pool(threads: usize, inputs: Tensor, classes: Option<usize>) -> anyhow::Result<Vec<Batch>> {
     let session = Session::builder().threads(threads).seed(SEED).build()?;
-    let inputs = random_uniform([batch, width], f32);
+    let batch = inputs.size(0);
     let labels = classes.map(|classes| (random_uniform([batch], f32) * classes as f64).cast(i64));
     let draw = |_| {
         Ok(match &labels {
@@ -101,7 +101,7 @@ impl Call for Training {
     }
 }
 
-fn cycle(
+pub(super) fn cycle(
     threads: usize,
     loss: Tensor,
     step: Step,
@@ -134,7 +134,7 @@ fn classifier(
     let net = Init::build(SEED, |init| Mlp::new(init, widths));
     let loss = cross_entropy(&net.forward(&x, &mut Forward::train()), &y);
     let step = minimize(&loss);
-    cycle(threads, loss, step, x, Some(y), pool(threads, batch, width, Some(classes))?)
+    cycle(threads, loss, step, x, Some(y), pool(threads, random_uniform([batch, width], f32), Some(classes))?)
 }
 
 pub(super) fn mlp_mnist(threads: usize) -> anyhow::Result<Box<dyn Call>> {
@@ -174,7 +174,7 @@ fn vae_mnist(threads: usize) -> anyhow::Result<Box<dyn Call>> {
     let divergence = (&log_variance + 1.0 - mean.square() - log_variance.exp()).sum() * (-0.5);
     let loss = reconstruction + divergence;
     let step = Adam::new(1e-3).minimize(&loss);
-    cycle(threads, loss, step, x, None, pool(threads, 128, 784, None)?)
+    cycle(threads, loss, step, x, None, pool(threads, random_uniform([128, 784], f32), None)?)
 }
 
 fn xor_tiny(threads: usize) -> anyhow::Result<Box<dyn Call>> {
