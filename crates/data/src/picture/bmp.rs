@@ -1,4 +1,5 @@
-//! BMP files, without compression: 1, 4 and 8 bits with a palette, 24 and 32 bits.
+//! BMP files, without compression: 1, 4 and 8 bits with a palette, 24 and 32 bits, the latter with opacity if the header
+//! says so.
 
 use super::Position;
 use super::decode::{Limits, Pixels, Samples};
@@ -13,12 +14,13 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Pixels, String> {
         let reason = "is damaged: it ends too early (truncated)";
         return Err(format!("{reason}; {} bytes of pixels where {} are needed", lines.len(), line * height));
     }
-    let mut samples = Vec::with_capacity(3 * height * width);
+    let mut samples = Vec::with_capacity((3 + usize::from(header.opacity)) * height * width);
     for y in 0..height {
         let row = if header.from_the_top { y } else { height - 1 - y };
         header.unpack(&lines[row * line..][..line], row, &mut samples)?;
     }
-    Ok(Pixels { height, width, kind: Samples::Rgb, samples, position: Position::default() })
+    let kind = if header.opacity { Samples::Rgba } else { Samples::Rgb };
+    Ok(Pixels { height, width, kind, samples, position: Position::default() })
 }
 
 struct Header<'a> {
@@ -26,6 +28,8 @@ struct Header<'a> {
     width: usize,
     from_the_top: bool,
     bits: usize,
+    /// Whether the fourth byte of a pixel is its opacity.
+    opacity: bool,
     /// Blue, green, red and nothing for each color.
     palette: &'a [u8],
     /// Where the pixels begin.
@@ -64,6 +68,8 @@ impl Header<'_> {
                 return Err(format!("is a BMP picture of a kind that is not supported: {kind}"));
             }
         }
+        // The mask of opacity stands behind the others, in headers that are long enough.
+        let opacity = compression == BIT_FIELDS && size >= 56 && u32_at(66)? == 0xff00_0000;
         let colors = match (bits, u32_at(46)? as usize) {
             (24 | 32, _) => 0,
             (bits, 0) => 1 << bits,
@@ -75,14 +81,20 @@ impl Header<'_> {
             width: width_of,
             from_the_top: height < 0,
             bits,
+            opacity,
             palette,
             data: u32_at(10)? as usize,
         })
     }
 
-    /// Red, green, blue of the pixels in `line`.
+    /// Red, green, blue, and opacity if there is one, of the pixels in `line`.
     fn unpack(&self, line: &[u8], y: usize, samples: &mut Vec<u8>) -> Result<(), String> {
-        let mut push = |color: &[u8]| samples.extend([color[2], color[1], color[0]]);
+        let mut push = |color: &[u8]| {
+            samples.extend([color[2], color[1], color[0]]);
+            if self.opacity {
+                samples.push(color[3]);
+            }
+        };
         if self.bits >= 24 {
             line.chunks_exact(self.bits / 8).take(self.width).for_each(push);
             return Ok(());

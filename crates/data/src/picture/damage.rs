@@ -104,6 +104,19 @@ fn png_of_all_kinds_becomes_rgb() {
 }
 
 #[test]
+fn bmp_may_have_opacity_and_stand_upside_down() {
+    let mut bytes = b"BM".to_vec();
+    // Sizes of the file and of nothing, where the pixels begin; the header's own size, width, height from the top.
+    [0, 0, 70, 56, 1, -2i32 as u32].iter().for_each(|x: &u32| bytes.extend(x.to_le_bytes()));
+    bytes.extend([1, 0, 32, 0]);
+    // Compression: masks. Then sizes that nobody reads, and the masks of red, green, blue and opacity.
+    [3, 0, 0, 0, 0, 0, 0xff_0000, 0xff00, 0xff].iter().for_each(|x: &u32| bytes.extend(x.to_le_bytes()));
+    let of = |mask: u32| decode(&[&bytes[..], &mask.to_le_bytes(), &[3, 2, 1, 255, 0, 100, 200, 0]].concat());
+    assert_eq!(of(0xff00_0000).pixels(), [1, 2, 3, 255, 255, 255]);
+    assert_eq!(of(0).pixels(), [1, 2, 3, 200, 100, 0]);
+}
+
+#[test]
 fn what_is_no_picture_is_named() {
     for (bytes, what) in [
         (&b""[..], "but an empty file"),
