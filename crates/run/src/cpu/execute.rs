@@ -4,7 +4,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use smallvec::SmallVec;
 use thalweg_kernels::cpu::FlushDenormals;
 use thalweg_kernels::matmul;
 use thalweg_kernels::movement::IndexError;
@@ -16,7 +15,8 @@ use thalweg_plan::{ALIGNMENT, Buffer, BufferId, Place, Plan};
 
 use super::loops::{self, Views};
 use super::memory::{Block, OutOfMemory, Storage};
-use super::prepare::{Convolution, Look, Prepared, Product, Step, Tail, Work};
+use super::prepare::{Convolution, Look, Prepared, Product, Step, Work};
+use super::products::{OneConvolution, OneProduct};
 use crate::error::RunError;
 use crate::feed::{Feeds, Value};
 use crate::variables::Variables;
@@ -105,7 +105,7 @@ impl Results<'_> {
 
 /// The scratch memory of the threads of one call.
 #[derive(Clone, Copy)]
-struct Scratch {
+pub(super) struct Scratch {
     start: *mut u8,
     bytes: usize,
 }
@@ -114,7 +114,7 @@ struct Scratch {
 unsafe impl Sync for Scratch {}
 
 impl Scratch {
-    fn of(&self, worker: usize) -> *mut u8 {
+    pub(super) fn of(&self, worker: usize) -> *mut u8 {
         self.start.wrapping_add(worker * self.bytes)
     }
 }
@@ -427,133 +427,6 @@ fn map(tile: &tile::Prepared, pool: &Pool, operands: &Operands<'_>, scratch: Scr
             }
         }
         tile.finish(operands, partials);
-    }
-}
-
-/// The products of a batch, one of which is computed, and what is done to its blocks.
-struct OneProduct<'a> {
-    product: &'a Product,
-    /// Where the operands of the first product of the batch are.
-    base: matmul::Operands,
-    /// Those of the epilogue, without the product itself.
-    operands: &'a Operands<'a>,
-    scratch: Scratch,
-    /// What all threads share.
-    shared: *mut u8,
-}
-
-// SAFETY: plain addresses; chunks write different elements, and each thread its own scratch memory.
-unsafe impl Sync for OneProduct<'_> {}
-
-impl OneProduct<'_> {
-    fn operands_of(&self, index: usize) -> matmul::Operands {
-        let ([a, b, c], base) = (self.product.batch[index], &self.base);
-        matmul::Operands { a: base.a.wrapping_offset(a), b: base.b.wrapping_offset(b), c: base.c.wrapping_offset(c) }
-    }
-
-    fn memory(&self, worker: usize) -> matmul::Scratch {
-        let own = self.scratch.of(worker);
-        let after = own.wrapping_add(self.product.matmul.worker_scratch_bytes());
-        matmul::Scratch { shared: if self.product.is_shared() { self.shared } else { after }, own }
-    }
-
-    /// All of a product, by one thread.
-    fn run_whole(&self, index: usize, worker: usize) {
-        for chunk in 0..self.product.matmul.packing_chunks() {
-            self.pack(index, chunk, worker);
-        }
-        self.run_part(index, 0, worker);
-    }
-
-    fn pack(&self, index: usize, chunk: usize, worker: usize) {
-        // SAFETY: as in `map`; packing is over when multiplying begins.
-        unsafe { self.product.matmul.pack_chunk(chunk, self.operands_of(index), self.memory(worker)) }
-    }
-
-    fn run_part(&self, index: usize, chunk: usize, worker: usize) {
-        let (product, memory) = (self.product, self.memory(worker));
-        let here = self.operands_of(index);
-        let Some(tail) = &product.epilogue else {
-            // SAFETY: as in `map`.
-            return unsafe { product.matmul.run_chunk(chunk, here, memory, None, worker) };
-        };
-        let problem = product.matmul.problem();
-        let mut draw = self.operands.draw;
-        draw.first += (index * problem.m * problem.n) as u64;
-        let bound = BoundTail::new(tail, index, &Operands { draw, ..*self.operands });
-        let tail_scratch = self.scratch.of(worker).wrapping_add(product.tail_offset());
-        let finish = |block| bound.finish(block, tail_scratch);
-        let epilogue = matmul::Epilogue { finish: &finish, reads: &bound.fetched };
-        // SAFETY: as in `map`.
-        unsafe { product.matmul.run_chunk(chunk, here, memory, Some(epilogue), worker) }
-    }
-}
-
-/// A convolution that runs.
-struct OneConvolution<'a> {
-    convolution: &'a Convolution,
-    operands: matmul::Operands,
-    /// Those of the epilogue, without the result itself.
-    tail: &'a Operands<'a>,
-    scratch: Scratch,
-    /// What all threads share.
-    shared: *mut u8,
-}
-
-// SAFETY: plain addresses; chunks write different elements, and each thread its own scratch memory.
-unsafe impl Sync for OneConvolution<'_> {}
-
-impl OneConvolution<'_> {
-    fn run_part(&self, phase: usize, chunk: usize, worker: usize) {
-        let kernel = &self.convolution.kernel;
-        let own = self.scratch.of(worker);
-        let memory = matmul::Scratch { shared: self.shared, own };
-        let Some(tail) = &self.convolution.epilogue else {
-            // SAFETY: as in `map`; the phases before are over.
-            return unsafe { kernel.run_chunk(phase, chunk, self.operands, memory, None, worker) };
-        };
-        let bound = BoundTail::new(tail, 0, self.tail);
-        let tail_scratch = own.wrapping_add(kernel.worker_scratch_bytes());
-        let finish = |block| bound.finish(block, tail_scratch);
-        let epilogue = matmul::Epilogue { finish: &finish, reads: &bound.fetched };
-        // SAFETY: as above.
-        unsafe { kernel.run_chunk(phase, chunk, self.operands, memory, Some(epilogue), worker) }
-    }
-}
-
-/// A program over the blocks of one result, with the addresses of its operands.
-struct BoundTail<'a> {
-    tail: &'a Tail,
-    /// The first is the block's.
-    reads: SmallVec<[*const u8; 16]>,
-    writes: SmallVec<[*mut u8; 16]>,
-    draw: Draw,
-    fetched: SmallVec<[matmul::Rows; 4]>,
-}
-
-impl BoundTail<'_> {
-    /// For the result at `index` of a batch; `operands` are those of the first.
-    fn new<'a>(tail: &'a Tail, index: usize, operands: &Operands<'_>) -> BoundTail<'a> {
-        let (inputs, outputs) = tail.batch[index].split_at(tail.inputs.len());
-        let further = |(from, &offset): (&*const u8, &isize)| from.wrapping_offset(offset);
-        let reads = operands.inputs.iter().zip(inputs).map(further);
-        let reads: SmallVec<[*const u8; 16]> = std::iter::once(std::ptr::null()).chain(reads).collect();
-        let fetched = tail.fetched.iter().map(|&(input, row_bytes, element_bytes)| {
-            let first = reads[input];
-            matmul::Rows { first, row_bytes, element_bytes }
-        });
-        let fetched = fetched.collect();
-        let writes = operands.outputs.iter().zip(outputs).map(|(to, &offset)| to.wrapping_offset(offset)).collect();
-        BoundTail { tail, reads, writes, draw: operands.draw, fetched }
-    }
-
-    /// Does the program to a block.
-    fn finish(&self, block: matmul::Finished, scratch: *mut u8) {
-        let mut reads = self.reads.clone();
-        reads[0] = block.c.cast_const();
-        let operands = Operands { inputs: &reads, outputs: &self.writes, draw: self.draw };
-        // SAFETY: as in `map`; a block is the matter of the thread that has just computed it.
-        unsafe { self.tail.tile.run_rectangle(block.rows, block.columns, &operands, scratch) }
     }
 }
 

@@ -6,6 +6,7 @@
 //! | [`pages`] | what the system is told about memory that is about to be written |
 //! | [`prepare`] | [`Prepared`]: a plan with everything worked out that does not change from run to run |
 //! | `describe` | what runs, in words |
+//! | `products` | the products and convolutions of a call, in parts |
 //! | [`execute`] | [`Workspace`]: one run at a time |
 
 mod describe;
@@ -14,6 +15,7 @@ mod loops;
 pub(crate) mod memory;
 pub(crate) mod pages;
 pub(crate) mod prepare;
+mod products;
 
 pub(crate) use execute::{Access, Inputs, Results, Workspace, largest};
 pub(crate) use memory::{OutOfMemory, Storage, result};
