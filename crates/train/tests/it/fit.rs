@@ -17,7 +17,7 @@ use thalweg_train::{End, FitError, FitOptions, Inference, Length, RunFolder, Tas
 use crate::support::{Setup, last_file, session, setup};
 
 /// Stops after a step, as Ctrl-C does.
-fn interrupt_after(step: u64, interrupt: &Interrupt) -> impl FnMut(&Event<'_>, &Moment<'_>) -> Flow {
+pub(crate) fn interrupt_after(step: u64, interrupt: &Interrupt) -> impl FnMut(&Event<'_>, &Moment<'_>) -> Flow {
     let interrupt = interrupt.clone();
     move |event, moment| {
         if matches!(event, Event::Step(_)) && moment.step == step {

@@ -9,5 +9,6 @@ mod events;
 mod fit;
 mod interrupt;
 mod learner;
+mod pictures;
 mod support;
 mod trained;
