@@ -25,7 +25,7 @@ pub(crate) trait Vector: Copy {
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
     /// `self + b`.
     unsafe fn add(self, b: Self) -> Self;
-    /// The mask of the first `count` lanes, 1 to [`LANES`](Vector::LANES).
+    /// The mask of the first `count` lanes.
     unsafe fn first(count: usize) -> Self::Mask;
     /// The elements from `from`.
     unsafe fn load(from: *const Self::Scalar) -> Self;
@@ -54,7 +54,7 @@ pub(crate) trait Vector: Copy {
 
 /// `N` floats for the target's baseline; `N` is chosen so that the compiler finds its vector registers.
 #[derive(Clone, Copy)]
-pub(crate) struct Plain<T, const N: usize>([T; N]);
+pub(crate) struct Plain<T, const N: usize>(pub(crate) [T; N]);
 
 macro_rules! plain {
     ($scalar:ty, $lanes:literal) => {

@@ -42,7 +42,7 @@ macro_rules! avx512 {
 
             #[inline(always)]
             unsafe fn first(count: usize) -> $mask {
-                (u32::MAX >> (32 - count)) as $mask
+                ((1u32 << count) - 1) as $mask
             }
 
             #[inline(always)]

@@ -30,6 +30,12 @@ impl Ahead {
         }
     }
 
+    /// Gives away what is left: where it begins.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = *const u8> {
+        let count = std::mem::take(&mut self.count);
+        self.operands.into_iter().take(count).filter(|&(_, lines)| lines > 0).map(|(address, _)| address)
+    }
+
     /// Fetches the part for one of `steps` steps that are left: all at once would make the processor wait.
     pub(super) fn fetch(&mut self, steps: usize) {
         for (address, lines) in &mut self.operands[..self.count] {

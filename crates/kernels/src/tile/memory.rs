@@ -6,6 +6,7 @@ use thalweg_array::{DType, bf16, f16};
 
 use super::run::Tile;
 use super::space::Access;
+use crate::vector::chain::Place;
 
 impl Access {
     /// The offset of row `row`, in elements.
@@ -26,12 +27,34 @@ impl Access {
 
     /// The address of the tile's numbers, where they stand in memory as they would in a register.
     pub(super) fn direct(&self, axes: &[usize], base: *const u8, tile: &Tile) -> Option<*const u8> {
-        let same_form = !matches!(self.dtype, DType::F16 | DType::BF16) && self.column == 1;
-        let dense = tile.rows == 1 || self.rows.len() <= 1 && self.rows.iter().all(|&s| s == tile.columns as isize);
-        (same_form && dense).then(|| {
-            let offset = self.row_offset(axes, tile.row) + tile.column as isize;
-            base.wrapping_offset(offset * self.dtype.size() as isize)
-        })
+        self.place(axes, base, tile, false).map(|place| place.at.cast_const())
+    }
+
+    /// Where the tile's numbers are, if rows stand in memory as they would in a register, one after the other or, where
+    /// they may be `loose`, at equal distances.
+    #[inline(always)]
+    pub(super) fn place(&self, axes: &[usize], base: *const u8, tile: &Tile, loose: bool) -> Option<Place> {
+        let size = self.dtype.size() as isize;
+        let dense = tile.columns as isize * size;
+        if !self.has_form_of_registers {
+            return None;
+        }
+        let (row, step) = match self.step {
+            Some(step) if loose || tile.rows == 1 || step == dense => (tile.row as isize * step, step),
+            None if tile.rows == 1 => (self.row_offset(axes, tile.row) * size, dense),
+            _ => return None,
+        };
+        Some(Place { at: base.wrapping_offset(row + tile.column as isize * size).cast_mut(), step })
+    }
+
+    /// Whether several rows of `columns` numbers have to be copied together, or apart, for a register; where they may be
+    /// `loose`, only if they do not stand at equal distances.
+    pub(super) fn is_copied(&self, columns: usize, loose: bool) -> bool {
+        match self.rows[..] {
+            [] => false,
+            [stride] => stride != columns as isize && !(loose && self.has_form_of_registers),
+            _ => true,
+        }
     }
 
     /// The lowest and the highest byte offset of an element of a part of the space, or lower and higher; `None` if the part

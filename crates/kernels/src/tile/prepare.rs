@@ -7,9 +7,8 @@ use thalweg_array::program::{Extent, Instruction, Output, OutputKind, Program, R
 use thalweg_array::scalar::Fold;
 
 use super::fold::{self, TOTAL};
-use super::fuse::Fusions;
 use super::run::Worker;
-use super::schedule::Schedule;
+use super::schedule::{Schedule, Work};
 use super::space::{Geometry, Space};
 use super::{Operands, Partials, TILE, cost, stream};
 use crate::cpu::{Isa, last_cache};
@@ -22,7 +21,6 @@ pub struct Prepared {
     pub(super) dtypes: Vec<DType>,
     pub(super) extents: Vec<Extent>,
     pub(super) geometry: Geometry,
-    pub(super) fusions: Fusions,
     pub(super) schedule: Schedule,
     /// Where each number per row is repeated.
     pub(super) repeated: Vec<usize>,
@@ -107,10 +105,9 @@ impl Prepared {
                 assert_eq!(extents[*x as usize], Extent::Full, "only full registers fold to rows");
             }
         }
-        let fusions = Fusions::new(program);
-        let schedule = Schedule::new(program, &geometry, &fusions);
+        let schedule = Schedule::new(program, &geometry);
         let mut repeated = vec![0; extents.len()];
-        for step in schedule.stages.iter().flat_map(|stage| &stage.tiles) {
+        for step in schedule.stages.iter().flat_map(|stage| &stage.tiles).flat_map(Work::steps) {
             repeated[step.register as usize] = step.repeated.unwrap_or_default();
         }
         let folds_rows = program.outputs.iter().any(|output| matches!(output.kind, OutputKind::FoldRows(_)));
@@ -139,7 +136,6 @@ impl Prepared {
             program: program.clone(),
             isa: Isa::best(),
             geometry,
-            fusions,
             schedule,
             repeated,
             folds_rows,
@@ -323,7 +319,7 @@ impl Prepared {
                         &[],
                         operands.outputs[output],
                         &tile,
-                        worker.address(what.register),
+                        worker.place(what.register).at,
                     );
                 }
             }

@@ -2,15 +2,16 @@
 
 use std::ops::Range;
 
+use smallvec::SmallVec;
 use thalweg_array::program::{Extent, OutputKind, Register};
 
 use super::ahead::Ahead;
 use super::fold;
 use super::prepare::Prepared;
-use super::schedule::{Stage, Step};
-use super::space::Access;
+use super::schedule::{Stage, Step, Work};
 use super::stream::{self, LINE, PIECE};
 use super::{Operands, TILE};
+use crate::vector::chain::Place;
 use crate::vector::{Lane, Total, lane_size, with_lane};
 
 /// Columns from which on a row is worth the instructions' overhead.
@@ -47,6 +48,18 @@ impl Tile {
     }
 }
 
+impl Step {
+    /// The place of the register at this address, its rows one after the other.
+    fn dense(&self, at: *mut u8, tile: &Tile) -> Place {
+        let step = match self.extent {
+            Extent::One => 0,
+            Extent::Row => self.lane as isize,
+            Extent::Full => (self.lane * tile.columns) as isize,
+        };
+        Place { at, step }
+    }
+}
+
 /// One thread at work on a part of the space.
 pub(super) struct Worker<'a> {
     pub(super) prepared: &'a Prepared,
@@ -77,7 +90,7 @@ impl<'a> Worker<'a> {
             let out = worker.at(step.offset);
             // SAFETY: the contract; operands of single numbers are single numbers, computed before.
             unsafe { worker.execute(step, &tile, out) };
-            worker.set_address(step.register, out);
+            worker.set_place(step.register, Place { at: out, step: 0 });
         }
         worker
     }
@@ -86,14 +99,15 @@ impl<'a> Worker<'a> {
         self.scratch.wrapping_add(offset)
     }
 
-    pub(super) fn address(&self, register: Register) -> *const u8 {
-        // SAFETY: scratch begins with an address per register.
-        unsafe { *self.scratch.cast::<*const u8>().add(register as usize) }
+    /// Where a register stands.
+    pub(super) fn place(&self, register: Register) -> Place {
+        // SAFETY: scratch begins with a place per register.
+        unsafe { *self.scratch.cast::<Place>().add(register as usize) }
     }
 
-    fn set_address(&mut self, register: Register, address: *const u8) {
+    fn set_place(&mut self, register: Register, place: Place) {
         // SAFETY: as above.
-        unsafe { *self.scratch.cast::<*const u8>().add(register as usize) = address }
+        unsafe { *self.scratch.cast::<Place>().add(register as usize) = place }
     }
 
     pub(super) fn repeated(&self, register: Register) -> *mut u8 {
@@ -165,16 +179,10 @@ impl<'a> Worker<'a> {
     /// How many rows of `width` columns make a tile: as many as fill it, unless then rows that stand apart in memory would
     /// have to be copied together.
     fn height(&self, width: usize) -> usize {
-        let geometry = &self.prepared.geometry;
-        let apart = |access: &Access| match access.rows[..] {
-            [] => false,
-            [stride] => stride != width as isize,
-            _ => true,
-        };
+        let Prepared { geometry, schedule, .. } = self.prepared;
         let copied = || {
-            let inputs = geometry.inputs.iter().zip(&self.prepared.program.inputs);
-            let mut full = inputs.filter(|(_, input)| input.extent == Extent::Full).map(|(access, _)| access);
-            full.any(apart) || geometry.outputs.iter().any(apart)
+            schedule.loads.iter().any(|&(input, loose)| geometry.inputs[input].is_copied(width, loose))
+                || schedule.stores.iter().any(|&(output, loose)| geometry.outputs[output].is_copied(width, loose))
         };
         if width >= LONG_ROW && copied() { 1 } else { (TILE / width.max(1)).max(1) }
     }
@@ -188,14 +196,15 @@ impl<'a> Worker<'a> {
         let whole = Tile { row, rows: 1, column: 0, columns: prepared.geometry.columns };
         for stage in &prepared.schedule.stages {
             // SAFETY (all blocks below): the contract; the schedule puts every register before its readers.
-            for step in &stage.rows {
-                let out = self.at(step.offset);
-                unsafe { self.execute(step, &whole, out) };
-                self.set_address(step.register, out);
+            for work in &stage.rows {
+                for step in work.steps() {
+                    self.set_place(step.register, step.dense(self.at(step.offset), &whole));
+                }
+                unsafe { self.run_work(work, &whole) };
             }
-            for step in &stage.folds {
-                let (f, dtype, _) = prepared.fold_row(step.register);
-                unsafe { fold::begin(f, dtype, self.at(step.offset), 1) };
+            for fold in &stage.folds {
+                let (f, dtype, _) = prepared.fold_row(fold.register);
+                unsafe { fold::begin(f, dtype, self.at(fold.total), 1) };
             }
             for &output in &stage.outputs {
                 if prepared.extents[prepared.program.outputs[output].register as usize] == Extent::Row {
@@ -210,14 +219,27 @@ impl<'a> Worker<'a> {
                 let next = Tile { row: row + 1, ..tile };
                 unsafe { self.run_stage(stage, &tile, (another && prepared.ahead && stage.fetches).then_some(&next)) };
             }
-            for step in &stage.folds {
-                let (_, dtype, _) = prepared.fold_row(step.register);
-                let out = self.at(step.offset);
+            for fold in &stage.folds {
+                let (_, dtype, _) = prepared.fold_row(fold.register);
+                let out = self.at(fold.total);
                 let total = unsafe { *out.cast::<u64>() };
                 unsafe { fold::round_to_lanes(dtype, (&raw const total).cast(), 1, out) };
-                self.set_address(step.register, out);
+                self.set_place(fold.register, Place { at: out, step: 0 });
             }
         }
+    }
+
+    /// Executes what has its places.
+    ///
+    /// # Safety
+    /// As [`Prepared::run_chunk`]; the registers that are read hold the tile.
+    unsafe fn run_work(&mut self, work: &Work, tile: &Tile) {
+        // SAFETY (all): the contract.
+        match work {
+            Work::Single(step) => unsafe { self.execute(step, tile, self.place(step.register).at) },
+            Work::Chain(fused, _) => unsafe { self.run_chain(fused, tile, &[], &[]) },
+        }
+        unsafe { self.repeat_all(work.steps(), tile) };
     }
 
     /// The tile part of a stage. `next` is the tile whose inputs will be needed next.
@@ -229,7 +251,7 @@ impl<'a> Worker<'a> {
         let geometry = &prepared.geometry;
         for kept in &stage.kept {
             let lane = lane_size(prepared.dtypes[kept.register as usize]);
-            self.set_address(kept.register, self.at(kept.offset + tile.column * lane));
+            self.set_place(kept.register, Place { at: self.at(kept.offset + tile.column * lane), step: 0 });
         }
         let mut written = 0u64;
         let mut ahead = Ahead::new();
@@ -244,7 +266,7 @@ impl<'a> Worker<'a> {
                     ahead.add(address, tile.rows * tile.columns * access.dtype.size());
                 }
             }
-            for &input in &prepared.schedule.loads {
+            for &(input, _) in &prepared.schedule.loads {
                 let (access, base) = (&geometry.inputs[input], self.operands.inputs[input]);
                 // A row for all rows is there already.
                 if let Some(later) = access.direct(&geometry.axes, base, next)
@@ -254,56 +276,65 @@ impl<'a> Worker<'a> {
                 }
             }
         }
-        for (position, step) in stage.tiles.iter().enumerate() {
-            let register = step.register as usize;
-            if let Some(input) = prepared.full_load(register) {
+        for (position, work) in stage.tiles.iter().enumerate() {
+            if let Work::Single(step) = work
+                && let Some(input) = prepared.full_load(step.register as usize)
+            {
                 let (access, base) = (&geometry.inputs[input], self.operands.inputs[input]);
-                if let Some(address) = access.direct(&geometry.axes, base, tile) {
-                    self.set_address(step.register, address);
+                if let Some(place) = access.place(&geometry.axes, base, tile, step.loose) {
+                    self.set_place(step.register, place);
                     if position + 1 == stage.tiles.len() {
                         ahead.fetch(1);
                     }
                     continue;
                 }
             }
-            if let Some(output) = step.direct
-                && prepared.streams[output]
-                && !self.in_place
-            {
-                let (access, base) = (&geometry.outputs[output], self.operands.outputs[output].cast_const());
-                let to = access.direct(&geometry.axes, base, tile);
-                if let Some(to) = to.filter(|&to| stream::whole_lines(to, tile, access.dtype.size())) {
-                    // SAFETY: the contract; the schedule puts every register before its readers.
-                    unsafe { self.stream(step, tile, access.dtype.size(), to.cast_mut(), &mut ahead) };
-                    written |= 1 << output;
-                    continue;
+            let mut past: SmallVec<[(Step, *mut u8); 2]> = SmallVec::new();
+            for step in work.steps() {
+                let mut out = self.at(step.offset);
+                if step.kept {
+                    out = out.wrapping_add(tile.column * step.lane);
                 }
-            }
-            // What is written past the caches fetches line by line.
-            if !stage.streams || self.in_place {
-                ahead.fetch(stage.tiles.len() - position);
-            }
-            let mut out = self.at(step.offset);
-            if step.kept {
-                out = out.wrapping_add(tile.column * lane_size(prepared.dtypes[register]));
-            }
-            if let (Some(output), false) = (step.direct, self.in_place) {
-                let base = self.operands.outputs[output].cast_const();
-                if let Some(address) = geometry.outputs[output].direct(&geometry.axes, base, tile) {
-                    out = address.cast_mut();
-                    written |= 1 << output;
+                let mut place = step.dense(out, tile);
+                if let (Some(output), false) = (step.direct, self.in_place) {
+                    let (access, base) = (&geometry.outputs[output], self.operands.outputs[output].cast_const());
+                    if let Some(direct) = access.place(&geometry.axes, base, tile, step.loose) {
+                        place = direct;
+                        written |= 1 << output;
+                        if prepared.streams[output] && stream::whole_lines(direct.at, tile, step.lane) {
+                            past.push((*step, direct.at));
+                        }
+                    }
                 }
+                self.set_place(step.register, place);
             }
             // SAFETY (all blocks below): the contract; the schedule puts every register before its readers.
-            unsafe { self.execute(step, tile, out) };
-            self.set_address(step.register, out);
-            unsafe { self.repeat(step, tile) };
+            match work {
+                Work::Single(_) if let [(step, to)] = past[..] => unsafe { self.stream(&step, tile, to, &mut ahead) },
+                // Such writes wait for memory as well, and a stage of a long row computes for long: fetched meanwhile.
+                Work::Chain(fused, steps) if prepared.schedule.staged || !past.is_empty() => unsafe {
+                    let past: SmallVec<[Register; 2]> = past.iter().map(|(step, _)| step.register).collect();
+                    let fetch: SmallVec<[*const u8; 8]> = ahead.take().collect();
+                    self.run_chain(fused, tile, &past, &fetch);
+                    self.repeat_all(steps, tile);
+                },
+                // What is written past the caches fetches line by line.
+                _ => unsafe {
+                    if !stage.streams || self.in_place {
+                        ahead.fetch(stage.tiles.len() - position);
+                    }
+                    self.run_work(work, tile);
+                },
+            }
         }
-        for step in &stage.folds {
-            let (f, dtype, x) = prepared.fold_row(step.register);
+        for fold in &stage.folds {
+            let (f, dtype, x) = prepared.fold_row(fold.register);
             with_lane!(dtype, T => unsafe {
-                let part = T::fold(prepared.isa, f, self.slice::<T>(x, tile.columns));
-                let total = self.at(step.offset).cast::<<T as Lane>::Total>();
+                let part = match fold.part {
+                    Some(part) => (*self.at(part).cast::<T>()).widen(),
+                    None => T::fold(prepared.isa, f, self.slice::<T>(x, tile.columns)),
+                };
+                let total = self.at(fold.total).cast::<<T as Lane>::Total>();
                 *total = Total::join(f, *total, part);
             });
         }
@@ -320,19 +351,19 @@ impl<'a> Worker<'a> {
     /// Executes `step`, piece by piece, and writes the result past the caches.
     ///
     /// # Safety
-    /// As [`Worker::run_stage`]; the tile of numbers of `size` bytes is whole lines at `to`.
-    unsafe fn stream(&mut self, step: &Step, tile: &Tile, size: usize, to: *mut u8, ahead: &mut Ahead) {
+    /// As [`Worker::run_stage`]; the tile is whole lines at `to`.
+    unsafe fn stream(&mut self, step: &Step, tile: &Tile, to: *mut u8, ahead: &mut Ahead) {
         let isa = self.prepared.isa;
         let out = self.at(step.offset);
         for first in (0..tile.columns).step_by(PIECE) {
             let piece = Tile { columns: PIECE.min(tile.columns - first), ..*tile };
-            let lines = piece.columns * size / LINE;
+            let lines = piece.columns * step.lane / LINE;
             self.first = first;
             // Each piece takes the place of the last one, which is written by then.
             // SAFETY: the contract.
             unsafe {
                 self.execute(step, &piece, out);
-                stream::write(isa, out, to.wrapping_add(first * size), lines, ahead);
+                stream::write(isa, out, to.wrapping_add(first * step.lane), lines, ahead);
             }
         }
         self.first = 0;
@@ -354,7 +385,7 @@ impl<'a> Worker<'a> {
         match prepared.program.outputs[output].kind {
             OutputKind::Store => {
                 let (tile, base) = (tile.of(extent), self.operands.outputs[output]);
-                unsafe { geometry.outputs[output].store(&geometry.axes, base, &tile, self.address(register)) };
+                unsafe { geometry.outputs[output].store(&geometry.axes, base, &tile, self.place(register).at) };
             }
             OutputKind::FoldAll(f) => with_lane!(dtype, T => unsafe {
                 let part = T::fold(prepared.isa, f, self.slice::<T>(register, tile.count(extent)));

@@ -4,11 +4,12 @@ use thalweg_array::program::{Extent, Instruction, OutputKind, Program, Register}
 use thalweg_array::scalar::{Binary, Unary};
 
 use super::TILE;
-use super::fuse::{Fusions, used};
+use super::fuse::{self, Fused, Group};
 use super::space::Geometry;
+use crate::vector::chain::Place;
 use crate::vector::lane_size;
 
-/// An instruction and where its result goes.
+/// A register that is written, and where.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
     pub(super) register: Register,
@@ -20,6 +21,57 @@ pub(super) struct Step {
     pub(super) repeated: Option<usize>,
     /// The output that the result may be written to straight away.
     pub(super) direct: Option<usize>,
+    /// Only chains read it: its rows may stand apart.
+    pub(super) loose: bool,
+    /// Bytes of a number.
+    pub(super) lane: usize,
+    pub(super) extent: Extent,
+}
+
+impl Step {
+    fn new(program: &Program, register: Register) -> Step {
+        let lane = lane_size(program.dtypes()[register as usize]);
+        let extent = program.extents()[register as usize];
+        Step { register, offset: 0, kept: false, repeated: None, direct: None, loose: false, lane, extent }
+    }
+}
+
+/// What is executed in one go.
+#[derive(Clone, Debug)]
+pub(super) enum Work {
+    /// One instruction.
+    Single(Step),
+    /// Several f32 instructions, and what they leave in memory.
+    Chain(Fused, Vec<Step>),
+}
+
+impl Work {
+    /// What it writes.
+    pub(super) fn steps(&self) -> &[Step] {
+        match self {
+            Work::Single(step) => std::slice::from_ref(step),
+            Work::Chain(_, steps) => steps,
+        }
+    }
+
+    fn is_chain(&self) -> bool {
+        matches!(self, Work::Chain(..))
+    }
+
+    fn steps_mut(&mut self) -> &mut [Step] {
+        match self {
+            Work::Single(step) => std::slice::from_mut(step),
+            Work::Chain(_, steps) => steps,
+        }
+    }
+
+    /// The registers that it reads.
+    fn reads(&self, program: &Program) -> Vec<Register> {
+        match self {
+            Work::Single(step) => program.instructions[step.register as usize].operands().to_vec(),
+            Work::Chain(fused, _) => fused.places.iter().map(|place| place.register).collect(),
+        }
+    }
 }
 
 /// A register of an earlier stage.
@@ -33,11 +85,11 @@ pub(super) struct Kept {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stage {
     /// Executed once per row, before its tiles. Empty where a program has one stage.
-    pub(super) rows: Vec<Step>,
+    pub(super) rows: Vec<Work>,
     /// Executed for every tile.
-    pub(super) tiles: Vec<Step>,
+    pub(super) tiles: Vec<Work>,
     /// Row folds that end with this stage.
-    pub(super) folds: Vec<Step>,
+    pub(super) folds: Vec<RowFold>,
     /// Read from earlier stages.
     pub(super) kept: Vec<Kept>,
     /// The outputs that are ready after a tile of this stage.
@@ -48,13 +100,25 @@ pub(super) struct Stage {
     pub(super) streams: bool,
 }
 
+/// A row fold of a program with stages, and where its accumulator is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RowFold {
+    pub(super) register: Register,
+    /// Byte offset in scratch.
+    pub(super) total: usize,
+    /// Where a chain leaves what it has put together of a tile; none where the fold has a kernel of its own.
+    pub(super) part: Option<usize>,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
     /// What has one number for the whole space.
     pub(super) once: Vec<Step>,
     pub(super) stages: Vec<Stage>,
-    /// The inputs that have a number for each element.
-    pub(super) loads: Vec<usize>,
+    /// The inputs that have a number for each element, and whether their rows may be loose.
+    pub(super) loads: Vec<(usize, bool)>,
+    /// The outputs, and whether they are written straight away with loose rows.
+    pub(super) stores: Vec<(usize, bool)>,
     /// More than one stage, row by row.
     pub(super) staged: bool,
     /// Where the accumulator of each fold output stands.
@@ -87,26 +151,19 @@ impl Scratch {
 }
 
 impl Schedule {
-    pub(super) fn new(program: &Program, geometry: &Geometry, fusions: &Fusions) -> Schedule {
+    pub(super) fn new(program: &Program, geometry: &Geometry) -> Schedule {
         let extents = program.extents();
         let lanes: Vec<usize> = program.dtypes().into_iter().map(lane_size).collect();
         let n = program.instructions.len();
-        let used = used(program, fusions);
+        let used = used(program);
         let has_row_folds = program.instructions.iter().any(|i| matches!(i, Instruction::FoldRow { .. }));
         let staged = has_row_folds && geometry.columns > TILE;
 
         let mut scratch = Scratch::default();
-        // The current address of every register.
-        scratch.take(n * size_of::<usize>());
+        scratch.take(n * size_of::<Place>());
         let once = (0..n)
             .filter(|&i| used[i] && extents[i] == Extent::One)
-            .map(|i| Step {
-                register: i as Register,
-                offset: scratch.take(8),
-                kept: false,
-                repeated: None,
-                direct: None,
-            })
+            .map(|i| Step { offset: scratch.take(8), ..Step::new(program, i as Register) })
             .collect();
 
         let full_tile_or_row = if staged { geometry.columns } else { geometry.columns.min(TILE) };
@@ -120,35 +177,50 @@ impl Schedule {
             })
             .collect();
 
-        let order = if staged {
-            Order::staged(program, fusions, &extents, &used)
-        } else {
-            Order::flat(program, &extents, &used)
-        };
-        let row_offsets: Vec<Option<usize>> =
-            (0..n).map(|i| (used[i] && staged && extents[i] == Extent::Row).then(|| scratch.take(8))).collect();
+        let order = Order::new(program, &extents, &used);
+        let order = if staged { order } else { order.flat(program, &extents) };
         let kept_offsets: Vec<Option<usize>> =
-            (0..n).map(|i| order.kept[i].then(|| scratch.take(lanes[i] * geometry.columns))).collect();
+            (0..n).map(|i| (staged && order.kept[i]).then(|| scratch.take(lanes[i] * geometry.columns))).collect();
+        let row_offsets: Vec<Option<usize>> =
+            (0..n).map(|i| (used[i] && staged && extents[i] == Extent::Row).then(|| scratch.take(16))).collect();
 
+        let readers = Readers::new(program, &extents, &order);
         let mut stages = Vec::new();
         for (s, stage) in order.stages.iter().enumerate() {
             let outputs = order.outputs_of(s);
-            let at_row = |&register: &Register| Step {
-                register,
-                offset: row_offsets[register as usize].unwrap_or_default(),
-                kept: false,
-                repeated: None,
-                direct: None,
+            let needed = |register: Register| {
+                order.kept[register as usize]
+                    || readers.singles[register as usize]
+                    || program.outputs.iter().any(|output| output.register == register)
             };
+            let row_groups = fuse::groups(program, &extents, &stage.rows);
+            let tile_groups = fuse::groups(program, &extents, &stage.tiles);
+            let in_chain = |register: Register| {
+                tile_groups.iter().any(|group| matches!(group, Group::Chain(members) if members.contains(&register)))
+            };
+            let mut rows = works(program, &extents, &row_groups, |_| true);
+            for step in rows.iter_mut().flat_map(Work::steps_mut) {
+                step.offset = row_offsets[step.register as usize].unwrap_or_default();
+            }
+            let mut tiles = works(program, &extents, &tile_groups, needed);
+
             // The position after which nobody in this stage reads a register; outputs are stored at the end.
             let mut last_use = vec![0; n];
-            for (position, &register) in stage.tiles.iter().enumerate() {
-                for operand in fusions.operands(program, register as usize) {
+            for (position, work) in tiles.iter().enumerate() {
+                for operand in work.reads(program) {
                     last_use[operand as usize] = position;
                 }
             }
-            for &fold in &stage.folds {
-                for operand in fusions.operands(program, fold as usize) {
+            let folds: Vec<RowFold> = stage
+                .folds
+                .iter()
+                .map(|&register| {
+                    let total = row_offsets[register as usize].unwrap_or_default();
+                    RowFold { register, total, part: in_chain(register).then_some(total + 8) }
+                })
+                .collect();
+            for fold in folds.iter().filter(|fold| fold.part.is_none()) {
+                for operand in program.instructions[fold.register as usize].operands() {
                     last_use[operand as usize] = usize::MAX;
                 }
             }
@@ -157,20 +229,27 @@ impl Schedule {
             }
 
             let mut held: Vec<(usize, usize)> = Vec::new();
-            let mut tiles = Vec::new();
-            for (position, &register) in stage.tiles.iter().enumerate() {
-                let i = register as usize;
-                let (offset, kept) = match kept_offsets[i] {
-                    Some(offset) => (offset, true),
-                    None => (scratch.take_tile(lanes[i]), false),
-                };
-                let repeated = (extents[i] == Extent::Row).then(|| scratch.take(lanes[i] * TILE));
-                let direct = (!kept && extents[i] == Extent::Full)
-                    .then(|| outputs.iter().copied().find(|&o| may_write_directly(program, geometry, i, o)))
-                    .flatten();
-                tiles.push(Step { register, offset, kept, repeated, direct });
-                if !kept {
-                    held.push((i, offset));
+            for (position, work) in tiles.iter_mut().enumerate() {
+                // An instruction of its own writes row after row.
+                let may_be_loose = work.is_chain() || work.steps().iter().all(|step| is_load(program, step.register));
+                for step in work.steps_mut() {
+                    let i = step.register as usize;
+                    if let Some(fold) = folds.iter().find(|fold| fold.register == step.register) {
+                        step.offset = fold.part.expect("a fold among the tiles is part of a chain");
+                        continue;
+                    }
+                    (step.offset, step.kept) = match kept_offsets[i] {
+                        Some(offset) => (offset, true),
+                        None => (scratch.take_tile(lanes[i]), false),
+                    };
+                    step.repeated = readers.repeats[i].then(|| scratch.take(lanes[i] * TILE));
+                    step.loose = may_be_loose && !readers.singles[i];
+                    step.direct = (!step.kept && extents[i] == Extent::Full)
+                        .then(|| outputs.iter().copied().find(|&o| may_write_directly(program, geometry, i, o)))
+                        .flatten();
+                    if !step.kept {
+                        held.push((i, step.offset));
+                    }
                 }
                 held.retain(|&(i, offset)| {
                     let needed = last_use[i] > position;
@@ -184,41 +263,91 @@ impl Schedule {
                 scratch.give_back_tile(lanes[i], offset);
             }
             let kept = (0..n)
-                .filter(|&i| order.kept[i] && !stage.tiles.contains(&(i as Register)))
+                .filter(|&i| kept_offsets[i].is_some() && !stage.tiles.contains(&(i as Register)))
                 .filter_map(|i| kept_offsets[i].map(|offset| Kept { register: i as Register, offset }))
                 .collect();
-            stages.push(Stage {
-                rows: stage.rows.iter().map(at_row).collect(),
-                tiles,
-                folds: stage.folds.iter().map(at_row).collect(),
-                kept,
-                outputs,
-                fetches: false,
-                streams: false,
-            });
+            stages.push(Stage { rows, tiles, folds, kept, outputs, fetches: false, streams: false });
         }
         let loads = (0..n).filter_map(|i| match program.instructions[i] {
-            Instruction::Load { input } if used[i] && extents[i] == Extent::Full => Some(input as usize),
+            Instruction::Load { input } if used[i] && extents[i] == Extent::Full => {
+                Some((input as usize, !readers.singles[i]))
+            }
             _ => None,
         });
         let loads = loads.collect();
-        let mut schedule = Schedule { once, stages, loads, staged, totals, bytes: scratch.bytes };
+        let stores = stages.iter().flat_map(|stage| &stage.tiles).flat_map(Work::steps).collect::<Vec<_>>();
+        let loose = |output: usize| stores.iter().any(|step| step.direct == Some(output) && step.loose);
+        let stores = (0..program.outputs.len()).map(|output| (output, loose(output))).collect();
+        let mut schedule = Schedule { once, stages, loads, stores, staged, totals, bytes: scratch.bytes };
         schedule.mark_streams(program, &vec![false; program.outputs.len()]);
         schedule
     }
 }
 
+/// What groups become; where results go is still open.
+fn works(program: &Program, extents: &[Extent], groups: &[Group], needed: impl Fn(Register) -> bool) -> Vec<Work> {
+    let work = |(number, group): (usize, &Group)| match group {
+        Group::Single(register) => Work::Single(Step::new(program, *register)),
+        Group::Chain(_) => {
+            let fused = fuse::fuse(program, extents, groups, number, &needed);
+            let steps = fused.written.iter().map(|&register| Step::new(program, register)).collect();
+            Work::Chain(fused, steps)
+        }
+    };
+    groups.iter().enumerate().map(work).collect()
+}
+
+/// Who reads registers otherwise than by a chain.
+struct Readers {
+    /// An instruction on its own, a fold or a second output reads it: it must be in memory, row after row.
+    singles: Vec<bool>,
+    /// A number per row that an instruction on its own reads beside full registers.
+    repeats: Vec<bool>,
+}
+
+impl Readers {
+    fn new(program: &Program, extents: &[Extent], order: &Order) -> Readers {
+        let n = program.instructions.len();
+        let mut readers = Readers { singles: vec![false; n], repeats: vec![false; n] };
+        let mut single = |register: Register| {
+            for operand in program.instructions[register as usize].operands() {
+                readers.singles[operand as usize] = true;
+                readers.repeats[operand as usize] |=
+                    extents[operand as usize] == Extent::Row && extents[register as usize] == Extent::Full;
+            }
+        };
+        for stage in &order.stages {
+            let lists = [&stage.rows, &stage.tiles];
+            let mut chained: Vec<Register> = Vec::new();
+            for group in lists.into_iter().flat_map(|list| fuse::groups(program, extents, list)) {
+                match group {
+                    Group::Single(register) => single(register),
+                    Group::Chain(members) => chained.extend(members),
+                }
+            }
+            stage.folds.iter().filter(|fold| !chained.contains(fold)).for_each(|&fold| single(fold));
+        }
+        for (number, output) in program.outputs.iter().enumerate() {
+            let again = program.outputs[..number].iter().any(|other| other.register == output.register);
+            readers.singles[output.register as usize] |=
+                again || output.kind != OutputKind::Store || is_load(program, output.register);
+        }
+        readers
+    }
+}
+
 impl Schedule {
     /// Takes note of the outputs that are written past the caches, and decides during which stage the next tile is
-    /// fetched: beside such writes, which wait for memory in the same way, or else when nobody reads memory any more.
+    /// fetched: the last that reads memory.
     pub(super) fn mark_streams(&mut self, program: &Program, streams: &[bool]) {
         for stage in &mut self.stages {
-            stage.streams = stage.tiles.iter().any(|step| step.direct.is_some_and(|output| streams[output]));
+            let mut steps = stage.tiles.iter().flat_map(Work::steps);
+            stage.streams = steps.any(|step| step.direct.is_some_and(|output| streams[output]));
             stage.fetches = false;
         }
-        let reads = |stage: &Stage| stage.tiles.iter().any(|step| is_load(program, step.register));
-        let writes = self.stages.iter().rposition(|stage| stage.streams);
-        if let Some(stage) = writes.max(self.stages.iter().rposition(reads)) {
+        let reads =
+            |stage: &Stage| stage.tiles.iter().flat_map(Work::steps).any(|step| is_load(program, step.register));
+        if let Some(stage) = self.stages.iter().rposition(reads) {
             self.stages[stage].fetches = true;
         }
     }
@@ -226,6 +355,22 @@ impl Schedule {
 
 fn is_load(program: &Program, register: Register) -> bool {
     matches!(program.instructions[register as usize], Instruction::Load { .. })
+}
+
+/// What the outputs depend on.
+fn used(program: &Program) -> Vec<bool> {
+    let mut used = vec![false; program.instructions.len()];
+    for output in &program.outputs {
+        used[output.register as usize] = true;
+    }
+    for i in (0..used.len()).rev() {
+        if used[i] {
+            for operand in program.instructions[i].operands() {
+                used[operand as usize] = true;
+            }
+        }
+    }
+    used
 }
 
 /// Whether register `i` has in scratch the form that output `output` has in memory, column after column.
@@ -255,29 +400,35 @@ struct Order {
 }
 
 impl Order {
-    /// Everything in one pass, in the order of the program.
-    fn flat(program: &Program, extents: &[Extent], used: &[bool]) -> Order {
-        let n = program.instructions.len();
-        let tiles = (0..n).filter(|&i| used[i] && extents[i] != Extent::One).map(|i| i as Register).collect();
-        Order {
-            stages: vec![StageOrder { tiles, ..StageOrder::default() }],
-            kept: vec![false; n],
-            outputs: vec![0; program.outputs.len()],
+    /// The same in one pass, where whole rows fit into a tile.
+    fn flat(self, program: &Program, extents: &[Extent]) -> Order {
+        let mut tiles: Vec<Register> = Vec::new();
+        for mut stage in self.stages {
+            let alone = stage.folds.into_iter().filter(|&fold| !fuse::links(program, extents, fold));
+            stage.tiles.extend(alone);
+            for register in stage.rows.into_iter().chain(stage.tiles) {
+                // A chain may compute again what another one has computed; what is in memory stays there.
+                if fuse::links(program, extents, register) || !tiles.contains(&register) {
+                    tiles.push(register);
+                }
+            }
         }
+        let stages = vec![StageOrder { tiles, ..StageOrder::default() }];
+        Order { stages, kept: self.kept, outputs: vec![0; program.outputs.len()] }
     }
 
     /// A pass per depth of row folds.
-    fn staged(program: &Program, fusions: &Fusions, extents: &[Extent], used: &[bool]) -> Order {
+    fn new(program: &Program, extents: &[Extent], used: &[bool]) -> Order {
         let n = program.instructions.len();
         let is_fold = |i: usize| matches!(program.instructions[i], Instruction::FoldRow { .. });
         // The stage in which a register can be read: a fold's after the pass that makes it.
         let mut ready = vec![0; n];
         for i in 0..n {
-            let operands = fusions.operands(program, i);
+            let operands = program.instructions[i].operands();
             let latest = operands.iter().map(|&x| ready[x as usize]).max().unwrap_or(0);
             ready[i] = latest + usize::from(is_fold(i));
         }
-        let again = |i: usize| fusions.of(i as Register).is_none() && is_cheap_again(program, extents, i);
+        let again = |i: usize| is_cheap_again(program, extents, i);
 
         let mut outputs: Vec<usize> = program.outputs.iter().map(|output| ready[output.register as usize]).collect();
         let mut n_stages = outputs.iter().max().map_or(1, |&last| last + 1);
@@ -292,7 +443,7 @@ impl Order {
                 if is_fold(i) {
                     let stage = ready[i] - 1;
                     stages[stage].folds.push(i as Register);
-                    for operand in fusions.operands(program, i) {
+                    for operand in program.instructions[i].operands() {
                         needed[stage][operand as usize] = true;
                     }
                 } else {
@@ -306,7 +457,7 @@ impl Order {
                     }
                     if ready[i] == stage || again(i) {
                         stages[stage].tiles.push(i as Register);
-                        for operand in fusions.operands(program, i) {
+                        for operand in program.instructions[i].operands() {
                             needed[stage][operand as usize] = true;
                         }
                     } else {
@@ -315,6 +466,8 @@ impl Order {
                     }
                 }
                 stages[stage].tiles.reverse();
+                let StageOrder { tiles, folds, .. } = &mut stages[stage];
+                tiles.extend(folds.iter().filter(|&&fold| fuse::links(program, extents, fold)));
             }
             // A store must not come before a stage that reads memory again: it may be the same memory.
             let reads = |stage: &StageOrder| stage.tiles.iter().any(|&i| is_load(program, i));

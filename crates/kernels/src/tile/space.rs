@@ -45,6 +45,23 @@ pub(super) struct Access {
     pub(super) dtype: DType,
     pub(super) rows: SmallVec<[isize; 4]>,
     pub(super) column: isize,
+    /// A row stands in memory as it would in a register.
+    pub(super) has_form_of_registers: bool,
+    /// The bytes from a row to the next, if all are equally far apart.
+    pub(super) step: Option<isize>,
+}
+
+impl Access {
+    fn new(dtype: DType, mut along: Vec<isize>) -> Access {
+        let column = along.pop().unwrap_or(0);
+        let step = match along[..] {
+            [] => Some(0),
+            [stride] => Some(stride * dtype.size() as isize),
+            _ => None,
+        };
+        let has_form_of_registers = !matches!(dtype, DType::F16 | DType::BF16) && column == 1;
+        Access { dtype, rows: along.into(), column, has_form_of_registers, step }
+    }
 }
 
 /// A space with as few axes as describe it.
@@ -128,10 +145,7 @@ impl Geometry {
 
         let columns = dims.pop().unwrap_or(1);
         let rows = dims.iter().product();
-        let mut accesses = strides.into_iter().zip(kinds).map(|(mut along, (dtype, _))| {
-            let column = along.pop().unwrap_or(0);
-            Access { dtype, rows: along.into(), column }
-        });
+        let mut accesses = strides.into_iter().zip(kinds).map(|(along, (dtype, _))| Access::new(dtype, along));
         let inputs = accesses.by_ref().take(program.inputs.len()).collect();
         let outputs = accesses.collect();
         let rows_per_outer = if folds_rows { rows_per_outer } else { rows };

@@ -1,15 +1,18 @@
-//! One instruction on one tile.
+//! One instruction, or one chain of them, on one tile.
+
+use std::mem::MaybeUninit;
 
 use thalweg_array::DType;
 use thalweg_array::program::{Extent, Instruction, Register};
 use thalweg_array::random::Philox;
 use thalweg_array::scalar::Unary;
 
-use super::fuse::Fused;
+use super::fuse::{ChainPlace, Fused};
 use super::run::{Tile, Worker};
 use super::schedule::Step;
 use super::{fold, memory};
 use crate::cpu::Isa;
+use crate::vector::chain::{MOST_PLACES, Rows};
 use crate::vector::{self, Arg, Lane, with_lane};
 
 /// Rows that are folded in one call.
@@ -29,9 +32,6 @@ impl Worker<'_> {
         let isa = prepared.isa;
         let n = tile.count(extent);
         // SAFETY (all blocks below): registers hold `n` numbers of the lane of their dtype, as this function demands.
-        if let Some(fused) = prepared.fusions.of(step.register) {
-            return unsafe { self.execute_fused(fused, tile, slice_mut(out, n)) };
-        }
         match prepared.program.instructions[register] {
             Instruction::Load { input } => {
                 let access = &geometry.inputs[input as usize];
@@ -106,28 +106,41 @@ impl Worker<'_> {
         }
     }
 
-    /// Executes several instructions at once.
+    /// Runs a chain on `tile`; where its results go is settled, and which of them go past the caches. Meanwhile as much
+    /// memory as the tile has is fetched from the addresses `fetch` on.
     ///
     /// # Safety
-    /// As [`execute`](Worker::execute).
-    unsafe fn execute_fused(&self, fused: Fused, tile: &Tile, out: &mut [f32]) {
-        let (isa, n) = (self.prepared.isa, out.len());
-        // SAFETY: the contract; what is fused is full and f32.
+    /// The registers that it reads hold the tile, and those that it writes have a place with room for it.
+    pub(super) unsafe fn run_chain(&self, fused: &Fused, tile: &Tile, past_caches: &[Register], fetch: &[*const u8]) {
+        let (mut rows, mut columns) = match fused.space {
+            Extent::Full => (tile.rows, tile.columns),
+            Extent::Row | Extent::One => (1, tile.rows),
+        };
+        let n = fused.places.len();
+        let mut places = [const { MaybeUninit::uninit() }; MOST_PLACES];
+        let mut steps = [const { MaybeUninit::uninit() }; MOST_PLACES];
+        let (places, steps) = (&mut places[..n], &mut steps[..n]);
+        // Rows that follow each other without a gap are one long row.
+        let mut one_row = !fused.by_row && rows > 1;
+        let mut past = 0;
+        for (number, ((at, step), &ChainPlace { register, unit })) in
+            places.iter_mut().zip(&mut *steps).zip(&fused.places).enumerate()
+        {
+            let place = self.place(register);
+            one_row &= unit == 0 || place.step == (columns * unit) as isize;
+            at.write(place.at);
+            step.write(place.step);
+            past |= u32::from(past_caches.contains(&register)) << number;
+        }
+        if one_row {
+            (rows, columns) = (1, rows * columns);
+        }
+        // SAFETY: all places are written; the contract; the writer of the chain has named its places so.
         unsafe {
-            let full = |register: Register| self.slice::<f32>(register, n);
-            let any = |register: Register| self.arg::<f32>(register, Extent::Full, tile);
-            let one = |register: Register| *self.address(register).cast::<f32>();
-            match fused {
-                Fused::MulAdd { x, y, z } => vector::mul_add(isa, full(x), any(y), any(z), out),
-                Fused::MulSub { x, y, z } => vector::mul_sub(isa, full(x), any(y), any(z), out),
-                Fused::Weighted { x, s, y, t } => vector::weighted(isa, full(x), one(s), full(y), one(t), out),
-                Fused::SqrtAdd { x, y } => vector::sqrt_add(isa, full(x), any(y), out),
-                Fused::ExpSub { x, y } => vector::exp_sub(isa, full(x), any(y), out),
-                Fused::Ratio { x, y, z } => vector::ratio(isa, full(x), full(y), one(z), out),
-                Fused::RatioStep { w, s, x, y, z } => {
-                    vector::ratio_step(isa, full(w), one(s), full(x), full(y), one(z), out);
-                }
-            }
+            let (places, steps) = (places.assume_init_mut(), steps.assume_init_ref());
+            let rows =
+                Rows { places, steps, rows, columns, past_caches: past, fetch, far: self.prepared.schedule.staged };
+            fused.chain.run(self.prepared.isa, rows);
         }
     }
 
@@ -137,7 +150,7 @@ impl Worker<'_> {
     /// The register holds them.
     pub(super) unsafe fn slice<'a, T: 'a>(&self, register: Register, n: usize) -> &'a [T] {
         // SAFETY: the contract; no reference outlives its step.
-        unsafe { std::slice::from_raw_parts(self.address(register).cast::<T>().add(self.first), n) }
+        unsafe { std::slice::from_raw_parts(self.place(register).at.cast::<T>().add(self.first), n) }
     }
 
     /// A register as an operand of a result of extent `result`.
@@ -148,8 +161,8 @@ impl Worker<'_> {
         // SAFETY: the contract.
         unsafe {
             match self.prepared.extents[register as usize] {
-                Extent::One => Arg::One(*self.address(register).cast()),
-                Extent::Row if result == Extent::Full && tile.rows == 1 => Arg::One(*self.address(register).cast()),
+                Extent::One => Arg::One(*self.place(register).at.cast()),
+                Extent::Row if result == Extent::Full && tile.rows == 1 => Arg::One(*self.place(register).at.cast()),
                 Extent::Row if result == Extent::Full => {
                     let n = tile.count(Extent::Full);
                     Arg::Slice(std::slice::from_raw_parts(self.repeated(register).cast(), n))
@@ -159,18 +172,18 @@ impl Worker<'_> {
         }
     }
 
-    /// Repeats a number per row for use beside full registers.
+    /// Repeats numbers per row for use beside full registers.
     ///
     /// # Safety
-    /// The register holds the rows of the tile.
-    pub(super) unsafe fn repeat(&self, step: &Step, tile: &Tile) {
-        if let (Some(_), true) = (step.repeated, tile.rows > 1) {
-            let lane = vector::lane_size(self.prepared.dtypes[step.register as usize]);
+    /// The registers hold the rows of the tile.
+    pub(super) unsafe fn repeat_all(&self, steps: &[Step], tile: &Tile) {
+        for step in steps.iter().filter(|step| step.repeated.is_some() && tile.rows > 1) {
+            let lane = step.lane;
             // SAFETY: the contract, and the schedule gave room for a tile.
             unsafe {
                 memory::repeat(
                     lane,
-                    self.address(step.register),
+                    self.place(step.register).at,
                     tile.rows,
                     tile.columns,
                     self.repeated(step.register),

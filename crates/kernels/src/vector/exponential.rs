@@ -2,14 +2,12 @@
 
 use std::arch::x86_64::*;
 
-use super::Arg;
-
 const LANES: usize = 16;
 
 /// e^x, to 1 unit in the last place. Overflows to infinity and underflows gradually, or to 0 as the thread's mode says.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn exp_of(x: __m512) -> __m512 {
+pub(super) fn exp_of(x: __m512) -> __m512 {
     let constant = |x: f32| _mm512_set1_ps(x);
     // Beyond these ends the result is infinity or 0. NaN, the second operand, stays.
     let x = _mm512_min_ps(constant(89.0), _mm512_max_ps(constant(-104.0), x));
@@ -27,42 +25,21 @@ fn exp_of(x: __m512) -> __m512 {
     _mm512_scalef_ps(value, count)
 }
 
-/// `out = e^(x − y)`, a vector at a time; the remainder in the lanes of one.
-macro_rules! exp_sub {
-    ($x:expr, $out:expr, |$lanes:ident, $at:ident| $y:expr) => {{
-        let (x, out): (&[f32], &mut [f32]) = ($x, $out);
-        assert_eq!(x.len(), out.len(), "as many results as operands");
-        let whole = x.len() / LANES * LANES;
-        for $at in (0..whole).step_by(LANES) {
-            let $lanes = !0;
-            // SAFETY: a vector lies before `whole`.
-            unsafe {
-                let v = _mm512_loadu_ps(x.as_ptr().add($at));
-                _mm512_storeu_ps(out.as_mut_ptr().add($at), exp_of(_mm512_sub_ps(v, $y)));
-            }
-        }
-        if whole < x.len() {
-            let ($lanes, $at) = ((1 << (x.len() - whole)) - 1, whole);
-            // SAFETY: as many lanes as there are numbers are read and written.
-            unsafe {
-                let v = _mm512_maskz_loadu_ps($lanes, x.as_ptr().add($at));
-                _mm512_mask_storeu_ps(out.as_mut_ptr().add($at), $lanes, exp_of(_mm512_sub_ps(v, $y)));
-            }
-        }
-    }};
-}
-
-/// `out = e^(x − y)`.
+/// `out = e^x`, a vector at a time; the remainder in the lanes of one.
 #[target_feature(enable = "avx512f")]
-pub(super) fn exp_sub(x: &[f32], y: Arg<f32>, out: &mut [f32]) {
-    match y {
-        Arg::One(y) => {
-            let y = _mm512_set1_ps(y);
-            exp_sub!(x, out, |_lanes, at| y);
-        }
-        Arg::Slice(y) => {
-            assert_eq!(x.len(), y.len(), "as many numbers on both sides");
-            exp_sub!(x, out, |lanes, at| _mm512_maskz_loadu_ps(lanes, y.as_ptr().add(at)));
+pub(super) fn exp(x: &[f32], out: &mut [f32]) {
+    assert_eq!(x.len(), out.len(), "as many results as operands");
+    let whole = x.len() / LANES * LANES;
+    for at in (0..whole).step_by(LANES) {
+        // SAFETY: a vector lies before `whole`.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr().add(at), exp_of(_mm512_loadu_ps(x.as_ptr().add(at)))) };
+    }
+    if whole < x.len() {
+        let lanes = (1 << (x.len() - whole)) - 1;
+        // SAFETY: as many lanes as there are numbers are read and written.
+        unsafe {
+            let v = _mm512_maskz_loadu_ps(lanes, x.as_ptr().add(whole));
+            _mm512_mask_storeu_ps(out.as_mut_ptr().add(whole), lanes, exp_of(v));
         }
     }
 }

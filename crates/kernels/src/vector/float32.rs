@@ -3,7 +3,7 @@
 use thalweg_array::scalar::{Binary, Fold, SELU_ALPHA, SELU_SCALE, Unary};
 
 use super::isa::per_isa;
-use super::{Arg, Lane, fold32, math, zip};
+use super::{Arg, Lane, fold32, math};
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 use super::{exponential, piecewise};
 use crate::cpu::Isa;
@@ -36,13 +36,13 @@ macro_rules! map {
 }
 
 /// `out = f(x)`.
-fn unary(isa: Isa, f: Unary, x: &[f32], out: &mut [f32]) {
+pub(super) fn unary(isa: Isa, f: Unary, x: &[f32], out: &mut [f32]) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     if isa == Isa::Avx512 {
         assert!(isa <= Isa::best(), "this processor has no {isa}");
         // SAFETY (all): the processor has AVX-512.
         match f {
-            Unary::Exp => return unsafe { exponential::exp_sub(x, Arg::One(0.0), out) },
+            Unary::Exp => return unsafe { exponential::exp(x, out) },
             Unary::Erf => return unsafe { piecewise::erf(x, out) },
             Unary::Tanh => return unsafe { piecewise::tanh(x, out) },
             Unary::Gelu => return unsafe { piecewise::gelu(x, out) },
@@ -51,30 +51,6 @@ fn unary(isa: Isa, f: Unary, x: &[f32], out: &mut [f32]) {
         }
     }
     formula(isa, f, x, out);
-}
-
-/// `out = e^(x − y)`.
-pub fn exp_sub(isa: Isa, x: &[f32], y: Arg<f32>, out: &mut [f32]) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    if isa == Isa::Avx512 {
-        assert!(isa <= Isa::best(), "this processor has no {isa}");
-        // SAFETY: the processor has AVX-512.
-        return unsafe { exponential::exp_sub(x, y, out) };
-    }
-    exp_sub_formula(isa, x, y, out);
-}
-
-per_isa! {
-    /// `out = e^(x − y)`.
-    fn exp_sub_formula(x: &[f32], y: Arg<f32>, out: &mut [f32]) = exp_sub_body
-}
-
-#[inline(always)]
-fn exp_sub_body<const F: bool>(x: &[f32], y: Arg<f32>, out: &mut [f32]) {
-    zip!(Arg::Slice(x), y, out, |a, b| a - b);
-    for out in out {
-        *out = math::exp::<F>(*out);
-    }
 }
 
 per_isa! {
@@ -528,23 +504,6 @@ mod tests {
                 let mut out = vec![0; x.len()];
                 compare(isa, f, Arg::Slice(&x), Arg::Slice(&y), &mut out);
                 assert!((0..x.len()).all(|i| out[i] as f64 == f.apply(x[i] as f64, y[i] as f64)), "{isa} {f:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn differences_in_the_exponent_are_as_apart() {
-        let (x, y) = (numbers(5, 300), numbers(6, 300));
-        let y = &y[..x.len()];
-        for isa in Isa::available() {
-            for subtrahend in [Arg::Slice(y), Arg::One(2.5), Arg::One(f32::NAN)] {
-                let (mut apart, mut together) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-                binary(isa, Binary::Sub, Arg::Slice(&x), subtrahend, &mut apart);
-                let difference = apart.clone();
-                unary(isa, Unary::Exp, &difference, &mut apart);
-                exp_sub(isa, &x, subtrahend, &mut together);
-                let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
-                assert!(apart.iter().zip(&together).all(same), "{isa}");
             }
         }
     }

@@ -7,8 +7,8 @@
 //! The bits of a result depend on the operands and the instruction set alone: not on the position in the slice, its
 //! length or its alignment.
 
-mod arithmetic;
 mod cast;
+pub mod chain;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod exponential;
 mod float32;
@@ -16,17 +16,16 @@ mod float64;
 mod fold32;
 mod integer;
 mod isa;
+mod lanes;
 mod math;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod piecewise;
 mod random;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 mod ratio;
 
-pub use arithmetic::{mul_add, mul_sub, sqrt_add, weighted};
 pub use cast::{cast, round_to};
-pub use float32::exp_sub;
 pub use random::{draw, draw_f64};
-pub use ratio::{ratio, ratio_step};
 
 use thalweg_array::scalar::{Binary, Fold, Unary};
 use thalweg_array::{DType, Element};

@@ -166,14 +166,37 @@ pub(super) fn tanh(x: &[f32], out: &mut [f32]) {
 #[target_feature(enable = "avx512f")]
 fn odd(table: &Table, x: &[f32], out: &mut [f32]) {
     let q = Loaded::new(table);
-    let one = _mm512_set1_ps(1.0);
-    map!(x, out, |v| {
-        let t = _mm512_abs_ps(v);
-        let far = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(t, q.end);
-        let value = _mm512_mul_ps(v, q.at(t));
-        // NaN times 0 is NaN.
-        _mm512_mask_mov_ps(value, far, with_sign(one, v))
-    });
+    map!(x, out, |v| odd_at(&q, v));
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn odd_at(q: &Loaded, x: __m512) -> __m512 {
+    let t = _mm512_abs_ps(x);
+    let far = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(t, q.end);
+    let value = _mm512_mul_ps(x, q.at(t));
+    // NaN times 0 is NaN.
+    _mm512_mask_mov_ps(value, far, with_sign(_mm512_set1_ps(1.0), x))
+}
+
+/// erf of each, in place.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn erf_of<const N: usize>(x: &mut [__m512; N]) {
+    let q = Loaded::new(&ERF);
+    for x in x {
+        *x = odd_at(&q, *x);
+    }
+}
+
+/// tanh of each, in place.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn tanh_of<const N: usize>(x: &mut [__m512; N]) {
+    let q = Loaded::new(&TANH);
+    for x in x {
+        *x = odd_at(&q, *x);
+    }
 }
 
 /// `size` with the sign of `x`.
@@ -184,16 +207,72 @@ fn with_sign(size: __m512, x: __m512) -> __m512 {
     _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(size), sign))
 }
 
-/// Defines `out = f(x)` for an f that is x above the pieces of its table, and, far below 0, which is rare, its formula.
+/// Defines `out = f(x)`, and f of vectors in place, for an f that is x above the pieces of its table, and, far below 0,
+/// which is rare, its formula.
 macro_rules! rectifier {
-    ($(#[$doc:meta])* $name:ident, $table:ident, $formula:path,
+    ($(#[$doc:meta])* $name:ident, $of:ident, $table:ident, $formula:path,
      |$above:ident, $t:ident, $q:ident, $near:ident| $value:expr) => {
         $(#[$doc])*
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
         pub(super) fn $name(x: &[f32], out: &mut [f32]) {
+            let table = Loaded::new(&$table);
+            let mut far = 0;
+            map!(x, out, |v| {
+                let (value, far_below) = $of::value(&table, v);
+                far |= far_below;
+                value
+            });
+            if far != 0 {
+                $of::far_below(x, out);
+            }
+        }
+
+        /// The same for each, in place.
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+        pub(super) fn $of<const N: usize>(x: &mut [__m512; N]) {
+            let table = Loaded::new(&$table);
+            let (from, mut far) = (*x, 0);
+            for x in &mut *x {
+                let (value, far_below) = $of::value(&table, *x);
+                *x = value;
+                far |= far_below;
+            }
+            if far != 0 {
+                for (x, from) in x.iter_mut().zip(from) {
+                    let (mut numbers, mut out) = ([0.0; LANES], [0.0; LANES]);
+                    // SAFETY: an array fills a vector.
+                    unsafe {
+                        _mm512_storeu_ps(numbers.as_mut_ptr(), from);
+                        _mm512_storeu_ps(out.as_mut_ptr(), *x);
+                        $of::far_below(&numbers, &mut out);
+                        *x = _mm512_loadu_ps(out.as_ptr());
+                    }
+                }
+            }
+        }
+
+        mod $of {
+            use super::*;
+
+            /// f by the table, and the lanes that are far below 0.
+            #[inline]
+            #[target_feature(enable = "avx512f")]
+            pub(super) fn value(table: &Loaded, x: __m512) -> (__m512, __mmask16) {
+                let $t = _mm512_abs_ps(x);
+                let far = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(x, _mm512_sub_ps(_mm512_setzero_ps(), table.end));
+                let $near = _mm512_cmp_ps_mask::<_CMP_LT_OQ>($t, table.end);
+                // The larger of 0 and NaN is the second operand.
+                let $above = _mm512_max_ps(_mm512_setzero_ps(), x);
+                let $q = table.at($t);
+                ($value, far)
+            }
+
+            /// Replaces what is far below 0.
             #[inline(never)]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-            fn far_below(x: &[f32], out: &mut [f32], end: f32) {
+            pub(super) fn far_below(x: &[f32], out: &mut [f32]) {
+                let end = -$table.end();
                 for (x, out) in x.chunks(LANES).zip(out.chunks_mut(LANES)) {
                     let far = x.iter().fold(false, |far, &x| far | (x <= end));
                     if far {
@@ -209,31 +288,16 @@ macro_rules! rectifier {
                     }
                 }
             }
-            let table = Loaded::new(&$table);
-            let below = _mm512_sub_ps(_mm512_setzero_ps(), table.end);
-            let mut far = 0;
-            map!(x, out, |v| {
-                let $t = _mm512_abs_ps(v);
-                far |= _mm512_cmp_ps_mask::<_CMP_LE_OQ>(v, below);
-                let $near = _mm512_cmp_ps_mask::<_CMP_LT_OQ>($t, table.end);
-                // The larger of 0 and NaN is the second operand.
-                let $above = _mm512_max_ps(_mm512_setzero_ps(), v);
-                let $q = table.at($t);
-                $value
-            });
-            if far != 0 {
-                far_below(x, out, -$table.end());
-            }
         }
     };
 }
 
 rectifier! {
     /// `out = x·Φ(x) = max(x, 0) − |x|·q(|x|)`.
-    gelu, GELU, math::gelu::<true>, |above, t, q, near| _mm512_mask3_fnmadd_ps(t, q, above, near)
+    gelu, gelu_of, GELU, math::gelu::<true>, |above, t, q, near| _mm512_mask3_fnmadd_ps(t, q, above, near)
 }
 
 rectifier! {
     /// `out = ln(1 + eˣ) = max(x, 0) + q(|x|)`.
-    softplus, SOFTPLUS, math::softplus::<true>, |above, _t, q, near| _mm512_mask_add_ps(above, near, above, q)
+    softplus, softplus_of, SOFTPLUS, math::softplus::<true>, |above, _t, q, near| _mm512_mask_add_ps(above, near, above, q)
 }

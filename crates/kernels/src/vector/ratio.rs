@@ -5,134 +5,40 @@
 //! place from the exact quotient (3.1 were found among 100 million, 2.4 of the plain formula with its three roundings).
 //! Which bits the estimates have is the processor's affair.
 
-use super::isa::per_isa;
-use crate::cpu::Isa;
+use std::arch::x86_64::*;
 
-/// `out = x / (√y + z)`.
-pub fn ratio(isa: Isa, x: &[f32], y: &[f32], z: f32, out: &mut [f32]) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    if isa == Isa::Avx512 {
-        assert!(isa <= Isa::best(), "this processor has no {isa}");
-        // SAFETY: the processor has AVX-512.
-        return unsafe { avx512::ratio(x, y, z, out) };
+/// Denominators, as bits, whose reciprocals are estimated: from 2⁻¹⁰⁰ up to 2¹⁰⁰. Infinity, NaN, and what is negative
+/// or 0 lie outside, and so does whatever comes of an infinite or a negative y.
+const LOWEST: i32 = (127 - 100) << 23;
+const WIDTH: i32 = 200 << 23;
+
+/// x / (√y + z) of a vector. What a lane gets depends on its own numbers alone.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn quotient(x: __m512, y: __m512, z: __m512) -> __m512 {
+    let (half, one) = (_mm512_set1_ps(0.5), _mm512_set1_ps(1.0));
+    // Of 0 the estimate is infinity; a finite one gives √0 = 0. The minimum of a number and NaN is the second.
+    let estimate = _mm512_min_ps(_mm512_set1_ps(f32::MAX), _mm512_rsqrt14_ps(y));
+    // The error is taken relative to 1: relative to y it would be flushed where y is tiny.
+    let root = _mm512_mul_ps(y, estimate);
+    let error = _mm512_fnmadd_ps(root, _mm512_mul_ps(estimate, half), half);
+    let denominator = _mm512_add_ps(_mm512_fmadd_ps(root, error, root), z);
+    let estimate = _mm512_rcp14_ps(denominator);
+    let error = _mm512_fnmadd_ps(estimate, denominator, one);
+    let quotient = _mm512_mul_ps(x, _mm512_fmadd_ps(estimate, error, estimate));
+    let place = _mm512_sub_epi32(_mm512_castps_si512(denominator), _mm512_set1_epi32(LOWEST));
+    let outside = _mm512_cmpgt_epu32_mask(place, _mm512_set1_epi32(WIDTH));
+    if outside == 0 {
+        return quotient;
     }
-    plain_ratio(isa, x, y, z, out);
-}
-
-/// `out = w − s·x / (√y + z)`.
-pub fn ratio_step(isa: Isa, w: &[f32], s: f32, x: &[f32], y: &[f32], z: f32, out: &mut [f32]) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    if isa == Isa::Avx512 {
-        assert!(isa <= Isa::best(), "this processor has no {isa}");
-        // SAFETY: the processor has AVX-512.
-        return unsafe { avx512::ratio_step(w, s, x, y, z, out) };
-    }
-    plain_ratio_step(isa, w, s, x, y, z, out);
-}
-
-per_isa! {
-    fn plain_ratio(x: &[f32], y: &[f32], z: f32, out: &mut [f32]) = ratio_body
-}
-
-#[inline(always)]
-fn ratio_body<const F: bool>(x: &[f32], y: &[f32], z: f32, out: &mut [f32]) {
-    for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
-        *out = x / (y.sqrt() + z);
-    }
-}
-
-per_isa! {
-    fn plain_ratio_step(w: &[f32], s: f32, x: &[f32], y: &[f32], z: f32, out: &mut [f32]) = ratio_step_body
-}
-
-#[inline(always)]
-fn ratio_step_body<const F: bool>(w: &[f32], s: f32, x: &[f32], y: &[f32], z: f32, out: &mut [f32]) {
-    for (((out, &w), &x), &y) in out.iter_mut().zip(w).zip(x).zip(y) {
-        *out = w - x / (y.sqrt() + z) * s;
-    }
-}
-
-#[cfg(all(target_arch = "x86_64", not(miri)))]
-mod avx512 {
-    use std::arch::x86_64::*;
-
-    const LANES: usize = 16;
-
-    /// Denominators, as bits, whose reciprocals are estimated: from 2⁻¹⁰⁰ up to 2¹⁰⁰. Infinity, NaN, and what is negative
-    /// or 0 lie outside, and so does whatever comes of an infinite or a negative y.
-    const LOWEST: i32 = (127 - 100) << 23;
-    const WIDTH: i32 = 200 << 23;
-
-    /// x / (√y + z) of a vector. What a lane gets depends on its own numbers alone.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn quotient(x: __m512, y: __m512, z: __m512) -> __m512 {
-        let (half, one) = (_mm512_set1_ps(0.5), _mm512_set1_ps(1.0));
-        // Of 0 the estimate is infinity; a finite one gives √0 = 0. The minimum of a number and NaN is the second.
-        let estimate = _mm512_min_ps(_mm512_set1_ps(f32::MAX), _mm512_rsqrt14_ps(y));
-        // The error is taken relative to 1: relative to y it would be flushed where y is tiny.
-        let root = _mm512_mul_ps(y, estimate);
-        let error = _mm512_fnmadd_ps(root, _mm512_mul_ps(estimate, half), half);
-        let denominator = _mm512_add_ps(_mm512_fmadd_ps(root, error, root), z);
-        let estimate = _mm512_rcp14_ps(denominator);
-        let error = _mm512_fnmadd_ps(estimate, denominator, one);
-        let quotient = _mm512_mul_ps(x, _mm512_fmadd_ps(estimate, error, estimate));
-        let place = _mm512_sub_epi32(_mm512_castps_si512(denominator), _mm512_set1_epi32(LOWEST));
-        let outside = _mm512_cmpgt_epu32_mask(place, _mm512_set1_epi32(WIDTH));
-        if outside == 0 {
-            return quotient;
-        }
-        _mm512_mask_div_ps(quotient, outside, x, _mm512_add_ps(_mm512_sqrt_ps(y), z))
-    }
-
-    /// Calls `$body` for each vector with the mask of its lanes, those of the remainder at the end.
-    macro_rules! each_vector {
-        ($n:expr, |$first:ident, $lanes:ident| $body:expr) => {{
-            let n: usize = $n;
-            let mut $first = 0;
-            while $first + LANES <= n {
-                let $lanes: __mmask16 = !0;
-                $body;
-                $first += LANES;
-            }
-            if $first < n {
-                let $lanes: __mmask16 = (1 << (n - $first)) - 1;
-                $body;
-            }
-        }};
-    }
-
-    #[target_feature(enable = "avx512f")]
-    pub(super) fn ratio(x: &[f32], y: &[f32], z: f32, out: &mut [f32]) {
-        assert!(x.len() == out.len() && y.len() == out.len(), "as many results as operands");
-        let z = _mm512_set1_ps(z);
-        // SAFETY: all slices are as long as `out`, and the lanes end where they end.
-        each_vector!(out.len(), |first, lanes| unsafe {
-            let x = _mm512_maskz_loadu_ps(lanes, x.as_ptr().add(first));
-            let y = _mm512_maskz_loadu_ps(lanes, y.as_ptr().add(first));
-            _mm512_mask_storeu_ps(out.as_mut_ptr().add(first), lanes, quotient(x, y, z));
-        });
-    }
-
-    #[target_feature(enable = "avx512f")]
-    pub(super) fn ratio_step(w: &[f32], s: f32, x: &[f32], y: &[f32], z: f32, out: &mut [f32]) {
-        let n = out.len();
-        assert!(w.len() == n && x.len() == n && y.len() == n, "as many results as operands");
-        let (s, z) = (_mm512_set1_ps(s), _mm512_set1_ps(z));
-        // SAFETY: all slices are as long as `out`, and the lanes end where they end.
-        each_vector!(n, |first, lanes| unsafe {
-            let x = _mm512_maskz_loadu_ps(lanes, x.as_ptr().add(first));
-            let y = _mm512_maskz_loadu_ps(lanes, y.as_ptr().add(first));
-            let w = _mm512_maskz_loadu_ps(lanes, w.as_ptr().add(first));
-            let product = _mm512_mul_ps(quotient(x, y, z), s);
-            _mm512_mask_storeu_ps(out.as_mut_ptr().add(first), lanes, _mm512_sub_ps(w, product));
-        });
-    }
+    _mm512_mask_div_ps(quotient, outside, x, _mm512_add_ps(_mm512_sqrt_ps(y), z))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::cpu::Isa;
+    use crate::vector::chain::tests::run;
+    use crate::vector::chain::{Chain, Link, Op};
 
     /// Numbers of all sizes, each its own.
     fn numbers(n: usize, seed: u32) -> Vec<u32> {
@@ -152,9 +58,15 @@ mod tests {
         f32::from_bits((bits & 0x7f_ffff) | ((exponent + 127) as u32) << 23)
     }
 
+    /// x / (√y + z), by a chain.
     fn call(isa: Isa, x: &[f32], y: &[f32], z: f32) -> Vec<f32> {
+        let links = vec![
+            Link { op: Op::Load, y: 1, z: 0, to: 0 },
+            Link { op: Op::Ratio, y: 0, z: 2, to: 0 },
+            Link { op: Op::Keep, y: 0, z: 0, to: 3 },
+        ];
         let mut out = vec![0.0; x.len()];
-        ratio(isa, x, y, z, &mut out);
+        run(&Chain { links, ..Chain::default() }, isa, &[x, y, &[z]], &mut out);
         out
     }
 
@@ -204,11 +116,9 @@ mod tests {
         let y: Vec<f32> = (0..37).map(|i| if i % 3 == 0 { 0.0 } else { i as f32 * 0.37 }).collect();
         let x: Vec<f32> = (0..37).map(|i| 1.0 / (i as f32 + 3.0)).collect();
         for isa in Isa::available() {
-            let (whole, mut step) = (call(isa, &x, &y, 0.0), [0.0; 37]);
-            ratio_step(isa, &x, 0.7, &x, &y, 0.0, &mut step);
+            let whole = call(isa, &x, &y, 0.0);
             for i in 0..37 {
                 assert_eq!(call(isa, &x[i..=i], &y[i..=i], 0.0)[0].to_bits(), whole[i].to_bits(), "{isa} {i}");
-                assert_eq!(step[i].to_bits(), (x[i] - whole[i] * 0.7).to_bits(), "{isa} {i}");
             }
         }
     }

@@ -1,0 +1,569 @@
+//! Chains of operations on f32, with what passes from one to the next in vector registers.
+//!
+//! Simple arithmetic on tiles that are in the first-level cache waits for that cache, not for the processor: what one
+//! operation leaves and the next takes up again need not go there. A [`Chain`] is a little machine with one accumulator,
+//! a block of eight vectors: its links load it, combine it with operands, keep it, put it together. Finding out
+//! what comes next costs a link two or three cycles, which the processor spends while the arithmetic of the links before is still
+//! under way; a block makes eight vector operations of it.
+//!
+//! Every operation rounds as it would alone.
+
+use std::mem::MaybeUninit;
+
+use thalweg_array::scalar::{Binary, Fold, Unary};
+
+use super::lanes::Lanes;
+use crate::cpu::{Isa, prefetch, prefetch_to_second_level};
+use crate::matmul::simd::Plain;
+
+/// Vectors of a block.
+const BLOCK: usize = 8;
+/// Vectors that a fold puts numbers together in.
+const TOTALS: usize = 4;
+/// Bytes of a cache line.
+const LINE: usize = 64;
+/// The most folds of a chain.
+pub const MOST_FOLDS: usize = 4;
+/// The most places of a chain.
+pub const MOST_PLACES: usize = 32;
+
+/// What a link does to the accumulator a. `y` is the operand; `One` has the same number for a whole row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Op {
+    /// a = y
+    Load,
+    LoadOne,
+    /// a + y
+    Add,
+    AddOne,
+    /// a − y
+    Sub,
+    SubOne,
+    /// y − a
+    SubFrom,
+    SubFromOne,
+    /// a · y
+    Mul,
+    MulOne,
+    /// a / y
+    Div,
+    DivOne,
+    /// y / a
+    DivInto,
+    DivIntoOne,
+    /// The larger.
+    Max,
+    MaxOne,
+    /// The smaller.
+    Min,
+    MinOne,
+    /// a + y·z, each rounded
+    AddProduct,
+    AddProductOne,
+    /// a − y·z, each rounded
+    SubProduct,
+    SubProductOne,
+    /// −a
+    Neg,
+    /// |a|
+    Abs,
+    /// a²
+    Square,
+    /// √a
+    Sqrt,
+    /// 1/√a
+    Rsqrt,
+    /// 1/a
+    Reciprocal,
+    /// max(a, 0)
+    Relu,
+    /// f(a), of the function with the number `z`.
+    Function,
+    /// y / (√a + z), with AVX-512 by estimates, within 4 units in the last place.
+    Ratio,
+    /// a where the truth values z hold, else y.
+    Where,
+    WhereOne,
+    /// y where the truth values z hold, else a.
+    WhereNot,
+    WhereNotOne,
+    /// Writes the truth values of a comparison with y to `to`; a stays.
+    Compare,
+    CompareOne,
+    /// Writes to `to` whether a is finite; a stays.
+    IsFinite,
+    /// Writes a to `to`; a stays.
+    Keep,
+    /// The row put together, to `to`, one number; a stays.
+    Sum,
+    Maximum,
+    Minimum,
+}
+
+/// One operation. What its numbers mean says [`Op`]; where nothing is said, they are places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// What is done.
+    pub op: Op,
+    /// The operand.
+    pub y: u8,
+    /// The second operand; the function or the comparison; of folds, the number of the fold.
+    pub z: u8,
+    /// Where the result goes.
+    pub to: u8,
+}
+
+/// Where an operand lies for the first row, and the bytes from a row to the next.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The first number.
+    pub at: *mut u8,
+    /// Bytes between rows.
+    pub step: isize,
+}
+
+/// Links to be run one after the other, over rows of any length.
+#[derive(Clone, Debug, Default)]
+pub struct Chain {
+    /// The links.
+    pub links: Vec<Link>,
+    /// The functions that links name.
+    pub functions: Vec<Unary>,
+    /// The folds: what each does, and its place.
+    pub folds: Vec<(Op, u8)>,
+}
+
+/// What a chain runs on.
+#[derive(Debug)]
+pub struct Rows<'a> {
+    /// Where the first row of each operand and result begins.
+    pub places: &'a mut [*mut u8],
+    /// The bytes from a row to the next, for each place.
+    pub steps: &'a [isize],
+    /// The number of rows.
+    pub rows: usize,
+    /// The numbers of a row.
+    pub columns: usize,
+    /// A bit for each place that is written past the caches; each begins at a cache line, and so do its rows.
+    pub past_caches: u32,
+    /// Memory that will be needed later: from each address on, as many f32 as all rows have are fetched, block by block.
+    pub fetch: &'a [*const u8],
+    /// Fetched into the second-level cache only, because the first has no room for it.
+    pub far: bool,
+}
+
+/// The comparisons, as links name them.
+pub const COMPARISONS: [Binary; 6] = [Binary::Eq, Binary::Ne, Binary::Lt, Binary::Le, Binary::Gt, Binary::Ge];
+
+impl Chain {
+    /// Runs the links in blocks from left to right, row after row. What is folded
+    /// is put together in an order that depends on the number of columns and the instruction set alone; at most 1,024
+    /// numbers, as the accumulators are f32.
+    ///
+    /// # Safety
+    /// `isa` is available; the places that the links name are there, with their rows and columns: f32, aligned, or bytes
+    /// where they are truth values, to be written where a link writes. A place that is written may be one that is read
+    /// only where both are the same element.
+    pub unsafe fn run(&self, isa: Isa, on: Rows<'_>) {
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma,f16c")]
+        unsafe fn avx2(chain: &Chain, on: Rows<'_>) {
+            // SAFETY: the contract of `run`.
+            unsafe { chain.rows::<std::arch::x86_64::__m256>(Isa::Avx2, on) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+        unsafe fn avx512(chain: &Chain, on: Rows<'_>) {
+            // SAFETY: the contract of `run`.
+            unsafe { chain.rows::<std::arch::x86_64::__m512>(Isa::Avx512, on) }
+        }
+        // SAFETY (all): the contract of this function.
+        match isa {
+            Isa::Portable | Isa::Neon => unsafe { self.rows::<Plain<f32, 4>>(isa, on) },
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { avx2(self, on) },
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { avx512(self, on) },
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx2 | Isa::Avx512 => unreachable!("no instruction set of this architecture"),
+        }
+    }
+
+    /// # Safety
+    /// As [`Chain::run`], with the instruction set of `V` switched on.
+    #[inline(always)]
+    unsafe fn rows<V: Lanes>(&self, isa: Isa, on: Rows<'_>) {
+        let Rows { places, steps, rows, columns, past_caches, fetch, far } = on;
+        // SAFETY (all blocks below): the contract.
+        let mut totals = [const { MaybeUninit::uninit() }; MOST_FOLDS];
+        for row in 0..rows {
+            for (totals, &(f, _)) in totals.iter_mut().zip(&self.folds) {
+                totals.write([unsafe { V::splat(identity(f)) }; TOTALS]);
+            }
+            let fetch_block = |row: usize, first: usize, count: usize| {
+                for address in fetch {
+                    let address = address.wrapping_add((row * columns + first) * size_of::<f32>());
+                    for line in 0..(count * size_of::<f32>()).div_ceil(LINE) {
+                        let address = address.wrapping_add(line * LINE);
+                        if far { prefetch_to_second_level(address) } else { prefetch(address) }
+                    }
+                }
+            };
+            let mut first = 0;
+            while first + BLOCK * V::LANES <= columns {
+                unsafe {
+                    self.block::<V, BLOCK, false>(isa, places, first, BLOCK * V::LANES, past_caches, &mut totals)
+                };
+                fetch_block(row, first, BLOCK * V::LANES);
+                first += BLOCK * V::LANES;
+            }
+            fetch_block(row, first, columns - first);
+            while first < columns {
+                let left = columns - first;
+                if left <= V::LANES {
+                    unsafe { self.block::<V, 1, true>(isa, places, first, left, 0, &mut totals) };
+                    break;
+                }
+                if left >= TOTALS * V::LANES {
+                    let count = TOTALS * V::LANES;
+                    unsafe { self.block::<V, TOTALS, false>(isa, places, first, count, past_caches, &mut totals) };
+                    first += count;
+                    continue;
+                }
+                unsafe { self.block::<V, TOTALS, true>(isa, places, first, left, 0, &mut totals) };
+                break;
+            }
+            for (totals, &(f, to)) in totals.iter().zip(&self.folds) {
+                unsafe { *places[to as usize].cast::<f32>() = together(f, totals.assume_init_ref()) };
+            }
+            if row + 1 < rows {
+                for (place, &step) in places.iter_mut().zip(steps) {
+                    *place = place.wrapping_offset(step);
+                }
+            }
+        }
+    }
+
+    /// The links on `count` numbers from column `first` on: a block of `N` vectors, the last ones filled in part where it is
+    /// `PART` of one.
+    ///
+    /// # Safety
+    /// As [`Chain::rows`].
+    #[inline(always)]
+    unsafe fn block<V: Lanes, const N: usize, const PART: bool>(
+        &self,
+        isa: Isa,
+        places: &[*mut u8],
+        first: usize,
+        count: usize,
+        past_caches: u32,
+        totals: &mut [MaybeUninit<[V; TOTALS]>; MOST_FOLDS],
+    ) {
+        // SAFETY (all blocks below): the contract.
+        let lanes = |i: usize| if PART { count.saturating_sub(i * V::LANES).min(V::LANES) } else { V::LANES };
+        let numbers = |place: u8| {
+            debug_assert!((place as usize) < places.len());
+            unsafe { places.get_unchecked(place as usize).cast::<f32>() }
+        };
+        let one = |place: u8| unsafe { V::splat(*numbers(place)) };
+        let full_at = |from: *mut f32, i: usize| unsafe {
+            let from = from.wrapping_add(first + i * V::LANES);
+            if PART { V::load_masked(from, V::first(lanes(i))) } else { V::load(from) }
+        };
+        let full = |place: u8, i: usize| full_at(numbers(place), i);
+        let truths = |place: u8, i: usize| numbers(place).cast::<u8>().wrapping_add(first + i * V::LANES);
+        let mut a = [unsafe { V::zero() }; N];
+        macro_rules! each {
+            (|$i:ident| $value:expr) => {
+                for $i in 0..N {
+                    #[allow(unused_unsafe)]
+                    let value = unsafe { $value };
+                    a[$i] = value;
+                }
+            };
+        }
+        macro_rules! each_one {
+            ($place:expr, |$i:ident, $y:ident| $value:expr) => {{
+                let $y = one($place);
+                each!(|$i| $value);
+            }};
+        }
+        macro_rules! fold {
+            ($number:expr, $both:ident, $identity:expr) => {{
+                let totals = unsafe { totals[$number as usize % MOST_FOLDS].assume_init_mut() };
+                for i in 0..N {
+                    let numbers = if PART { unsafe { a[i].only(lanes(i), $identity) } } else { a[i] };
+                    totals[i % TOTALS] = unsafe { totals[i % TOTALS].$both(numbers) };
+                }
+            }};
+        }
+        for link in &self.links {
+            match link.op {
+                Op::Load => each!(|i| full(link.y, i)),
+                Op::LoadOne => each_one!(link.y, |i, y| y),
+                Op::Add => each!(|i| a[i].add(full(link.y, i))),
+                Op::AddOne => each_one!(link.y, |i, y| a[i].add(y)),
+                Op::Sub => each!(|i| a[i].sub(full(link.y, i))),
+                Op::SubOne => each_one!(link.y, |i, y| a[i].sub(y)),
+                Op::SubFrom => each!(|i| full(link.y, i).sub(a[i])),
+                Op::SubFromOne => each_one!(link.y, |i, y| y.sub(a[i])),
+                Op::Mul => each!(|i| a[i].mul(full(link.y, i))),
+                Op::MulOne => each_one!(link.y, |i, y| a[i].mul(y)),
+                Op::Div => each!(|i| a[i].div(full(link.y, i))),
+                Op::DivOne => each_one!(link.y, |i, y| a[i].div(y)),
+                Op::DivInto => each!(|i| full(link.y, i).div(a[i])),
+                Op::DivIntoOne => each_one!(link.y, |i, y| y.div(a[i])),
+                Op::Max => each!(|i| a[i].max(full(link.y, i))),
+                Op::MaxOne => each_one!(link.y, |i, y| a[i].max(y)),
+                Op::Min => each!(|i| a[i].min(full(link.y, i))),
+                Op::MinOne => each_one!(link.y, |i, y| a[i].min(y)),
+                Op::AddProduct => each!(|i| a[i].add(full(link.y, i).mul(full(link.z, i)))),
+                Op::AddProductOne => each_one!(link.z, |i, z| a[i].add(full(link.y, i).mul(z))),
+                Op::SubProduct => each!(|i| a[i].sub(full(link.y, i).mul(full(link.z, i)))),
+                Op::SubProductOne => each_one!(link.z, |i, z| a[i].sub(full(link.y, i).mul(z))),
+                Op::Neg => each!(|i| a[i].neg()),
+                Op::Abs => each!(|i| a[i].abs()),
+                Op::Square => each!(|i| a[i].mul(a[i])),
+                Op::Sqrt => each!(|i| a[i].sqrt()),
+                Op::Rsqrt => each!(|i| V::splat(1.0).div(a[i].sqrt())),
+                Op::Reciprocal => each!(|i| V::splat(1.0).div(a[i])),
+                Op::Relu => each!(|i| a[i].relu()),
+                Op::Function => a = unsafe { V::function(isa, self.functions[link.z as usize], a, count) },
+                Op::Ratio => each_one!(link.z, |i, z| a[i].ratio(full(link.y, i), z)),
+                Op::Where => each!(|i| V::choose(truths(link.z, i), lanes(i), a[i], full(link.y, i))),
+                Op::WhereOne => each_one!(link.y, |i, y| V::choose(truths(link.z, i), lanes(i), a[i], y)),
+                Op::WhereNot => each!(|i| V::choose(truths(link.z, i), lanes(i), full(link.y, i), a[i])),
+                Op::WhereNotOne => each_one!(link.y, |i, y| V::choose(truths(link.z, i), lanes(i), y, a[i])),
+                Op::Compare => {
+                    let (f, y, to) = (COMPARISONS[link.z as usize], numbers(link.y), truths(link.to, 0));
+                    for i in 0..N {
+                        let y = full_at(y, i);
+                        unsafe { a[i].compare(f, y, to.wrapping_add(i * V::LANES), lanes(i)) };
+                    }
+                }
+                Op::CompareOne => {
+                    let (f, y, to) = (COMPARISONS[link.z as usize], one(link.y), truths(link.to, 0));
+                    for i in 0..N {
+                        unsafe { a[i].compare(f, y, to.wrapping_add(i * V::LANES), lanes(i)) };
+                    }
+                }
+                Op::IsFinite => {
+                    let (y, to) = (unsafe { V::splat(f32::INFINITY) }, truths(link.to, 0));
+                    for i in 0..N {
+                        unsafe { a[i].abs().compare(Binary::Lt, y, to.wrapping_add(i * V::LANES), lanes(i)) };
+                    }
+                }
+                Op::Keep => {
+                    let to = numbers(link.to).wrapping_add(first);
+                    if !PART && past_caches & (1 << link.to) != 0 {
+                        for i in 0..N {
+                            unsafe { a[i].stream(to.wrapping_add(i * V::LANES)) };
+                        }
+                        continue;
+                    }
+                    for i in 0..N {
+                        let to = to.wrapping_add(i * V::LANES);
+                        unsafe { if PART { a[i].store_masked(to, V::first(lanes(i))) } else { a[i].store(to) } };
+                    }
+                }
+                Op::Sum => fold!(link.z, add, 0.0),
+                Op::Maximum => fold!(link.z, max, f32::NEG_INFINITY),
+                Op::Minimum => fold!(link.z, min, f32::INFINITY),
+            }
+        }
+    }
+}
+
+/// What a fold begins with.
+#[inline(always)]
+fn identity(f: Op) -> f32 {
+    match f {
+        Op::Maximum => f32::NEG_INFINITY,
+        Op::Minimum => f32::INFINITY,
+        _ => 0.0,
+    }
+}
+
+/// The numbers of all lanes put together, halves first.
+///
+/// # Safety
+/// As of [`Lanes`].
+#[inline(always)]
+unsafe fn together<V: Lanes>(f: Op, totals: &[V; TOTALS]) -> f32 {
+    let [a, b, c, d] = *totals;
+    // SAFETY: the contract.
+    unsafe {
+        match f {
+            Op::Maximum => a.max(c).max(b.max(d)).fold(Fold::Max),
+            Op::Minimum => a.min(c).min(b.min(d)).fold(Fold::Min),
+            _ => a.add(c).add(b.add(d)).fold(Fold::Sum),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Runs a chain on a row as long as `out`, whose place comes after those of the inputs.
+    pub(in crate::vector) fn run(chain: &Chain, isa: Isa, inputs: &[&[f32]], out: &mut [f32]) {
+        let mut places: Vec<*mut u8> = inputs.iter().map(|input| input.as_ptr().cast_mut().cast()).collect();
+        places.push(out.as_mut_ptr().cast());
+        let steps = vec![0; places.len()];
+        // SAFETY: the operands are as long as the row, or numbers on their own.
+        unsafe { chain.run(isa, rows(&mut places, &steps, 1, out.len())) };
+    }
+
+    fn rows<'a>(places: &'a mut [*mut u8], steps: &'a [isize], rows: usize, columns: usize) -> Rows<'a> {
+        Rows { places, steps, rows, columns, past_caches: 0, fetch: &[], far: false }
+    }
+
+    fn link(op: Op, y: u8, z: u8, to: u8) -> Link {
+        Link { op, y, z, to }
+    }
+
+    /// Numbers of both signs and zeros, NaN and infinity among them.
+    fn numbers(n: usize, seed: usize) -> Vec<f32> {
+        let number = |i: usize| match (i + seed) % 41 {
+            13 => f32::NAN,
+            17 => f32::INFINITY,
+            19 => -0.0,
+            other => (other * 37 % 17) as f32 / 4.0 - 2.0,
+        };
+        (0..n).map(number).collect()
+    }
+
+    /// What a link leaves in the accumulator a, beside the operand y and the second operand z.
+    type Scalar = fn(f32, f32, f32) -> f32;
+
+    #[test]
+    fn every_link_is_its_scalar_function_in_every_lane() {
+        let operations: [(Op, Scalar); 31] = [
+            (Op::Load, |_, y, _| y),
+            (Op::LoadOne, |_, y, _| y),
+            (Op::Add, |a, y, _| a + y),
+            (Op::AddOne, |a, y, _| a + y),
+            (Op::Sub, |a, y, _| a - y),
+            (Op::SubOne, |a, y, _| a - y),
+            (Op::SubFrom, |a, y, _| y - a),
+            (Op::SubFromOne, |a, y, _| y - a),
+            (Op::Mul, |a, y, _| a * y),
+            (Op::MulOne, |a, y, _| a * y),
+            (Op::Div, |a, y, _| a / y),
+            (Op::DivOne, |a, y, _| a / y),
+            (Op::DivInto, |a, y, _| y / a),
+            (Op::DivIntoOne, |a, y, _| y / a),
+            (Op::Max, |a, y, _| super::super::math::max(a, y)),
+            (Op::MaxOne, |a, y, _| super::super::math::max(a, y)),
+            (Op::Min, |a, y, _| super::super::math::min(a, y)),
+            (Op::MinOne, |a, y, _| super::super::math::min(a, y)),
+            (Op::AddProduct, |a, y, z| a + y * z),
+            (Op::AddProductOne, |a, y, z| a + y * z),
+            (Op::SubProduct, |a, y, z| a - y * z),
+            (Op::SubProductOne, |a, y, z| a - y * z),
+            (Op::Neg, |a, _, _| -a),
+            (Op::Abs, |a, _, _| a.abs()),
+            (Op::Square, |a, _, _| a * a),
+            (Op::Sqrt, |a, _, _| a.sqrt()),
+            (Op::Rsqrt, |a, _, _| 1.0 / a.sqrt()),
+            (Op::Reciprocal, |a, _, _| 1.0 / a),
+            (Op::Relu, |a, _, _| if a < 0.0 { 0.0 } else { a }),
+            (Op::Keep, |a, _, _| a),
+            (Op::Sum, |a, _, _| a),
+        ];
+        for isa in Isa::available() {
+            for n in [1, 7, 16, 63, 64, 65, 127, 128, 200, 300] {
+                let [a, y, z] = [numbers(n, 0), numbers(n, 5), numbers(n, 11)];
+                for (op, f) in operations {
+                    let one = format!("{op:?}").ends_with("One");
+                    let folds = if op == Op::Sum { vec![(op, 4)] } else { vec![] };
+                    let links = vec![link(Op::Load, 0, 0, 0), link(op, 1, 2, 3), link(Op::Keep, 0, 0, 3)];
+                    let links = if op == Op::Sum { vec![links[0], link(op, 0, 0, 4), links[2]] } else { links };
+                    let (mut out, mut total) = (vec![0.0; n], [0.0f32]);
+                    let mut places: Vec<*mut u8> = [&a, &y, &z].iter().map(|x| x.as_ptr().cast_mut().cast()).collect();
+                    places.extend([out.as_mut_ptr().cast(), total.as_mut_ptr().cast()]);
+                    let chain = Chain { links, folds, ..Chain::default() };
+                    // SAFETY: the operands are as long as the row.
+                    unsafe { chain.run(isa, rows(&mut places, &[0; 5], 1, n)) };
+                    for i in 0..n {
+                        let product_with_one = matches!(op, Op::AddProductOne | Op::SubProductOne);
+                        let y = if one && !product_with_one { y[0] } else { y[i] };
+                        let z = if product_with_one { z[0] } else { z[i] };
+                        let (found, expected) = (out[i], f(a[i], y, z));
+                        let same = found == expected || found.is_nan() && expected.is_nan();
+                        assert!(same, "{isa} {op:?} of {} {y} {z} at {i} of {n}: {found}, not {expected}", a[i]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn truth_values_are_written_and_read() {
+        for isa in Isa::available() {
+            for n in [1, 15, 64, 130] {
+                let (a, y) = (numbers(n, 0), numbers(n, 3));
+                for (number, f) in COMPARISONS.into_iter().enumerate() {
+                    let (mut truths, mut out, mut finite) = (vec![7u8; n], vec![0.0f32; n], vec![7u8; n]);
+                    let links = vec![
+                        link(Op::Load, 0, 0, 0),
+                        link(Op::Compare, 1, number as u8, 2),
+                        link(Op::IsFinite, 0, 0, 4),
+                        link(Op::Where, 1, 2, 0),
+                        link(Op::Keep, 0, 0, 3),
+                    ];
+                    let mut places = [a.as_ptr().cast_mut().cast(), y.as_ptr().cast_mut().cast()].to_vec();
+                    places.extend([truths.as_mut_ptr(), out.as_mut_ptr().cast(), finite.as_mut_ptr()]);
+                    let chain = Chain { links, ..Chain::default() };
+                    // SAFETY: the operands are as long as the row.
+                    unsafe { chain.run(isa, rows(&mut places, &[0; 5], 1, n)) };
+                    for i in 0..n {
+                        let expected = f.apply(a[i] as f64, y[i] as f64) != 0.0;
+                        assert_eq!(truths[i], expected as u8, "{isa} {f:?}({}, {})", a[i], y[i]);
+                        assert_eq!(out[i].to_bits(), if expected { a[i] } else { y[i] }.to_bits(), "{isa} {f:?}");
+                        assert_eq!(finite[i], a[i].is_finite() as u8, "{isa} {}", a[i]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_are_put_together_each_on_its_own() {
+        for isa in Isa::available() {
+            for columns in [0, 1, 5, 16, 63, 64, 100, 129, 1000] {
+                let n = 3;
+                let x: Vec<f32> = (0..n * columns).map(|i| (i as f32 * 7.0) % 31.0 - 15.0).collect();
+                for (op, f, begin) in [
+                    (Op::Sum, Fold::Sum, 0.0),
+                    (Op::Maximum, Fold::Max, f32::NEG_INFINITY),
+                    (Op::Minimum, Fold::Min, f32::INFINITY),
+                ] {
+                    let mut out = [0.0f32; 3];
+                    let links = vec![link(Op::Load, 0, 0, 0), link(op, 0, 0, 1)];
+                    let chain = Chain { links, folds: vec![(op, 1)], ..Chain::default() };
+                    let mut places = [x.as_ptr().cast_mut().cast(), out.as_mut_ptr().cast()];
+                    // SAFETY: three rows, a result for each.
+                    unsafe { chain.run(isa, rows(&mut places, &[4 * columns as isize, 4], n, columns)) };
+                    for (row, found) in out.into_iter().enumerate() {
+                        let row = &x[row * columns..][..columns];
+                        let expected = row.iter().fold(begin as f64, |t, &x| f.binary().apply(t, x as f64));
+                        assert_eq!(found as f64, expected, "{isa} {op:?} of {columns}");
+                    }
+                }
+                let mut x = x.clone();
+                if let Some(last) = x.last_mut() {
+                    *last = f32::NAN;
+                    let mut out = [0.0f32; 1];
+                    let links = vec![link(Op::Load, 0, 0, 0), link(Op::Maximum, 0, 0, 1)];
+                    let chain = Chain { links, folds: vec![(Op::Maximum, 1)], ..Chain::default() };
+                    let mut places = [x.as_ptr().cast_mut().cast(), out.as_mut_ptr().cast()];
+                    // SAFETY: as above, one row.
+                    unsafe { chain.run(isa, rows(&mut places, &[0; 2], 1, x.len().min(1024))) };
+                    assert!(out[0].is_nan() || x.len() > 1024, "{isa} {columns}");
+                }
+            }
+        }
+    }
+}
