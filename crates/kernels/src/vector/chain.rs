@@ -337,34 +337,34 @@ impl Chain {
                 Op::WhereNotOne => each_one!(link.y, |i, y| V::choose(truths(link.z, i), lanes(i), y, a[i])),
                 Op::Compare => {
                     let (f, y, to) = (COMPARISONS[link.z as usize], numbers(link.y), truths(link.to, 0));
-                    for i in 0..N {
+                    for (i, a) in a.iter().enumerate() {
                         let y = full_at(y, i);
-                        unsafe { a[i].compare(f, y, to.wrapping_add(i * V::LANES), lanes(i)) };
+                        unsafe { a.compare(f, y, to.wrapping_add(i * V::LANES), lanes(i)) };
                     }
                 }
                 Op::CompareOne => {
                     let (f, y, to) = (COMPARISONS[link.z as usize], one(link.y), truths(link.to, 0));
-                    for i in 0..N {
-                        unsafe { a[i].compare(f, y, to.wrapping_add(i * V::LANES), lanes(i)) };
+                    for (i, a) in a.iter().enumerate() {
+                        unsafe { a.compare(f, y, to.wrapping_add(i * V::LANES), lanes(i)) };
                     }
                 }
                 Op::IsFinite => {
                     let (y, to) = (unsafe { V::splat(f32::INFINITY) }, truths(link.to, 0));
-                    for i in 0..N {
-                        unsafe { a[i].abs().compare(Binary::Lt, y, to.wrapping_add(i * V::LANES), lanes(i)) };
+                    for (i, a) in a.iter().enumerate() {
+                        unsafe { a.abs().compare(Binary::Lt, y, to.wrapping_add(i * V::LANES), lanes(i)) };
                     }
                 }
                 Op::Keep => {
                     let to = numbers(link.to).wrapping_add(first);
                     if !PART && past_caches & (1 << link.to) != 0 {
-                        for i in 0..N {
-                            unsafe { a[i].stream(to.wrapping_add(i * V::LANES)) };
+                        for (i, a) in a.iter().enumerate() {
+                            unsafe { a.stream(to.wrapping_add(i * V::LANES)) };
                         }
                         continue;
                     }
-                    for i in 0..N {
+                    for (i, a) in a.iter().enumerate() {
                         let to = to.wrapping_add(i * V::LANES);
-                        unsafe { if PART { a[i].store_masked(to, V::first(lanes(i))) } else { a[i].store(to) } };
+                        unsafe { if PART { a.store_masked(to, V::first(lanes(i))) } else { a.store(to) } };
                     }
                 }
                 Op::Sum => fold!(link.z, add, 0.0),

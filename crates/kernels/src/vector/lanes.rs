@@ -99,7 +99,7 @@ pub(super) trait Lanes: Vector<Scalar = f32> {
         unsafe { x.div(self.sqrt().add(z)) }
     }
 
-    /// f of the first `count` numbers; what the others become says nobody.
+    /// f of the first `count` numbers; the others may become anything.
     #[inline(always)]
     unsafe fn function<const N: usize>(isa: Isa, f: Unary, x: [Self; N], count: usize) -> [Self; N] {
         // SAFETY: the caller's promise.
