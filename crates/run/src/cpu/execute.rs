@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use thalweg_kernels::cpu::FlushDenormals;
 use thalweg_kernels::matmul;
-use thalweg_kernels::movement::IndexError;
+use thalweg_kernels::movement::{IndexError, StridedCopy};
 use thalweg_kernels::pool::Pool;
 use thalweg_kernels::tile::{self, Draw, Operands, Partials};
 use thalweg_plan::graph::array::{Element, with_dtype, with_elements};
@@ -305,25 +305,10 @@ impl Workspace {
             Work::Product(product) => self.product(product, pool, draw, scratch, shared),
             Work::Convolution(convolution) => self.convolution(convolution, pool, draw, scratch, shared),
             Work::Copy { copy, from, to } => {
-                let both = Ends { from: self.address(from), to: self.address(to) };
-                let chunk = |chunk, _| {
-                    let Ends { from, to } = &both;
-                    // SAFETY: as in `map`; a copy has different buffers at its ends.
-                    unsafe { copy.run_chunk(chunk, *from, *to) }
-                };
-                match copy.chunks() {
-                    1 => chunk(0, 0),
-                    chunks => pool.run(chunks, &chunk),
-                }
+                self::copy(copy, pool, Ends { from: self.address(from), to: self.address(to) });
             }
-            Work::Fill { value, to } => {
-                let buffer = &plan[*to];
-                with_dtype!(buffer.dtype, T => {
-                    // SAFETY: the call writes this buffer, so that nobody else uses it now; `resolve` gave it
-                    // room for its elements.
-                    let to = unsafe { slice_mut::<T>(self.base(*to), buffer.count()) };
-                    to.fill(value.to());
-                });
+            Work::Fill { value, fill, to } => {
+                self::copy(fill, pool, Ends { from: (&raw const *value).cast(), to: self.address(to) });
             }
             Work::Whole => {
                 let call = &plan.calls[step.call];
@@ -413,6 +398,18 @@ impl Workspace {
 
 fn is_aligned(bytes: &[u8], dtype: DType) -> bool {
     bytes.as_ptr().addr().is_multiple_of(dtype.size())
+}
+
+fn copy(copy: &StridedCopy, pool: &Pool, ends: Ends) {
+    let chunk = |chunk, _| {
+        let Ends { from, to } = &ends;
+        // SAFETY: as in `map`; a copy has different buffers at its ends.
+        unsafe { copy.run_chunk(chunk, *from, *to) }
+    };
+    match copy.chunks() {
+        1 => chunk(0, 0),
+        chunks => pool.run(chunks, &chunk),
+    }
 }
 
 fn map(tile: &tile::Prepared, pool: &Pool, operands: &Operands<'_>, scratch: Scratch, partials: Partials) {

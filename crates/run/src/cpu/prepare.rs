@@ -1,6 +1,7 @@
 //! [`Prepared`]: a plan with everything worked out that does not change from run to run: kernels chosen for the
 //! sizes, offsets in bytes, scratch memory.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
@@ -11,10 +12,11 @@ use thalweg_kernels::movement::StridedCopy;
 use thalweg_kernels::tile::{self, Space};
 use thalweg_plan::graph::array::program::{Extent, Input, Instruction, Output, OutputKind, Program};
 use thalweg_plan::graph::array::scalar::Fold;
+use thalweg_plan::graph::array::with_dtype;
 use thalweg_plan::graph::ops::convolution as ops;
 use thalweg_plan::graph::ops::windows::Grid;
 use thalweg_plan::graph::{DType, Scalar};
-use thalweg_plan::{ALIGNMENT, AroundAxis, BufferId, Epilogue, Kernel, Map, MatMul, Operand, Plan};
+use thalweg_plan::{ALIGNMENT, AroundAxis, Buffer, BufferId, Epilogue, Kernel, Map, MatMul, Operand, Part, Plan};
 
 use super::loops;
 
@@ -48,8 +50,8 @@ pub(crate) enum Work {
     Copy { copy: StridedCopy, from: Look, to: Look },
     /// One side of a convolution.
     Convolution(Box<Convolution>),
-    /// One number everywhere.
-    Fill { value: Scalar, to: BufferId },
+    /// One number in a box of elements; its bytes are the first of `value`.
+    Fill { value: u64, fill: StridedCopy, to: Look },
     /// A loop over whole buffers: the call says which.
     Whole,
 }
@@ -138,11 +140,11 @@ impl Prepared {
                 Kernel::Copy { dims, from, to } => push(copy(&plan, dims, from, to)),
                 Kernel::Assemble { fill, parts, to } => {
                     if let Some(value) = *fill {
-                        push(Work::Fill { value, to: *to });
+                        ground(&plan, value, parts, *to).into_iter().for_each(&mut push);
                     }
                     parts.iter().for_each(|part| push(copy(&plan, &part.dims, &part.from, &part.to)));
                 }
-                Kernel::Fill { value, to } => push(Work::Fill { value: *value, to: *to }),
+                Kernel::Fill { value, to } => ground(&plan, *value, &[], *to).into_iter().for_each(push),
                 Kernel::Fold { x, y, around, fold: f } => push(fold(&plan, *x, *y, *around, *f)),
                 Kernel::Gather { .. }
                 | Kernel::ScatterAdd { .. }
@@ -216,6 +218,52 @@ fn copy(plan: &Plan, dims: &[usize], from: &Operand, to: &Operand) -> Work {
     let size = plan[from.buffer].dtype.size();
     let copy = StridedCopy::new(size, dims, &from.strides, &to.strides);
     Work::Copy { copy, from: look(plan, from), to: look(plan, to) }
+}
+
+/// One number in a box of a buffer.
+fn fill(plan: &Plan, value: Scalar, to: BufferId, within: &[Range<usize>]) -> Work {
+    let Buffer { dtype, shape, .. } = &plan[to];
+    let strides = tile::dense_strides(shape);
+    let dims: Vec<usize> = within.iter().map(|range| range.len()).collect();
+    let first: usize = within.iter().zip(&strides).map(|(range, &stride)| range.start * stride as usize).sum();
+    let mut bytes = 0u64;
+    with_dtype!(*dtype, T => {
+        let value: T = value.to();
+        let value = bytemuck::bytes_of(&value);
+        bytemuck::bytes_of_mut(&mut bytes)[..value.len()].copy_from_slice(value);
+    });
+    let fill = StridedCopy::new(dtype.size(), &dims, &vec![0; dims.len()], &strides);
+    Work::Fill { value: bytes, fill, to: Look { buffer: to, offset: (first * dtype.size()) as isize } }
+}
+
+/// One number wherever no part goes: around a single part, or everywhere where that is no box.
+fn ground(plan: &Plan, value: Scalar, parts: &[Part], to: BufferId) -> Vec<Work> {
+    let shape = &plan[to].shape;
+    let whole: Vec<Range<usize>> = shape.iter().map(|&size| 0..size).collect();
+    if shape.contains(&0) {
+        return Vec::new();
+    }
+    let strides = tile::dense_strides(shape);
+    let [part] = parts else { return vec![fill(plan, value, to, &whole)] };
+    if part.to.strides[..] != strides[..] {
+        return vec![fill(plan, value, to, &whole)];
+    }
+    let mut fills = Vec::new();
+    // Before and after the part along each axis; what lies beside it along the axes before is filled already.
+    let (mut within, mut rest) = (whole, part.to.offset);
+    for axis in 0..shape.len() {
+        let start = rest / strides[axis] as usize;
+        rest -= start * strides[axis] as usize;
+        let end = start + part.dims[axis];
+        for margin in [0..start, end..shape[axis]] {
+            if !margin.is_empty() {
+                within[axis] = margin;
+                fills.push(fill(plan, value, to, &within));
+            }
+        }
+        within[axis] = start..end;
+    }
+    fills
 }
 
 /// A fold along an axis as the program that does nothing else.
