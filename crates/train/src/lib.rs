@@ -13,7 +13,7 @@
 //! | [`interrupt`] | Ctrl-C that saves and stops |
 //! | [`metrics`] | accuracy, top-k, precision, recall, F1, confusion matrix, AUC, perplexity, BLEU, error rates, errors of regressions |
 //! | [`weights`] | weights that were trained elsewhere |
-//! | [`plot`] | lines over two axes, as SVG |
+//! | [`plot`] | lines over two axes, as SVG or as pixels |
 //! | [`progress`] | how far training is: a bar, plain lines or JSON on standard error |
 
 pub mod callbacks;

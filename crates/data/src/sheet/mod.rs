@@ -79,6 +79,19 @@ fn sheet_of(pictures: &[Picture], captions: &[String]) -> Picture {
     sheet
 }
 
+impl Picture {
+    /// Writes a line of text with its upper left corner at (row, column). Letters beyond ASCII become question marks; what
+    /// does not fit is cut.
+    pub fn write_text(&mut self, text: &str, at: (usize, usize), color: [u8; 3]) {
+        font::draw(text, self, at, color);
+    }
+
+    /// Height and width of a line of text.
+    pub fn text_size(text: &str) -> (usize, usize) {
+        (font::CELL.1, font::CELL.0 * text.chars().count())
+    }
+}
+
 /// Each pixel as a square of `zoom` x `zoom`.
 fn enlarged(picture: &Picture, zoom: usize) -> Picture {
     let (height, width) = picture.size();

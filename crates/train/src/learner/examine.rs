@@ -87,7 +87,7 @@ impl Learner {
     }
 
     /// What a class is called.
-    fn class(&self, class: usize) -> String {
+    pub(super) fn class(&self, class: usize) -> String {
         self.data.classes().get(class).cloned().unwrap_or_else(|| class.to_string())
     }
 }

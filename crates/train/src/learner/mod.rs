@@ -28,6 +28,7 @@
 //! | `overfit` | [`Learner::overfit_one_batch`]: can it learn at all? |
 //! | `summary` | [`Learner::summary`]: layers, shapes, parameters, operations, memory |
 //! | `examine` | [`Learner::top_losses`], [`Learner::most_confused`], [`Learner::diagnose`] |
+//! | `pictures` | [`Learner::show_batch`], [`Learner::show_top_losses`] |
 //! | `predict` | validation, answers, [`Learner::test_time_augmentation`], [`Learner::export`] |
 
 mod data;
@@ -35,6 +36,7 @@ mod examine;
 mod groups;
 mod overfit;
 mod phases;
+mod pictures;
 mod predict;
 mod rate_finder;
 mod summary;
@@ -94,6 +96,8 @@ pub struct Learner {
     /// How the phases go, but for their length.
     options: FitOptions,
     place: Place,
+    /// The newest checkpoint.
+    checkpoint: Option<PathBuf>,
     /// The phase in which the run that is resumed stood, once it was looked at.
     saved: Option<Option<Phase>>,
     /// The model as it is used, until it is trained on.
@@ -163,6 +167,7 @@ impl Learner {
             callbacks: Vec::new(),
             options: FitOptions::new(Length::Steps(0)),
             place: Place::default(),
+            checkpoint: None,
             saved: None,
             trained: None,
         })

@@ -104,6 +104,9 @@ impl Learner {
         rates: Rates,
         course: impl FnOnce(f64, u64) -> Course,
     ) -> Result<Fitted, FitError> {
+        if self.options.interrupt.requested() {
+            return Err(self.interrupted());
+        }
         let from = self.begin()?;
         let phase = from.phase();
         let (loader, valid) = (self.data.loader()?, self.data.validation()?);
@@ -124,8 +127,9 @@ impl Learner {
 
         self.trained = None;
         self.place = place.next_phase(self.count()?);
+        self.checkpoint = fitted.checkpoint.clone();
         match fitted.end {
-            End::Interrupted => Err(interrupted(&fitted)),
+            End::Interrupted => Err(self.interrupted()),
             End::Finished | End::AlreadyFinished | End::Stopped | End::Behind => Ok(fitted),
         }
     }
@@ -164,12 +168,13 @@ impl Learner {
         let count = counter.map(|counter| self.session.read(&counter)).transpose()?;
         Ok(count.map_or(0, |count| count.item().unwrap_or(0.0) as u64))
     }
-}
 
-fn interrupted(fitted: &Fitted) -> FitError {
-    let kept = match &fitted.checkpoint {
-        Some(path) => format!("what was made is in {}, and the program resumes there", path.display()),
-        None => "nothing of it is saved, since no folder was given".into(),
-    };
-    FitError::Interrupted { step: fitted.steps, kept }
+    /// Says what is left of a training that was stopped from outside.
+    fn interrupted(&self) -> FitError {
+        let kept = match &self.checkpoint {
+            Some(path) => format!("what was made is in {}, and the program resumes there", path.display()),
+            None => "nothing of it is saved, since no folder was given".into(),
+        };
+        FitError::Interrupted { step: self.place.steps(), kept }
+    }
 }

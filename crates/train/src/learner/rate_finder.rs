@@ -20,29 +20,33 @@ const LOST: f64 = 4.0;
 pub struct RateCurve {
     /// The learning rate of each step with the loss after it, smoothed.
     pub points: Vec<(f64, f64)>,
-    /// The learning rate at which the loss falls fastest; half-way, on the scale of logarithms, to that of the least loss.
+    /// The learning rate at which the loss falls fastest, before it is least.
     pub suggestion: f64,
 }
 
 impl RateCurve {
     /// Of these points.
     fn of(points: Vec<(f64, f64)>) -> RateCurve {
-        let least = (0..points.len()).fold(0, |least, at| if points[at].1 < points[least].1 { at } else { least });
+        // The first are those of one batch or a few, and tell little.
+        const FIRST: usize = 10;
         // The slope over a few points, since the loss of one batch is not that of the next.
         const SPAN: usize = 4;
+        let begin = if points.len() > FIRST + SPAN { FIRST } else { 0 };
+        let least = (begin..points.len()).min_by(|&a, &b| points[a].1.total_cmp(&points[b].1)).unwrap_or(0);
         let slope = |at: &usize| (points[at + SPAN].1 - points[*at].1) / (points[at + SPAN].0 / points[*at].0).ln();
-        let starts = 0..least.saturating_sub(SPAN - 1);
-        let steepest = starts.min_by(|a, b| slope(a).total_cmp(&slope(b))).map_or(least, |at| at + SPAN / 2);
-        let suggestion = points.get(steepest).map_or(FROM, |point| point.0);
-        RateCurve { points, suggestion }
+        let starts = begin..least.saturating_sub(SPAN - 1);
+        let steepest = starts.min_by(|a, b| slope(a).total_cmp(&slope(b))).map(|at| points[at + SPAN / 2].0);
+        // Where it never falls, well below where it is lost.
+        let lost = points.last().map_or(FROM, |point| point.0 / 10.0);
+        RateCurve { suggestion: steepest.unwrap_or(lost), points }
     }
 
-    /// A picture of it as SVG: the loss over the logarithm of the rate, with the suggestion.
-    pub fn svg(&self) -> String {
+    /// A picture of it: the loss over the logarithm of the rate, with the suggestion.
+    pub fn plot(&self) -> Plot {
         let suggestion = format!("suggestion {:.1e}", self.suggestion);
         let x = Axis { name: "learning rate".into(), scale: Scale::Logarithmic };
         let y = Axis { name: "loss".into(), scale: Scale::Linear };
-        Plot::new(x, y).line("", &self.points).mark(&suggestion, self.suggestion).svg()
+        Plot::new(x, y).line("", &self.points).mark(&suggestion, self.suggestion)
     }
 }
 
@@ -99,7 +103,7 @@ mod tests {
         let curve = RateCurve::of(rates.map(|rate| (rate, loss(rate))).collect());
         assert!((5e-3..2e-2).contains(&curve.suggestion), "{}", curve.suggestion);
         // Nothing that falls, and nothing at all.
-        assert_eq!(RateCurve::of(vec![(1e-6, 1.0), (1e-5, 2.0)]).suggestion, 1e-6);
+        assert_eq!(RateCurve::of(vec![(1e-6, 1.0), (1e-5, 2.0)]).suggestion, 1e-5 / 10.0);
         assert_eq!(RateCurve::of(vec![]).suggestion, FROM);
     }
 }

@@ -225,7 +225,7 @@ fn a_rate_is_found_and_nothing_is_changed() {
     assert_eq!(learner.session().state().unwrap(), before);
     assert!(curve.points.len() > 30 && curve.points.windows(2).all(|pair| pair[0].0 < pair[1].0), "{curve:?}");
     assert!(curve.suggestion > 1e-4 && curve.suggestion < 1.0, "{}", curve.suggestion);
-    let svg = curve.svg();
+    let svg = curve.plot().svg();
     assert!(svg.contains("learning rate") && svg.contains("suggestion"), "{svg}");
     // What follows is what would have followed without it.
     let undisturbed = {

@@ -4,6 +4,7 @@ mod abort;
 mod callbacks;
 mod changes;
 mod checkpoint;
+mod convolution;
 mod diagnosis;
 mod events;
 mod fit;

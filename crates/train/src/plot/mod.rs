@@ -1,4 +1,4 @@
-//! [`Plot`]: lines over two axes, as a picture that any browser shows.
+//! [`Plot`]: lines over two axes, as SVG or as pixels.
 //!
 //! ```
 //! use thalweg_train::plot::{Axis, Plot, Scale};
@@ -9,14 +9,21 @@
 //! assert!(picture.starts_with("<svg"));
 //! ```
 
-use std::fmt::Write;
+mod canvas;
+
+use thalweg_data::Picture;
+
+use canvas::{Anchor, Canvas, Pixels, Stroke, Svg};
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 400.0;
 /// Room for the labels: left, top, right, bottom of the plot.
 const MARGINS: (f64, f64, f64, f64) = (64.0, 32.0, 16.0, 48.0);
 /// Blue, vermilion, green, orange: told apart by color-blind eyes too (Okabe and Ito 2008).
-const PALETTE: [&str; 4] = ["#0072b2", "#d55e00", "#009e73", "#e69f00"];
+const PALETTE: [[u8; 3]; 4] = [[0, 114, 178], [213, 94, 0], [0, 158, 115], [230, 159, 0]];
+const GRID: Stroke = Stroke { color: [221; 3], width: 1, dashed: false };
+const AXES: Stroke = Stroke { color: [85; 3], width: 1, dashed: false };
+const MARK: Stroke = Stroke { color: [85; 3], width: 1, dashed: true };
 
 /// How numbers are laid along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,77 +72,73 @@ impl Plot {
 
     /// The picture as SVG.
     pub fn svg(&self) -> String {
+        let mut svg = Svg::new((WIDTH as u32, HEIGHT as u32));
+        self.draw(&mut svg);
+        svg.finish()
+    }
+
+    /// The picture as pixels, to be written as PNG.
+    pub fn picture(&self) -> Picture {
+        let mut pixels = Pixels(Picture::plain(HEIGHT as usize, WIDTH as usize, [255; 3]));
+        self.draw(&mut pixels);
+        pixels.0
+    }
+
+    fn draw(&self, canvas: &mut dyn Canvas) {
         let (left, top, right, bottom) = MARGINS;
         let along_x = Span::of(self.x.scale, self.points().map(|point| point.0), (left, WIDTH - right));
         let along_y = Span::of(self.y.scale, self.points().map(|point| point.1), (HEIGHT - bottom, top));
-        let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \
-             font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
-        );
-        self.draw_grid(&mut svg, &along_x, &along_y);
+        self.draw_grid(canvas, &along_x, &along_y);
         for (index, (_, points)) in self.lines.iter().enumerate() {
-            let place = |&(x, y): &(f64, f64)| Some(format!("{:.1},{:.1}", along_x.place(x)?, along_y.place(y)?));
-            let places: Vec<String> = points.iter().filter_map(place).collect();
-            let (color, places) = (PALETTE[index % PALETTE.len()], places.join(" "));
-            put(
-                &mut svg,
-                format_args!("<polyline points=\"{places}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"2\"/>"),
-            );
+            let place = |&(x, y): &(f64, f64)| Some((along_x.place(x)?, along_y.place(y)?));
+            let places: Vec<_> = points.iter().filter_map(place).collect();
+            canvas.path(&places, &line_of(index));
         }
         for (name, x) in &self.marks {
             if let Some(x) = along_x.place(*x) {
-                let line = "stroke=\"#555\" stroke-dasharray=\"4 3\"";
-                put(&mut svg, format_args!("<path d=\"M{x:.1} {top}V{:.1}\" {line}/>", HEIGHT - bottom));
-                text(&mut svg, (x, top - 6.0), "middle", name);
+                canvas.path(&[(x, top), (x, HEIGHT - bottom)], &MARK);
+                canvas.text((x, top - 6.0), Anchor::Middle, name);
             }
         }
-        self.draw_legend(&mut svg);
-        svg += "</svg>\n";
-        svg
+        self.draw_legend(canvas);
     }
 
-    /// All points, and the marks as far as they have a place.
+    /// The points of all lines.
     fn points(&self) -> impl Iterator<Item = (f64, f64)> {
         self.lines.iter().flat_map(|(_, points)| points.iter().copied())
     }
 
-    fn draw_grid(&self, svg: &mut String, along_x: &Span, along_y: &Span) {
+    fn draw_grid(&self, canvas: &mut dyn Canvas, along_x: &Span, along_y: &Span) {
         let (left, top, right, bottom) = MARGINS;
         let (low, far) = (HEIGHT - bottom, WIDTH - right);
         for tick in along_x.ticks() {
             let Some(x) = along_x.place(tick) else { continue };
-            put(svg, format_args!("<path d=\"M{x:.1} {top}V{low}\" stroke=\"#ddd\"/>"));
-            text(svg, (x, low + 16.0), "middle", &number(tick));
+            canvas.path(&[(x, top), (x, low)], &GRID);
+            canvas.text((x, low + 16.0), Anchor::Middle, &number(tick));
         }
         for tick in along_y.ticks() {
             let Some(y) = along_y.place(tick) else { continue };
-            put(svg, format_args!("<path d=\"M{left} {y:.1}H{far}\" stroke=\"#ddd\"/>"));
-            text(svg, (left - 6.0, y + 4.0), "end", &number(tick));
+            canvas.path(&[(left, y), (far, y)], &GRID);
+            canvas.text((left - 6.0, y + 4.0), Anchor::End, &number(tick));
         }
-        put(svg, format_args!("<path d=\"M{left} {top}V{low}H{far}\" fill=\"none\" stroke=\"#555\"/>"));
-        text(svg, ((left + far) / 2.0, HEIGHT - 10.0), "middle", &self.x.name);
-        text(svg, (8.0, top - 12.0), "start", &self.y.name);
+        canvas.path(&[(left, top), (left, low), (far, low)], &AXES);
+        canvas.text(((left + far) / 2.0, HEIGHT - 10.0), Anchor::Middle, &self.x.name);
+        canvas.text((8.0, 14.0), Anchor::Start, &self.y.name);
     }
 
-    fn draw_legend(&self, svg: &mut String) {
+    fn draw_legend(&self, canvas: &mut dyn Canvas) {
         let named = self.lines.iter().enumerate().filter(|(_, (name, _))| !name.is_empty());
         for (row, (index, (name, _))) in named.enumerate() {
             let (x, y) = (WIDTH - MARGINS.2 - 120.0, MARGINS.1 + 14.0 * (row + 1) as f64);
-            let color = PALETTE[index % PALETTE.len()];
-            put(svg, format_args!("<path d=\"M{x} {:.1}h18\" stroke=\"{color}\" stroke-width=\"2\"/>", y - 4.0));
-            text(svg, (x + 24.0, y), "start", name);
+            canvas.path(&[(x, y - 4.0), (x + 18.0, y - 4.0)], &line_of(index));
+            canvas.text((x + 24.0, y), Anchor::Start, name);
         }
     }
 }
 
-fn put(svg: &mut String, line: std::fmt::Arguments<'_>) {
-    // Writing to a string cannot fail.
-    let _ = writeln!(svg, "{line}");
-}
-
-fn text(svg: &mut String, (x, y): (f64, f64), anchor: &str, words: &str) {
-    let words = words.replace('&', "&amp;").replace('<', "&lt;");
-    put(svg, format_args!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{words}</text>"));
+/// How the line of this number is drawn.
+fn line_of(index: usize) -> Stroke {
+    Stroke { color: PALETTE[index % PALETTE.len()], width: 2, dashed: false }
 }
 
 /// A number as short as it is told apart.
@@ -219,6 +222,16 @@ mod tests {
         for label in [">0<", ">20<", ">100<", ">1<", ">10<", ">1000<", ">one<", ">here<", "a &lt; b"] {
             assert!(svg.contains(label), "`{label}` is not in {svg}");
         }
+    }
+
+    #[test]
+    fn pixels_are_colored_where_lines_go() {
+        let plot = Plot::new(axis(Scale::Linear), axis(Scale::Linear)).line("", &[(0.0, 0.0), (1.0, 1.0)]);
+        let picture = plot.picture();
+        assert_eq!(picture.size(), (400, 640));
+        // The middle of the line, and what lies beside it.
+        assert_eq!(picture.at(192, 344), PALETTE[0]);
+        assert_eq!(picture.at(180, 344), [255; 3]);
     }
 
     #[test]
