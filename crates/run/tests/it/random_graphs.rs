@@ -11,7 +11,7 @@ use thalweg_graph::array::random::{Philox, permutation};
 use thalweg_graph::array::scalar::{Binary, Fold, Unary};
 use thalweg_graph::reference::{self, interpret};
 use thalweg_graph::tensor::topological;
-use thalweg_graph::{Array, ConvOptions, DType, Graph, Tensor, TensorId, autodiff, placeholder};
+use thalweg_graph::{Array, ConvOptions, DType, Graph, Op, Tensor, TensorId, autodiff, placeholder};
 use thalweg_run::{Feeds, Session};
 
 const GRAPHS: u64 = 300;
@@ -185,7 +185,7 @@ fn graphs() -> u64 {
 #[test]
 fn plans_agree_with_the_interpreter() {
     let graphs = graphs();
-    let mut redrawn = 0;
+    let (mut redrawn, mut convolved) = (0, 0);
     for seed in 0..graphs {
         let (single, double) = (program(seed, DType::F32), program(seed, DType::F64));
         let (ref32, ref64) = (reference(&single), reference(&double));
@@ -201,6 +201,8 @@ fn plans_agree_with_the_interpreter() {
             redrawn += 1;
             continue;
         }
+        let is_convolution = |tensor: &Tensor| matches!(tensor.op(), Op::Convolution(_));
+        convolved += u64::from(topological(&single.fetches).iter().any(is_convolution));
         let session = Session::cpu();
         let mut feeds = Feeds::new();
         for (tensor, array) in &single.feeds {
@@ -225,6 +227,7 @@ fn plans_agree_with_the_interpreter() {
         }
     }
     assert!(redrawn * 5 < graphs, "{redrawn} of {graphs} graphs were ill-conditioned");
+    assert!(convolved * 50 > graphs, "{convolved} of {graphs} graphs have a convolution");
 }
 
 /// A program of elementwise functions over shapes that broadcast.
