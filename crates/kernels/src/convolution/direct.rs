@@ -343,6 +343,7 @@ impl Direct {
                         columns,
                         add: number > 0,
                         ahead: [Ahead::NOTHING; 2],
+                        b_ahead: 0,
                     };
                     // SAFETY: as above.
                     unsafe { kernels.tile(tile_rows, columns)(&tile) };

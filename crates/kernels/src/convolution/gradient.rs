@@ -140,6 +140,7 @@ impl Gradient {
                         columns,
                         add: first > pixels.start,
                         ahead: [Ahead::NOTHING; 2],
+                        b_ahead: 0,
                     };
                     // SAFETY: as above.
                     unsafe { kernels.tile(height.min(outputs.len() - row), columns)(&tile) };

@@ -111,11 +111,15 @@ pub(super) unsafe fn multiply<S: Source>(
         buffers.wrapping_add(number % 2 * plan.packed_group_elements())
     };
     let packer = |number: usize, pieces: Pieces| {
-        if plan.packing_of_b != Packing::PerGroup || number >= groups * depths {
+        if number >= groups * depths {
             return None;
         }
-        let part = part(number)?;
-        Some(Packer::<S>::new(plan, kernels.pack, b, part, packed_b(number), pieces))
+        let to = match plan.packing_of_b {
+            Packing::PerGroup => Some(packed_b(number)),
+            Packing::InPlace if number > 0 && plan.rows_of_b_are_near => None,
+            Packing::InPlace | Packing::Before => return None,
+        };
+        Some(Packer::<S>::new(plan, kernels.pack, b, part(number)?, to, pieces))
     };
     let mut first_part = packer(0, if plan.packs_by_panel { Pieces::Panels } else { Pieces::AtMost(calls) });
     if let (Some(part), false) = (&mut first_part, plan.packs_by_panel) {
@@ -162,7 +166,20 @@ pub(super) unsafe fn multiply<S: Source>(
                         let packed_next = first_part.as_ref().filter(|part| !part.is_done()).or(next.as_ref());
                         let ahead = [packed_next.map_or(Ahead::NOTHING, Packer::ahead), awaited.next()];
                         let tile_kernel = kernels.tile(tile.len(), columns);
-                        tile_kernel(&Tile { k, a, a_row, a_step, b, b_step, c, c_row, columns, add, ahead });
+                        tile_kernel(&Tile {
+                            k,
+                            a,
+                            a_row,
+                            a_step,
+                            b,
+                            b_step,
+                            c,
+                            c_row,
+                            columns,
+                            add,
+                            ahead,
+                            b_ahead: plan.b_ahead,
+                        });
                         if let Some(next) = &mut next {
                             next.pack_piece();
                         }
@@ -240,8 +257,8 @@ pub(super) unsafe fn pack_b_panel<S: Source>(plan: &Partition, isa: Isa, panel: 
     // SAFETY: the panel is inside of B and has its own place in the packed copy.
     unsafe {
         let to = operands.c.cast::<S::Sum>().add(plan.packed_b_offset(depth.start, first));
-        Packer::<S>::new(plan, S::Sum::kernels(isa).pack, operands.b.cast(), (columns, depth), to, Pieces::Panels)
-            .pack_rest();
+        let (kernel, b) = (S::Sum::kernels(isa).pack, operands.b.cast());
+        Packer::<S>::new(plan, kernel, b, (columns, depth), Some(to), Pieces::Panels).pack_rest();
     }
 }
 

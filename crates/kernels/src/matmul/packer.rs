@@ -2,7 +2,7 @@
 //! while a tile is computed, so that packing hardly waits for memory.
 //!
 //! Fetching all of it beforehand would not do: its rows may lie a power of two apart, and then displace each other in
-//! the second-level cache.
+//! the second-level cache. Rows of a B that is read in place lie near each other, so of that the next part is only fetched.
 
 use std::ops::Range;
 
@@ -31,7 +31,8 @@ pub(super) struct Packer<S: Source> {
     from: *const S,
     from_row: usize,
     from_step: usize,
-    to: *mut S::Sum,
+    /// None if nothing is copied, only fetched.
+    to: Option<*mut S::Sum>,
     k: usize,
     columns: usize,
     panel: usize,
@@ -45,13 +46,13 @@ pub(super) struct Packer<S: Source> {
 }
 
 impl<S: Source> Packer<S> {
-    /// `B[depth, columns]` of a B at `b` goes to `to`.
+    /// `B[depth, columns]` of a B at `b` goes to `to`, or only into the cache.
     pub(super) fn new(
         plan: &Partition,
         kernel: StripKernel<S::Sum>,
         b: *const S,
         (columns, depth): (Range<usize>, Range<usize>),
-        to: *mut S::Sum,
+        to: Option<*mut S::Sum>,
         pieces: Pieces,
     ) -> Packer<S> {
         let (k, panel) = (depth.len(), plan.panel_columns);
@@ -110,25 +111,27 @@ impl<S: Source> Packer<S> {
         Ahead { first, stretches, distance: distance * size_of::<S>(), lines }
     }
 
-    /// Packs the next piece; false if there is none.
+    /// Packs the next piece, if it is to be copied, and goes on to the one after; false if there is none.
     ///
     /// # Safety
     /// The part is inside of B, and there is room for it where it goes.
     pub(super) unsafe fn pack_piece(&mut self) -> bool {
         let Some((columns, steps)) = self.piece() else { return false };
-        let strip = Strip {
-            k: steps.len(),
-            rows: columns.len(),
-            from: self.address(columns.start, steps.start),
-            from_row: self.from_row,
-            from_step: self.from_step,
-            to: self.to.wrapping_add(columns.start * self.k + steps.start * self.panel),
-            to_step: self.panel,
-            panel: self.panel,
-            to_panel: self.k * self.panel,
-        };
-        // SAFETY: the caller's promise.
-        unsafe { pack::<S>(self.kernel, &strip) };
+        if let Some(to) = self.to {
+            let strip = Strip {
+                k: steps.len(),
+                rows: columns.len(),
+                from: self.address(columns.start, steps.start),
+                from_row: self.from_row,
+                from_step: self.from_step,
+                to: to.wrapping_add(columns.start * self.k + steps.start * self.panel),
+                to_step: self.panel,
+                panel: self.panel,
+                to_panel: self.k * self.panel,
+            };
+            // SAFETY: the caller's promise.
+            unsafe { pack::<S>(self.kernel, &strip) };
+        }
         self.step = steps.end;
         if self.step == self.k {
             (self.step, self.column) = (0, columns.end);

@@ -36,6 +36,10 @@ const ENOUGH_ROWS: usize = 512;
 /// Bytes from a row of B to the next up to which it is read in place: lines so near do not displace each other in the
 /// first-level cache, and are fetched ahead. Beyond this, packing costs less than vectors that cross lines.
 const NEAR_ROWS: usize = 512;
+/// Bytes of a panel of B in place up to which most of it stays in the first-level cache, or comes back by itself in time.
+const SHORT_PANEL: usize = 64 << 10;
+/// Steps of k by which longer ones are fetched ahead.
+const B_AHEAD: usize = 8;
 /// Bytes over which the rows of a tile of A may be spread before it is packed: beyond this, they displace each other in the
 /// first-level cache.
 const NEAR_ROWS_OF_A: usize = 20 << 10;
@@ -81,6 +85,11 @@ pub(super) struct Partition {
     /// Whether A is packed before the first chunk.
     pub(super) pack_a: bool,
     pub(super) packing_of_b: Packing,
+    /// Whether the rows of B lie so near each other that they do not displace each other in the caches.
+    pub(super) rows_of_b_are_near: bool,
+    /// By how many steps of k the micro-kernel fetches B into the first-level cache before it uses it. What is packed comes
+    /// in time by itself.
+    pub(super) b_ahead: usize,
     /// Whether the first part of B is packed panel by panel while the first tiles go across it, not before them.
     pub(super) packs_by_panel: bool,
     /// Where C is, if not in memory of the caller's.
@@ -122,11 +131,12 @@ impl Partition {
         };
         let pack_a =
             must_pack || (dtype.is_float() && is_far && m > tile.rows && n >= ENOUGH_COLUMNS && m * k <= MAX_PACKED);
+        let rows_of_b_are_near = b.column == 1 && b.row * sum.size() <= NEAR_ROWS;
         let packing_of_b = if b_is_packed {
             Packing::Before
         } else if !dtype.is_float() {
             Packing::InPlace
-        } else if must_pack || b.column != 1 || (m > 2 * tile.rows && b.row * sum.size() > NEAR_ROWS) {
+        } else if must_pack || b.column != 1 || (m > 2 * tile.rows && !rows_of_b_are_near) {
             Packing::PerGroup
         } else {
             Packing::InPlace
@@ -137,6 +147,7 @@ impl Partition {
             _ if flat || (in_place && m <= tile.flat_rows) => 4 * tile.lanes,
             _ => 2 * tile.lanes,
         };
+        let is_short = panel_length(k) * panel_columns * sum.size() <= SHORT_PANEL;
         // Few rows use up a packed panel while it is still in the first-level cache.
         let pairs = (GROUP / panel_length(k)).min(MAX_GROUP_PAIRS);
         let group_columns = if m > 2 * tile.rows { pairs * 2 * tile.lanes } else { 0 };
@@ -176,6 +187,8 @@ impl Partition {
             accumulate,
             pack_a,
             packing_of_b,
+            rows_of_b_are_near,
+            b_ahead: if in_place && !is_short { B_AHEAD } else { 0 },
             packs_by_panel: b.column == 1 && panel_length(k) * b.row * sum.size() <= NEAR_PANEL,
             c_in_scratch: None,
             tile,

@@ -26,6 +26,9 @@ pub(crate) struct Tile<T> {
     pub(crate) add: bool,
     /// What will be needed soon, to be fetched meanwhile: for packing, and for what comes after the multiply.
     pub(crate) ahead: [Ahead; 2],
+    /// By how many steps tiles of four vectors, and single rows, fetch B into the first-level cache before they use it; 0 where
+    /// it is there already, or comes by itself.
+    pub(crate) b_ahead: usize,
 }
 
 /// Cache lines that are fetched while a tile is computed, a few at a time: stretches of them at equal distances.
@@ -50,33 +53,43 @@ impl Ahead {
     #[inline(always)]
     fn during(self, k: usize) -> Fetching {
         let times = k.div_ceil(Ahead::STEPS).max(1);
-        Fetching { ahead: self, line: 0, at_once: (self.stretches * self.lines).div_ceil(times) }
+        let left = self.stretches * self.lines;
+        Fetching {
+            next: self.first,
+            left,
+            at_once: left.div_ceil(times),
+            line: self.lines,
+            lines: self.lines,
+            gap: self.distance.wrapping_sub(self.lines * Ahead::LINE),
+        }
     }
 }
 
 /// Lines on their way.
 struct Fetching {
-    ahead: Ahead,
-    /// The next line of the first stretch that is left.
-    line: usize,
+    next: *const u8,
+    /// Lines that are left.
+    left: usize,
     at_once: usize,
+    /// Lines that are left of the stretch.
+    line: usize,
+    /// Lines of a stretch.
+    lines: usize,
+    /// Bytes from the end of a stretch to the next.
+    gap: usize,
 }
 
 impl Fetching {
-    /// Fetches the next few.
+    /// Fetches the next few. No branch depends on where a stretch ends: the processor would guess wrong at each.
     #[inline(always)]
     fn fetch(&mut self) {
-        for _ in 0..self.at_once {
-            if self.ahead.stretches == 0 {
-                return;
-            }
-            prefetch_to_second_level(self.ahead.first.wrapping_add(self.line * Ahead::LINE));
-            self.line += 1;
-            if self.line == self.ahead.lines {
-                self.line = 0;
-                self.ahead.first = self.ahead.first.wrapping_add(self.ahead.distance);
-                self.ahead.stretches -= 1;
-            }
+        let now = self.at_once.min(self.left);
+        self.left -= now;
+        for _ in 0..now {
+            prefetch_to_second_level(self.next);
+            let ends = self.line == 1;
+            self.next = self.next.wrapping_add(Ahead::LINE).wrapping_add(if ends { self.gap } else { 0 });
+            self.line = if ends { self.lines } else { self.line - 1 };
         }
     }
 }
@@ -155,7 +168,7 @@ unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(t: &Tile<V::S
     unsafe {
         if t.a_row == 1 {
             // The compiler must see that packed rows are neighbors, to put their distances into the instructions.
-            tile_in_rows::<V, ROWS, VECTORS>(t, std::array::from_fn(|i| i), ROWS);
+            tile_in_rows::<V, ROWS, VECTORS, false>(t, std::array::from_fn(|i| i), ROWS);
         } else {
             // It must not see through the distances of others, or it adds them up row by row in each step, and that chain
             // of additions takes as long as the multiplications. So that they fit the registers, the lower half of the
@@ -168,15 +181,20 @@ unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(t: &Tile<V::S
                     rows[half + i] = rows[i];
                 }
             }
-            tile_in_rows::<V, ROWS, VECTORS>(t, rows, half);
+            if VECTORS == 4 && t.b_ahead > 0 {
+                tile_in_rows::<V, ROWS, VECTORS, true>(t, rows, half);
+            } else {
+                tile_in_rows::<V, ROWS, VECTORS, false>(t, rows, half);
+            }
         }
     }
 }
 
-/// [`tile`] for rows of A at the distances `row` from the first, or from the one of number `half` for those from there on.
+/// [`tile`] for rows of A at the distances `row` from the first, or from the one of number `half` for those from there on;
+/// with `AHEAD` it fetches B ahead.
 #[allow(clippy::needless_range_loop)] // indices, as in the formula
 #[inline(always)]
-unsafe fn tile_in_rows<V: Vector, const ROWS: usize, const VECTORS: usize>(
+unsafe fn tile_in_rows<V: Vector, const ROWS: usize, const VECTORS: usize, const AHEAD: bool>(
     t: &Tile<V::Scalar>,
     row: [usize; ROWS],
     half: usize,
@@ -199,6 +217,11 @@ unsafe fn tile_in_rows<V: Vector, const ROWS: usize, const VECTORS: usize>(
             left -= steps;
             for _ in 0..steps {
                 let mut row_of_b = [V::zero(); VECTORS];
+                if AHEAD {
+                    for v in 0..VECTORS {
+                        V::prefetch(b.wrapping_add(t.b_ahead * t.b_step + v * V::LANES));
+                    }
+                }
                 for v in 0..VECTORS - 1 {
                     row_of_b[v] = V::load(b.add(v * V::LANES));
                 }
@@ -251,6 +274,8 @@ where
                 let mask = V::first(V::LANES.min(t.columns - j));
                 let mut sum = V::load(sums.as_ptr().add(j));
                 for i in 0..rows {
+                    // Stretches of rows that lie far apart end before the processor has noticed that they are stretches.
+                    V::prefetch(b.wrapping_add((t.b_ahead + i) * t.b_step + j));
                     let b = V::load_masked(b.add(i * t.b_step + j), mask);
                     sum = V::splat(*a.add(i * t.a_step)).mul_add(b, sum);
                 }

@@ -197,6 +197,7 @@ impl WinogradGradient {
                         columns,
                         add,
                         ahead: [Ahead::NOTHING; 2],
+                        b_ahead: 0,
                     };
                     // SAFETY: our caller's promise.
                     unsafe { kernels.tile(height.min(outputs - row), columns)(&tile) };

@@ -326,6 +326,7 @@ impl WinogradProduct {
                             columns: tile_columns,
                             add: channel > 0,
                             ahead: [Ahead::NOTHING; 2],
+                            b_ahead: 0,
                         };
                         // SAFETY: our caller's promise.
                         unsafe { kernels.tile(height.min(tiles - row), tile_columns)(&tile) };
