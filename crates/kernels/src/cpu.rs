@@ -240,6 +240,26 @@ mod tests {
         assert!("mmx".parse::<Isa>().unwrap_err().contains("mmx"));
     }
 
+    /// Says what the tests of kernels run, which go through all that are available.
+    #[test]
+    fn the_instruction_sets_are_those_that_the_system_names() {
+        let names = |wanted: bool| {
+            let names = Isa::ALL.into_iter().filter(|isa| isa.is_available() == wanted).map(Isa::name);
+            names.collect::<Vec<_>>().join(" ")
+        };
+        println!("instruction sets tested: {}; not on this processor: {}", names(true), names(false));
+        #[cfg(all(target_arch = "x86_64", target_os = "linux", not(miri)))]
+        {
+            let report = std::fs::read_to_string("/proc/cpuinfo").unwrap();
+            let flags = report.lines().find(|line| line.starts_with("flags")).unwrap();
+            let has = |wanted: &[&str]| wanted.iter().all(|flag| flags.split_whitespace().any(|word| word == *flag));
+            let avx2 = has(&["avx2", "fma", "f16c"]);
+            assert_eq!(Isa::Avx2.is_available(), avx2);
+            let avx512 = avx2 && has(&["avx512f", "avx512bw", "avx512dq", "avx512vl"]);
+            assert_eq!(Isa::Avx512.is_available(), avx512);
+        }
+    }
+
     #[test]
     fn nested_guards_give_the_state_back() {
         let before = control::read();
