@@ -9,6 +9,9 @@ use thalweg_zoo::Options;
 /// What changes the defaults of a recipe.
 #[derive(Debug, Args)]
 pub(crate) struct Choices {
+    /// Which of the recipe's models, where it has several (see `thalweg recipes`)
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
     /// Rows in a batch
     #[arg(long, value_name = "N", value_parser = count::<usize>)]
     batch: Option<usize>,
@@ -26,8 +29,15 @@ pub(crate) struct Choices {
 impl Choices {
     /// `options` with these.
     pub(crate) fn over(&self, options: Options) -> Options {
-        let Choices { batch, lr, optimizer, set } = self;
-        Options { batch: *batch, lr: *lr, optimizer: optimizer.clone(), set: set.clone(), ..options }
+        let Choices { model, batch, lr, optimizer, set } = self;
+        Options {
+            model: model.clone(),
+            batch: *batch,
+            lr: *lr,
+            optimizer: optimizer.clone(),
+            set: set.clone(),
+            ..options
+        }
     }
 }
 

@@ -20,16 +20,17 @@ fn block(recipe: &dyn Recipe) -> String {
         Source::Embedded => "in the program".to_string(),
         Source::Folder(what) => format!("--data DIR with {what}"),
     };
-    let Defaults { length, batch, lr, optimizer } = recipe.defaults();
-    let length = match length {
-        Length::Epochs(epochs) => format!("--epochs {epochs}"),
-        Length::Steps(steps) => format!("--steps {steps}"),
-    };
-    let mut lines = vec![
-        format!("{}: {}", recipe.name(), recipe.about()),
-        format!("  data      {data}"),
-        format!("  defaults  {length} --batch {batch} --lr {lr} --optimizer {optimizer}"),
-    ];
+    let mut lines = vec![format!("{}: {}", recipe.name(), recipe.about()), format!("  data      {data}")];
+    match recipe.models() {
+        [] => lines.push(format!("  defaults  {}", defaults(recipe, None))),
+        models => {
+            let width = models.iter().map(|model| model.name.len()).max().unwrap_or(0);
+            for model in models {
+                lines.push(format!("  --model {:width$}  {}", model.name, model.about));
+                lines.push(format!("          {:width$}  {}", "", defaults(recipe, Some(model.name))));
+            }
+        }
+    }
     let settings = recipe.settings();
     let assignment = |setting: &Setting| format!("{}={}", setting.name, setting.default);
     let width = settings.iter().map(|setting| assignment(setting).len()).max().unwrap_or(0);
@@ -38,4 +39,13 @@ fn block(recipe: &dyn Recipe) -> String {
         lines.push(format!("  --set {:width$}  {about}, from {least} to {greatest}", assignment(setting)));
     }
     lines.join("\n")
+}
+
+fn defaults(recipe: &dyn Recipe, model: Option<&str>) -> String {
+    let Defaults { length, batch, lr, optimizer } = recipe.defaults(model);
+    let length = match length {
+        Length::Epochs(epochs) => format!("--epochs {epochs}"),
+        Length::Steps(steps) => format!("--steps {steps}"),
+    };
+    format!("{length} --batch {batch} --lr {lr} --optimizer {optimizer}")
 }

@@ -3,6 +3,7 @@
 use thalweg::data::{DataError, image};
 use thalweg::nn::NnError;
 use thalweg::prelude::*;
+use thalweg::train::Prepare;
 
 use crate::options::Settings;
 use crate::recipe::Setting;
@@ -11,19 +12,21 @@ use crate::recipe::Setting;
 /// variables. Fed are the columns `image` and `label`.
 pub(crate) fn task(net: &impl Layer, size: (usize, usize)) -> Task {
     let image = placeholder("image", f32, ("batch", size.0, size.1));
+    task_of(|cx| net.forward(&image.flatten(1), cx))
+}
+
+/// The graphs of a classifier whose logits `forward` gives: for training and for use, over the same variables.
+pub(crate) fn task_of(forward: impl Fn(&mut Forward) -> Tensor) -> Task {
     let label = placeholder("label", i64, ["batch"]);
     let graph = |mut cx: Forward| {
-        let logits = net.forward(&image.flatten(1), &mut cx).named("logits");
+        let logits = forward(&mut cx).named("logits");
         let loss = cross_entropy(&logits, &label).named("loss");
         (logits, loss)
     };
     let (train_output, train_loss) = scope("train", || graph(Forward::train()));
     let (output, loss) = graph(Forward::infer());
-    Task {
-        train_loss,
-        train_output: Some(train_output),
-        inference: Inference { loss, output, label: Some("label".into()) },
-    }
+    let inference = Inference { loss, output, label: Some("label".into()) };
+    Task { train_loss, train_output: Some(train_output), inference }
 }
 
 /// Shuffled batches of images of `size`, moved by up to `shift` pixels each way, then normalized.
@@ -33,16 +36,16 @@ pub(crate) fn loader(
     seed: u64,
     size: (usize, usize),
     shift: u16,
-    normalize: &Normalize,
+    prepare: &Prepare,
 ) -> Result<Loader, DataError> {
-    let normalize = normalize.clone();
+    let prepare = prepare.clone();
     let shifted =
         Loader::new(train, batch)?.seed(seed).shuffled().map("image", move |pixels: &mut [f32], random| {
             image::random_shift(pixels, size, shift, random);
             Ok(())
         })?;
     Ok(shifted.map_batches(move |batch, _| {
-        let normalized = normalize.apply("image", &batch["image"])?;
+        let normalized = prepare.apply("image", &batch["image"])?;
         batch.set_column("image", normalized);
         Ok(())
     }))

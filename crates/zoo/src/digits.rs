@@ -5,7 +5,7 @@ use std::path::Path;
 use thalweg::data::{DataError, digits};
 use thalweg::nn::NnError;
 use thalweg::prelude::*;
-use thalweg::train::{Drawing, Length};
+use thalweg::train::{Drawing, Length, Prepare};
 
 use crate::classifier;
 use crate::error::ZooError;
@@ -30,7 +30,7 @@ impl Recipe for Digits {
         Source::Embedded
     }
 
-    fn defaults(&self) -> Defaults {
+    fn defaults(&self, _: Option<&str>) -> Defaults {
         Defaults { length: Length::Epochs(100), batch: 32, lr: 4e-3, optimizer: "adam" }
     }
 
@@ -60,12 +60,12 @@ impl Recipe for Digits {
         let data = digits();
         let (rest, test) = data.split(&Split::by_index(data.len(), |row| row % 5 == 4)?);
         let (train, valid) = rest.split(&Split::stratified("label", &rest["label"], 0.15, settings.seed)?);
-        Ok(Splits { train, valid, test, drawing: Some(Drawing::Digits) })
+        Ok(Splits { train, valid, test, drawing: Some(Drawing::Digits), pictures: None })
     }
 
-    fn loader(&self, train: &Dataset, normalize: &Normalize, settings: &Settings) -> Result<Loader, DataError> {
+    fn loader(&self, train: &Dataset, prepare: &Prepare, settings: &Settings) -> Result<Loader, DataError> {
         let shift = settings.get("shift") as u16;
-        classifier::loader(train, settings.batch, settings.seed, SIZE, shift, normalize)
+        classifier::loader(train, settings.batch, settings.seed, SIZE, shift, prepare)
     }
 
     fn task(&self, settings: &Settings) -> Result<Task, ZooError> {

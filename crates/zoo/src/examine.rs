@@ -70,6 +70,7 @@ fn data_of(trained: &Trained, data: Option<&Path>) -> Result<(&'static dyn Recip
     let recipe = recipe(entry("recipe")?)?;
     let seed = entry("seed")?;
     let seed = seed.parse().map_err(|_| ZooError::setting(format!("seed `{seed}`"), "the run's seed is no number"))?;
-    let settings = Settings::new(recipe, &Options { seed, ..Options::default() })?;
+    let model = config.get("model").cloned();
+    let settings = Settings::new(recipe, &Options { seed, model, ..Options::default() })?;
     Ok((recipe, load(recipe, data, &settings)?))
 }

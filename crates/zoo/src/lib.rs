@@ -13,7 +13,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | `recipe` | [`Recipe`], [`Splits`] |
-//! | `digits`, `mnist` | the recipes |
+//! | `digits`, `mnist`, `cifar10` | the recipes |
 //! | `classifier` | the graphs of an image classifier |
 //! | `options` | [`Options`] of a user, [`Settings`] that follow |
 //! | `train` | [`train()`]: a recipe from data to [`Outcome`] |
@@ -22,6 +22,7 @@
 //! | [`vision`] | published image networks |
 //! | `error` | [`ZooError`] |
 
+mod cifar10;
 mod classifier;
 mod digits;
 mod error;
@@ -36,5 +37,5 @@ pub mod vision;
 pub use error::ZooError;
 pub use examine::{Report, evaluate, test_row};
 pub use options::{Options, Settings};
-pub use recipe::{Defaults, Recipe, Setting, Source, Splits, recipe, recipes};
+pub use recipe::{Defaults, Model, Recipe, Setting, Source, Splits, recipe, recipes};
 pub use train::{Outcome, build, train};

@@ -5,7 +5,7 @@ use std::path::Path;
 use thalweg::data::{self, DataError};
 use thalweg::nn::NnError;
 use thalweg::prelude::*;
-use thalweg::train::{Drawing, Length};
+use thalweg::train::{Drawing, Length, Prepare};
 
 use crate::classifier;
 use crate::error::ZooError;
@@ -33,7 +33,7 @@ impl Recipe for Mnist {
         Source::Folder("the four files of MNIST, as IDX or IDX in gzip")
     }
 
-    fn defaults(&self) -> Defaults {
+    fn defaults(&self, _: Option<&str>) -> Defaults {
         Defaults { length: Length::Epochs(20), batch: 128, lr: 6e-3, optimizer: "adam" }
     }
 
@@ -55,12 +55,12 @@ impl Recipe for Mnist {
     fn load(&self, folder: &Path, _: &Settings) -> Result<Splits, DataError> {
         let data::Mnist { train, test } = data::mnist(folder)?;
         let (train, valid) = train.split(&Split::last(train.len(), VALIDATION)?);
-        Ok(Splits { train, valid, test, drawing: Some(Drawing::Mnist) })
+        Ok(Splits { train, valid, test, drawing: Some(Drawing::Mnist), pictures: None })
     }
 
-    fn loader(&self, train: &Dataset, normalize: &Normalize, settings: &Settings) -> Result<Loader, DataError> {
+    fn loader(&self, train: &Dataset, prepare: &Prepare, settings: &Settings) -> Result<Loader, DataError> {
         let shift = settings.get("shift") as u16;
-        classifier::loader(train, settings.batch, settings.seed, SIZE, shift, normalize)
+        classifier::loader(train, settings.batch, settings.seed, SIZE, shift, prepare)
     }
 
     fn task(&self, settings: &Settings) -> Result<Task, ZooError> {

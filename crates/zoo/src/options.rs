@@ -22,6 +22,8 @@ pub struct Options {
     pub run: Option<PathBuf>,
     /// How long.
     pub length: Option<Length>,
+    /// Which of the recipe's models, if it has several.
+    pub model: Option<String>,
     /// Rows in a batch.
     pub batch: Option<usize>,
     /// The learning rate; of a schedule the highest.
@@ -54,6 +56,7 @@ impl Default for Options {
             data: None,
             run: None,
             length: None,
+            model: None,
             batch: None,
             lr: None,
             optimizer: None,
@@ -73,6 +76,8 @@ impl Default for Options {
 /// All that decides what comes of a training: the user's wishes over the recipe's defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
+    /// Which of the recipe's models, if it has several.
+    pub model: Option<&'static str>,
     /// How long.
     pub length: Length,
     /// Rows in a batch.
@@ -97,8 +102,10 @@ impl Settings {
     /// # Errors
     /// If a setting is not known or out of its range, or no optimizer has that name.
     pub fn new(recipe: &dyn Recipe, options: &Options) -> Result<Settings, ZooError> {
-        let defaults = recipe.defaults();
+        let model = chosen_model(recipe, options.model.as_deref())?;
+        let defaults = recipe.defaults(model);
         let mut settings = Settings {
+            model,
             length: options.length.unwrap_or(defaults.length),
             batch: options.batch.unwrap_or(defaults.batch),
             accumulate: options.accumulate,
@@ -160,10 +167,29 @@ impl Settings {
             ("optimizer", self.optimizer.clone()),
             ("seed", self.seed.to_string()),
         ];
+        let model = self.model.map(|model| ("model", model.to_string()));
         let own = self.own.iter().map(|(name, value)| (format!("set {name}"), value.to_string()));
         let of_optimizer = self.of_optimizer.iter().map(|(name, value)| (format!("set {name}"), value.to_string()));
-        fixed.into_iter().map(|(name, value)| (name.to_string(), value)).chain(own).chain(of_optimizer).collect()
+        fixed
+            .into_iter()
+            .chain(model)
+            .map(|(name, value)| (name.to_string(), value))
+            .chain(own)
+            .chain(of_optimizer)
+            .collect()
     }
+}
+
+/// The model of this name, or the first.
+fn chosen_model(recipe: &dyn Recipe, name: Option<&str>) -> Result<Option<&'static str>, ZooError> {
+    let models = recipe.models();
+    let Some(name) = name else { return Ok(models.first().map(|model| model.name)) };
+    if models.is_empty() {
+        let reason = format!("the recipe `{}` has one model; `--model` is for recipes with several", recipe.name());
+        return Err(ZooError::setting(format!("model `{name}`"), reason));
+    }
+    let names = models.iter().map(|model| model.name);
+    names.clone().find(|known| *known == name).map(Some).ok_or_else(|| ZooError::unknown("model", name, names))
 }
 
 impl Setting {

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use thalweg::data::DataError;
+use thalweg::data::{Augment, DataError};
 use thalweg::nn::NnError;
 use thalweg::prelude::*;
-use thalweg::train::{Drawing, Length};
+use thalweg::train::{Drawing, Length, Prepare};
 
+use crate::cifar10::Cifar10;
 use crate::digits::Digits;
 use crate::error::ZooError;
 use crate::mnist::Mnist;
@@ -23,8 +24,13 @@ pub trait Recipe: Sync {
     /// Where its data come from.
     fn source(&self) -> Source;
 
-    /// What is used where the user says nothing.
-    fn defaults(&self) -> Defaults;
+    /// What is used where the user says nothing, for the model of this name.
+    fn defaults(&self, model: Option<&str>) -> Defaults;
+
+    /// The models among which the user may choose; the first is taken where nothing is said.
+    fn models(&self) -> &'static [Model] {
+        &[]
+    }
 
     /// What else can be set, by name.
     fn settings(&self) -> &'static [Setting];
@@ -39,7 +45,7 @@ pub trait Recipe: Sync {
     ///
     /// # Errors
     /// If the data are not what the recipe expects.
-    fn loader(&self, train: &Dataset, normalize: &Normalize, settings: &Settings) -> Result<Loader, DataError>;
+    fn loader(&self, train: &Dataset, prepare: &Prepare, settings: &Settings) -> Result<Loader, DataError>;
 
     /// The graphs of the model. Its variables begin as the seed says.
     ///
@@ -76,6 +82,15 @@ pub struct Defaults {
     pub optimizer: &'static str,
 }
 
+/// A model of a recipe that has several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// What command lines call it.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub about: &'static str,
+}
+
 /// A number that can be set by name.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Setting {
@@ -100,11 +115,28 @@ pub struct Splits {
     pub test: Dataset,
     /// As what drawings the images were made, if they are drawings.
     pub drawing: Option<Drawing>,
+    /// How pictures become what a model takes, if the images are pictures.
+    pub pictures: Option<Augment>,
+}
+
+impl Splits {
+    /// How an image becomes what a model takes: pictures as they are prepared, others with the statistics of the training
+    /// part.
+    ///
+    /// # Errors
+    /// If the images hold a number that is not finite.
+    pub fn prepare(&self) -> Result<Prepare, DataError> {
+        let normalize = match &self.pictures {
+            Some(_) => None,
+            None => Some(Normalize::standard("image", &self.train["image"], Per::All)?),
+        };
+        Ok(Prepare { drawing: self.drawing, normalize, pictures: self.pictures.clone() })
+    }
 }
 
 /// All recipes.
 pub fn recipes() -> &'static [&'static dyn Recipe] {
-    &[&Digits, &Mnist]
+    &[&Digits, &Mnist, &Cifar10]
 }
 
 /// The recipe of this name.

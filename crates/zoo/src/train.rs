@@ -6,7 +6,7 @@ use serde::Serialize;
 use thalweg::nn::Step;
 use thalweg::prelude::*;
 use thalweg::train::checkpoint::CheckpointError;
-use thalweg::train::{End, FitError, Fitted, ModelCard, Prepare};
+use thalweg::train::{End, FitError, Fitted, ModelCard};
 
 use crate::error::ZooError;
 use crate::options::{Options, Settings};
@@ -50,13 +50,15 @@ pub struct Outcome {
 pub fn train(recipe: &dyn Recipe, options: &Options) -> Result<Outcome, ZooError> {
     let settings = Settings::new(recipe, options)?;
     let splits = load(recipe, options.data.as_deref(), &settings)?;
-    let Splits { train, valid, test, drawing } = &splits;
-    let normalize = Normalize::standard("image", &train["image"], Per::All)?;
-    let prepare = Prepare { drawing: *drawing, normalize: Some(normalize.clone()) };
-    let prepared = |data: &Dataset| data.clone().map("image", |images| prepare.apply("image", images));
+    let Splits { train, valid, test, .. } = &splits;
+    let prepare = splits.prepare()?;
+    let prepared = |data: &Dataset| match &prepare.pictures {
+        Some(pictures) => data.clone().augment("image", pictures),
+        None => data.clone().map("image", |images| prepare.apply("image", images)),
+    };
 
     let task = recipe.task(&settings)?;
-    let loader = recipe.loader(train, &normalize, &settings)?;
+    let loader = recipe.loader(train, &prepare, &settings)?;
     let optimizer = recipe.optimizer(&settings, settings.length.steps(&loader, settings.accumulate))?;
     let mut builder = Session::builder().seed(settings.seed);
     if let Some(threads) = options.threads {

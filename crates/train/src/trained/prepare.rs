@@ -1,7 +1,7 @@
 //! [`Prepare`]: from what a user has to what a model takes.
 
 use serde::{Deserialize, Serialize};
-use thalweg_data::{DataError, Normalize, image};
+use thalweg_data::{Augment, DataError, Dataset, Normalize, Picture, image};
 use thalweg_formats::array::Array;
 
 /// How an input is prepared; travels with the model. The default does nothing.
@@ -11,6 +11,9 @@ pub struct Prepare {
     pub drawing: Option<Drawing>,
     /// How rows of the data set are normalized, with the statistics of the training part.
     pub normalize: Option<Normalize>,
+    /// How pictures become what the model takes, if rows are pictures: bytes `[3, height, width]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pictures: Option<Augment>,
 }
 
 /// Data sets of drawings, and how a drawing is scaled and placed as theirs are.
@@ -47,10 +50,24 @@ impl Prepare {
     /// # Errors
     /// If rows have another number of features than the statistics.
     pub fn apply(&self, name: &str, rows: &Array) -> Result<Array, DataError> {
+        if let Some(augment) = &self.pictures {
+            let pictures = Dataset::new([(name, rows.clone())])?.augment(name, augment)?.in_memory()?;
+            return Ok(pictures[name].clone());
+        }
         match &self.normalize {
             Some(normalize) => normalize.apply(name, rows),
             None => Ok(rows.clone()),
         }
+    }
+
+    /// A photo as the model takes it, without the axis of rows.
+    ///
+    /// # Errors
+    /// If the model was not trained on pictures, or the photo is smaller than a part that is cut out of it.
+    pub fn photo(&self, photo: Picture) -> Result<Array, DataError> {
+        let (height, width) = photo.size();
+        let none = || DataError::Image { height, width, reason: "the model was not trained on photos".into() };
+        self.pictures.as_ref().ok_or_else(none)?.numbers(photo)
     }
 
     /// A gray picture of `size` (height, width) as one row of the data set, without the axis of rows.

@@ -33,7 +33,7 @@ pub(crate) struct Setup {
 pub(crate) fn setup(batch: usize, dropout: f64) -> Setup {
     let (train, raw_valid) = (points(50, 0), points(20, 50));
     let normalize = Normalize::standard("x", &train["x"], Per::Feature).unwrap();
-    let prepare = Prepare { drawing: None, normalize: Some(normalize) };
+    let prepare = Prepare { normalize: Some(normalize), ..Prepare::default() };
     let prepared = |data: &Dataset| data.clone().map("x", |x| prepare.apply("x", x)).unwrap();
     let config = MlpConfig::new(&[2, 8, 2]).dropout(dropout);
     let net = Init::build(3, |init| config.build(init));
