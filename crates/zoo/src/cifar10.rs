@@ -50,8 +50,8 @@ impl Recipe for Cifar10 {
     fn defaults(&self, model: Option<&str>) -> Defaults {
         let (epochs, lr) = match model {
             Some("dense") => (15, 2e-3),
-            Some("conv") => (20, 4e-3),
-            Some("batchnorm" | "own-batchnorm" | "deep") => (15, 8e-3),
+            Some("conv") => (12, 4e-3),
+            Some("batchnorm" | "own-batchnorm" | "deep") => (6, 8e-3),
             _ => (30, 6e-3),
         };
         Defaults { length: Length::Epochs(epochs), batch: 128, lr, optimizer: "adam" }
@@ -67,7 +67,7 @@ impl Recipe for Cifar10 {
                     range: (0.0, 16.0),
                 },
                 Setting { name: "dropout", about: "the part that `resnet` drops", default: 0.2, range: (0.0, 0.95) },
-                classifier::weight_decay(0.05),
+                classifier::weight_decay(0.4),
             ]
         }
     }
