@@ -226,6 +226,27 @@ mod control {
     pub(super) fn write(_: Word) {}
 }
 
+/// What stands for an instruction set, where this processor's architecture has it; else the portable form. What belongs to
+/// another architecture need not exist.
+macro_rules! by_isa {
+    ($isa:expr, $portable:expr, $neon:expr, $avx2:expr, $avx512:expr) => {
+        match $isa {
+            #[cfg(target_arch = "aarch64")]
+            $crate::cpu::Isa::Neon => $neon,
+            #[cfg(target_arch = "x86_64")]
+            $crate::cpu::Isa::Avx2 => $avx2,
+            #[cfg(target_arch = "x86_64")]
+            $crate::cpu::Isa::Avx512 => $avx512,
+            #[cfg(not(target_arch = "aarch64"))]
+            $crate::cpu::Isa::Neon => $portable,
+            #[cfg(not(target_arch = "x86_64"))]
+            $crate::cpu::Isa::Avx2 | $crate::cpu::Isa::Avx512 => $portable,
+            $crate::cpu::Isa::Portable => $portable,
+        }
+    };
+}
+pub(crate) use by_isa;
+
 #[cfg(test)]
 mod tests {
     use super::*;

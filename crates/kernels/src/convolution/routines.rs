@@ -6,7 +6,7 @@ use super::depthwise::{self, Line, Sum};
 use super::gather::{self, Gather};
 use super::winograd::Algorithm;
 use super::winograd::transform::{self, Transform};
-use crate::cpu::Isa;
+use crate::cpu::{Isa, by_isa};
 use crate::matmul::simd::{Plain, Vector};
 use crate::matmul::tile::Accumulator;
 
@@ -112,19 +112,7 @@ macro_rules! routine {
                 #[cfg(target_arch = "x86_64")]
                 static AVX512: Routines<$scalar> =
                     routines!(std::arch::x86_64::$avx512, #[target_feature(enable = "avx512f,avx512dq")]);
-                match isa {
-                    #[cfg(target_arch = "aarch64")]
-                    Isa::Neon => &NEON,
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => &AVX2,
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => &AVX512,
-                    #[cfg(not(target_arch = "aarch64"))]
-                    Isa::Neon => &PORTABLE,
-                    #[cfg(not(target_arch = "x86_64"))]
-                    Isa::Avx2 | Isa::Avx512 => &PORTABLE,
-                    Isa::Portable => &PORTABLE,
-                }
+                by_isa!(isa, &PORTABLE, &NEON, &AVX2, &AVX512)
             }
         }
     };

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::ops::{Add, Mul};
 
 use super::simd::{Plain, Vector};
-use crate::cpu::{Isa, prefetch_to_second_level};
+use crate::cpu::{Isa, by_isa, prefetch_to_second_level};
 
 /// A tile of C and what is added up in it: C[i, j] (+)= Σ A[i, p]·B[p, j] for p below `k`, in that order.
 #[derive(Clone, Copy, Debug)]
@@ -393,19 +393,7 @@ macro_rules! accumulator {
                     $scalar, std::arch::x86_64::$avx512, #[target_feature(enable = "avx512f,avx512dq")]
                     rows 1 2 3 4 5 6 7 8 9 10 11 12 13 14, flat 1 2 3 4 5 6
                 );
-                match isa {
-                    #[cfg(target_arch = "aarch64")]
-                    Isa::Neon => &NEON,
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => &AVX2,
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => &AVX512,
-                    #[cfg(not(target_arch = "aarch64"))]
-                    Isa::Neon => &PORTABLE,
-                    #[cfg(not(target_arch = "x86_64"))]
-                    Isa::Avx2 | Isa::Avx512 => &PORTABLE,
-                    Isa::Portable => &PORTABLE,
-                }
+                by_isa!(isa, &PORTABLE, &NEON, &AVX2, &AVX512)
             }
         }
     };

@@ -277,9 +277,7 @@ impl Chain {
         macro_rules! each {
             (|$i:ident| $value:expr) => {
                 for $i in 0..N {
-                    #[allow(unused_unsafe)]
-                    let value = unsafe { $value };
-                    a[$i] = value;
+                    a[$i] = unsafe { $value };
                 }
             };
         }
@@ -300,8 +298,12 @@ impl Chain {
         }
         for link in &self.links {
             match link.op {
-                Op::Load => each!(|i| full(link.y, i)),
-                Op::LoadOne => each_one!(link.y, |i, y| y),
+                Op::Load => {
+                    for (i, a) in a.iter_mut().enumerate() {
+                        *a = full(link.y, i);
+                    }
+                }
+                Op::LoadOne => a = [one(link.y); N],
                 Op::Add => each!(|i| a[i].add(full(link.y, i))),
                 Op::AddOne => each_one!(link.y, |i, y| a[i].add(y)),
                 Op::Sub => each!(|i| a[i].sub(full(link.y, i))),
