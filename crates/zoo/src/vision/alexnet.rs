@@ -3,7 +3,7 @@
 
 use thalweg::prelude::*;
 
-use super::{Sequence, dense_end, sequence};
+use super::{Sequence, classified, dense_end, sequence};
 
 /// AlexNet.
 #[derive(Debug, Module)]
@@ -49,8 +49,7 @@ fn features(init: &mut Init, padding: usize, windows: &Pool) -> Sequence {
 impl Layer for AlexNet {
     #[track_caller]
     fn forward(&self, x: &Tensor, cx: &mut Forward) -> Tensor {
-        let x = self.features.forward(x, cx);
-        self.classifier.forward(&x.flatten(1), cx)
+        classified(&self.features, &self.classifier, x, cx)
     }
 }
 

@@ -77,6 +77,13 @@ fn dense_end(init: &mut Init, features: usize, classes: usize) -> Sequence {
     ]
 }
 
+/// The features of `x`, flattened, to a number per class.
+#[track_caller]
+fn classified(features: &Sequence, classifier: &Sequence, x: &Tensor, cx: &mut Forward) -> Tensor {
+    let features = features.forward(x, cx);
+    classifier.forward(&features.flatten(1), cx)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use thalweg::prelude::*;
 
-use super::{Sequence, conv, sequence};
+use super::{Sequence, classified, conv, sequence};
 
 /// How many convolutions of how many channels stand before each pooling.
 pub type Stages = [(usize, usize); 5];
@@ -68,8 +68,7 @@ fn classifier(init: &mut Init, classes: usize) -> Sequence {
 impl Layer for Vgg {
     #[track_caller]
     fn forward(&self, x: &Tensor, cx: &mut Forward) -> Tensor {
-        let x = self.features.forward(x, cx);
-        self.classifier.forward(&x.flatten(1), cx)
+        classified(&self.features, &self.classifier, x, cx)
     }
 }
 

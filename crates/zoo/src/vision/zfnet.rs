@@ -3,7 +3,7 @@
 
 use thalweg::prelude::*;
 
-use super::{Sequence, dense_end, pool_3_2, sequence};
+use super::{Sequence, classified, dense_end, pool_3_2, sequence};
 
 /// ZFNet, for images of 224 x 224 pixels: AlexNet with a finer first layer.
 #[derive(Debug, Module)]
@@ -37,8 +37,7 @@ impl ZfNet {
 impl Layer for ZfNet {
     #[track_caller]
     fn forward(&self, x: &Tensor, cx: &mut Forward) -> Tensor {
-        let x = self.features.forward(x, cx);
-        self.classifier.forward(&x.flatten(1), cx)
+        classified(&self.features, &self.classifier, x, cx)
     }
 }
 
