@@ -10,10 +10,11 @@ use crate::augment::Augment;
 use crate::error::DataError;
 use crate::parallel::default_workers;
 use crate::rows::{Made, Rows};
+use crate::sequences::{Sequences, measure_names};
 
 /// Named columns with a common first axis, and the names of the classes if there are any. A column is an array in
-/// memory, or its [`Rows`] are made when a batch needs them, as those of a folder of images. Cloning shares the
-/// columns.
+/// memory, or its [`Rows`] are made when a batch needs them, as those of a folder of images, or they are [`Sequences`]
+/// that differ in length. Cloning shares the columns.
 ///
 /// ```
 /// use thalweg_array::Array;
@@ -32,6 +33,8 @@ pub struct Dataset {
     columns: Vec<(String, Column)>,
     len: usize,
     classes: Vec<String>,
+    /// Whether each row goes on where the one before it ends.
+    contiguous: bool,
 }
 
 /// The values of a column.
@@ -39,21 +42,16 @@ pub struct Dataset {
 pub(crate) enum Column {
     InMemory(Array),
     Made(Made),
+    Sequences(Sequences),
 }
 
 impl Column {
-    /// The shape of one row.
-    pub(crate) fn row_shape(&self) -> &[usize] {
+    /// The shape of one row, if all have the same, and the type of its elements.
+    pub(crate) fn row(&self) -> Option<(&[usize], DType)> {
         match self {
-            Column::InMemory(array) => &array.shape()[1..],
-            Column::Made(made) => made.row_shape(),
-        }
-    }
-
-    pub(crate) fn dtype(&self) -> DType {
-        match self {
-            Column::InMemory(array) => array.dtype(),
-            Column::Made(made) => made.dtype(),
+            Column::InMemory(array) => Some((&array.shape()[1..], array.dtype())),
+            Column::Made(made) => Some((made.row_shape(), made.dtype())),
+            Column::Sequences(_) => None,
         }
     }
 
@@ -61,6 +59,7 @@ impl Column {
         match self {
             Column::InMemory(array) => array.shape()[0],
             Column::Made(made) => made.len(),
+            Column::Sequences(sequences) => sequences.len(),
         }
     }
 
@@ -68,6 +67,7 @@ impl Column {
         match self {
             Column::InMemory(array) => Column::InMemory(rows(array, indices)),
             Column::Made(made) => Column::Made(made.select(indices)),
+            Column::Sequences(sequences) => Column::Sequences(sequences.select(indices)),
         }
     }
 }
@@ -94,14 +94,23 @@ impl Dataset {
         Dataset::of(name.into(), made, rows)
     }
 
+    /// A data set of one column whose rows differ in length.
+    pub fn of_sequences(name: impl Into<String>, sequences: Sequences) -> Dataset {
+        Dataset::of_column(name.into(), Column::Sequences(sequences))
+    }
+
     fn of<T>(
         name: String,
         column: impl FnOnce(&str, T) -> Result<Column, DataError>,
         values: T,
     ) -> Result<Dataset, DataError> {
         let column = column(&name, values)?;
+        Ok(Dataset::of_column(name, column))
+    }
+
+    fn of_column(name: String, column: Column) -> Dataset {
         let len = column.len();
-        Ok(Dataset { columns: vec![(name, column)], len, classes: Vec::new() })
+        Dataset { columns: vec![(name, column)], len, classes: Vec::new(), contiguous: false }
     }
 
     /// The same rows with one more column.
@@ -124,8 +133,17 @@ impl Dataset {
         self.with(name, column)
     }
 
+    /// The same rows with one more column, whose rows differ in length.
+    ///
+    /// # Errors
+    /// If the name is taken, or the column has another length.
+    pub fn with_sequences(self, name: impl Into<String>, sequences: Sequences) -> Result<Dataset, DataError> {
+        self.with(name.into(), Column::Sequences(sequences))
+    }
+
     fn with(mut self, name: String, column: Column) -> Result<Dataset, DataError> {
-        if self.columns.iter().any(|(known, _)| *known == name) {
+        let taken: Vec<String> = self.columns.iter().flat_map(|(name, column)| in_batches(name, column)).collect();
+        if in_batches(&name, &column).iter().any(|name| taken.contains(name)) {
             return Err(DataError::column(&name, "the name is taken; `map` replaces a column"));
         }
         self.check_len(&name, &column)?;
@@ -173,11 +191,22 @@ impl Dataset {
         let len = column.len();
         if len != self.len {
             let (first, _) = &self.columns[0];
-            let reason =
-                format!("has {len} rows (of shape {:?}), but column `{first}` has {}", column.row_shape(), self.len);
+            let shape = column.row().map_or(String::new(), |(shape, _)| format!(" (of shape {shape:?})"));
+            let reason = format!("has {len} rows{shape}, but column `{first}` has {}", self.len);
             return Err(DataError::column(name, reason));
         }
         Ok(())
+    }
+
+    /// The same rows, each of which goes on where the one before it ends: a [`Loader`](crate::Loader) then gives them in
+    /// order, so that a state can be carried from batch to batch.
+    pub(crate) fn made_contiguous(self) -> Dataset {
+        Dataset { contiguous: true, ..self }
+    }
+
+    /// Whether each row goes on where the one before it ends, as [windows](crate::text::windows) of a text do.
+    pub fn is_contiguous(&self) -> bool {
+        self.contiguous
     }
 
     /// The number of rows.
@@ -193,7 +222,8 @@ impl Dataset {
     /// The column `name`, which lies in memory.
     ///
     /// # Errors
-    /// If there is none, which the message says with those there are; or its rows are made when a batch needs them.
+    /// If there is none, which the message says with those there are; or its rows are made when a batch needs them, or
+    /// differ in length.
     pub fn column(&self, name: &str) -> Result<&Array, DataError> {
         match find(&self.columns, name)? {
             Column::InMemory(array) => Ok(array),
@@ -201,6 +231,20 @@ impl Dataset {
                 name,
                 "its rows are made when a batch needs them; batches have it, and `in_memory` reads it whole",
             )),
+            Column::Sequences(_) => Err(differ_in_length(name)),
+        }
+    }
+
+    /// The column `name`, whose rows differ in length.
+    ///
+    /// # Errors
+    /// If there is none, or its rows are all of one shape.
+    pub fn sequences(&self, name: &str) -> Result<&Sequences, DataError> {
+        match find(&self.columns, name)? {
+            Column::Sequences(sequences) => Ok(sequences),
+            Column::InMemory(_) | Column::Made(_) => {
+                Err(DataError::column(name, "its rows are all of one shape, they are no sequences"))
+            }
         }
     }
 
@@ -212,9 +256,9 @@ impl Dataset {
     /// The shape of one row of the column `name`, and the type of its elements.
     ///
     /// # Errors
-    /// If there is no such column.
+    /// If there is no such column, or its rows differ in length.
     pub fn row(&self, name: &str) -> Result<(&[usize], DType), DataError> {
-        find(&self.columns, name).map(|column| (column.row_shape(), column.dtype()))
+        find(&self.columns, name)?.row().ok_or_else(|| differ_in_length(name))
     }
 
     /// How pictures become the rows of the column `name`, if they do ([`Rows::augmentation`]).
@@ -223,7 +267,7 @@ impl Dataset {
     /// If there is no such column.
     pub fn augmentation(&self, name: &str) -> Result<Option<&Augment>, DataError> {
         Ok(match find(&self.columns, name)? {
-            Column::InMemory(_) => None,
+            Column::InMemory(_) | Column::Sequences(_) => None,
             Column::Made(made) => made.augmentation(),
         })
     }
@@ -282,6 +326,7 @@ impl Dataset {
                     hash.update(array.storage().bytes());
                 }
                 Column::Made(made) => text(&mut hash, &made.fingerprint()),
+                Column::Sequences(sequences) => text(&mut hash, &sequences.fingerprint()),
             }
         }
         self.classes.iter().for_each(|name| text(&mut hash, name));
@@ -298,7 +343,8 @@ impl Dataset {
             panic!("row {index} of a data set of {} rows", self.len);
         }
         let columns = self.columns.iter().map(|(name, column)| (name.clone(), column.select(indices))).collect();
-        Dataset { columns, len: indices.len(), classes: self.classes.clone() }
+        let contiguous = self.contiguous && indices.windows(2).all(|pair| pair[1] == pair[0] + 1);
+        Dataset { columns, len: indices.len(), classes: self.classes.clone(), contiguous }
     }
 }
 
@@ -326,11 +372,38 @@ fn made(name: &str, rows: impl Rows) -> Result<Column, DataError> {
     Ok(Column::Made(Made::new(rows)))
 }
 
+/// What batches call what comes of this column.
+fn in_batches(name: &str, column: &Column) -> Vec<String> {
+    let measures = match column {
+        Column::Sequences(sequences) if sequences.is_measured() => measure_names(name).into(),
+        Column::Sequences(_) | Column::InMemory(_) | Column::Made(_) => Vec::new(),
+    };
+    std::iter::once(name.to_string()).chain(measures).collect()
+}
+
+fn differ_in_length(name: &str) -> DataError {
+    DataError::column(name, "its rows differ in length; batches have it padded, and `sequences` gives it as it is")
+}
+
 /// Zeros where `rows` rows of this shape will stand in the column `name`.
 pub(crate) fn room(name: &str, rows: usize, row_shape: &[usize], dtype: DType) -> Result<Array, DataError> {
     let shape: Vec<usize> = std::iter::once(rows).chain(row_shape.iter().copied()).collect();
     byte_count(&shape, dtype).map_err(|error| DataError::column(name, error.to_string()))?;
     Ok(Array::zeros(&shape, dtype))
+}
+
+/// Room in `taken` for so many rows of this shape: its own, unless a transform has left another array there.
+pub(crate) fn fit(
+    name: &str,
+    rows: usize,
+    row_shape: &[usize],
+    dtype: DType,
+    taken: &mut Array,
+) -> Result<(), DataError> {
+    if taken.dtype() != dtype || taken.shape().split_first() != Some((&rows, row_shape)) {
+        *taken = room(name, rows, row_shape, dtype)?;
+    }
+    Ok(())
 }
 
 /// The column `name` among `columns`.

@@ -2,7 +2,7 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`Dataset`], [`Rows`] | named columns, in memory or made row by row as needed |
+//! | [`Dataset`], [`Rows`], [`Sequences`] | named columns, in memory, made row by row as needed, or of rows that differ in length |
 //! | [`read_idx`], [`mnist()`], [`cifar10`], [`cifar100`], [`digits()`], [`Csv`], [`ImageFolder`] | sources |
 //! | [`Picture`], [`Augment`] | pictures in color: from files, to what a model is fed, with chance in training |
 //! | [`contact_sheet`] | a batch of images with captions on one picture |
@@ -32,9 +32,11 @@ mod read;
 mod records;
 mod resample;
 mod rows;
+mod sequences;
 mod sheet;
 mod split;
 mod table;
+pub mod text;
 mod transform;
 
 pub use augment::{Augment, Border, Step};
@@ -52,6 +54,7 @@ pub use normalize::{Normalize, Per};
 pub use picture::{Limits, Picture, Position};
 pub use random::Random;
 pub use rows::Rows;
+pub use sequences::Sequences;
 pub use sheet::{contact_sheet, picture_sheet};
 pub use split::Split;
 pub use table::{Column, ColumnRef, Csv, Kind, Role, Schema, Table};

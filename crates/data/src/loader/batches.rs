@@ -7,7 +7,7 @@ use thalweg_array::Array;
 
 use super::Loader;
 use crate::batch::{Batch, Parts};
-use crate::dataset::{Column, gather, room};
+use crate::dataset::{Column, fit, gather};
 use crate::error::DataError;
 use crate::rows::Chance;
 use crate::transform::{Draw, panicked};
@@ -44,23 +44,30 @@ impl Producer {
         parts.rows.clear();
         parts.rows.extend_from_slice(rows);
         let Loader { dataset, seed, augmented, workers, .. } = &self.loader;
+        let mut measures = Vec::new();
         for ((name, column), (_, taken)) in dataset.columns().iter().zip(&mut parts.columns) {
-            // A transform may have left another array here.
-            let (row_shape, dtype) = (column.row_shape(), column.dtype());
-            if taken.dtype() != dtype || taken.shape().split_first() != Some((&rows.len(), row_shape)) {
-                *taken = room(name, rows.len(), row_shape, dtype)?;
-            }
             match column {
-                Column::InMemory(array) => gather(array, rows, taken),
+                Column::InMemory(array) => {
+                    fit(name, rows.len(), &array.shape()[1..], array.dtype(), taken)?;
+                    gather(array, rows, taken);
+                }
                 Column::Made(made) => {
+                    fit(name, rows.len(), made.row_shape(), made.dtype(), taken)?;
                     let chance = augmented.then(|| Chance { seed: *seed, epoch, column: name.clone() });
                     made.fill(rows, chance.as_ref(), *workers, taken).map_err(|(row, error)| {
                         let (transform, reason) = (format!("column `{name}`"), error.to_string());
                         DataError::Sample { row, epoch, batch: position, transform, reason }
                     })?;
                 }
+                Column::Sequences(sequences) => {
+                    sequences.fill(name, rows, self.loader.shift(epoch, position), taken)?;
+                    if sequences.is_measured() {
+                        measures.extend(sequences.measures(name, rows, taken.shape()[1]));
+                    }
+                }
             }
         }
+        parts.columns.extend(measures);
         let mut batch = Batch::new(epoch, position, parts, self.used.clone());
         for (ordinal, transform) in self.loader.transforms.iter().enumerate() {
             transform.apply(&mut batch, &Draw { seed: self.loader.seed, ordinal }).map_err(|(row, error)| {

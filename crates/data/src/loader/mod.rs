@@ -8,14 +8,15 @@
 //! transform fails, or when the iterator is dropped.
 
 mod batches;
+mod order;
 
 use std::fmt;
 use std::sync::Arc;
 
 use thalweg_array::Element;
-use thalweg_array::random::{Philox, permutation, stream};
 
 pub use batches::Batches;
+use order::Buckets;
 
 use crate::batch::Batch;
 use crate::dataset::Dataset;
@@ -48,6 +49,8 @@ pub struct Loader {
     shuffled: bool,
     augmented: bool,
     drop_last: bool,
+    buckets: Option<Buckets>,
+    jitter: usize,
     ahead: usize,
     workers: usize,
     transforms: Vec<Arc<dyn Transform>>,
@@ -55,10 +58,11 @@ pub struct Loader {
 
 impl Loader {
     /// A loader of `dataset` in its own order, in batches of `batch_size` rows; the last batch of an epoch holds what
-    /// is left. In rows that are made, chance takes its middle.
+    /// is left. In rows that are made, chance takes its middle. [Contiguous](Dataset::is_contiguous) data are cut into
+    /// `batch_size` lanes of equal length, see [`text::windows`](crate::text::windows).
     ///
     /// # Errors
-    /// If the data set is empty or `batch_size` is 0.
+    /// If the data set is empty, `batch_size` is 0, or contiguous data have fewer rows than that.
     pub fn new(dataset: &Dataset, batch_size: usize) -> Result<Loader, DataError> {
         if batch_size == 0 {
             return Err(DataError::setting("batch size 0", "a batch holds at least one row"));
@@ -68,6 +72,10 @@ impl Loader {
             let reason = format!("no rows to make batches of (columns: {})", columns.join(", "));
             return Err(DataError::setting("an empty data set", reason));
         }
+        if dataset.is_contiguous() && dataset.len() < batch_size {
+            let reason = format!("there are only {} windows to share among them", dataset.len());
+            return Err(DataError::setting(format!("{batch_size} lanes of a stream"), reason));
+        }
         Ok(Loader {
             dataset: dataset.clone(),
             batch_size,
@@ -75,6 +83,8 @@ impl Loader {
             shuffled: false,
             augmented: false,
             drop_last: false,
+            buckets: None,
+            jitter: 0,
             ahead: 2,
             workers: default_workers(),
             transforms: Vec::new(),
@@ -87,7 +97,7 @@ impl Loader {
         self
     }
 
-    /// Every epoch in another order, a function of seed and epoch.
+    /// Every epoch in another order, a function of seed and epoch; but [contiguous](Dataset::is_contiguous) data keep theirs.
     pub fn shuffled(mut self) -> Loader {
         self.shuffled = true;
         self
@@ -184,20 +194,6 @@ impl Loader {
         self.batch_size
     }
 
-    /// Batches per epoch.
-    pub fn n_batches(&self) -> usize {
-        if self.drop_last { self.dataset.len() / self.batch_size } else { self.dataset.len().div_ceil(self.batch_size) }
-    }
-
-    /// The rows of the data set in the order of `epoch`.
-    pub fn order(&self, epoch: u64) -> Vec<usize> {
-        if self.shuffled {
-            permutation(Philox::new(self.seed, stream("loader", 0)), epoch, self.dataset.len())
-        } else {
-            (0..self.dataset.len()).collect()
-        }
-    }
-
     /// The batches of `epoch`.
     ///
     /// # Errors
@@ -247,6 +243,8 @@ impl fmt::Debug for Loader {
             .field("shuffled", &self.shuffled)
             .field("augmented", &self.augmented)
             .field("drop_last", &self.drop_last)
+            .field("buckets", &self.buckets)
+            .field("jitter", &self.jitter)
             .field("ahead", &self.ahead)
             .field("workers", &self.workers)
             .field("transforms", &self.transforms.iter().map(|transform| transform.name()).collect::<Vec<_>>())
