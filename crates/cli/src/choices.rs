@@ -1,5 +1,7 @@
 //! Arguments that several commands take.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use thalweg::nn::optim::names;
@@ -12,6 +14,9 @@ pub(crate) struct Choices {
     /// Which of the recipe's models, where it has several (see `thalweg recipes`)
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
+    /// Weights that were trained elsewhere, for a recipe that begins with such (see `thalweg recipes`)
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
     /// Rows in a batch
     #[arg(long, value_name = "N", value_parser = count::<usize>)]
     batch: Option<usize>,
@@ -29,9 +34,10 @@ pub(crate) struct Choices {
 impl Choices {
     /// `options` with these.
     pub(crate) fn over(&self, options: Options) -> Options {
-        let Choices { model, batch, lr, optimizer, set } = self;
+        let Choices { model, weights, batch, lr, optimizer, set } = self;
         Options {
             model: model.clone(),
+            weights: weights.clone(),
             batch: *batch,
             lr: *lr,
             optimizer: optimizer.clone(),

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn as_json(Report { recipe, step, classes, evaluation, .. }: &Report) -> Value {
+fn as_json(Report { recipe, step, classes, evaluation, accuracy_augmented, .. }: &Report) -> Value {
     let matrix = evaluation.matrix.as_ref().map(|matrix| {
         let row = |label| (0..matrix.classes()).map(|predicted| matrix.count(label, predicted)).collect::<Vec<_>>();
         (0..matrix.classes()).map(row).collect::<Vec<_>>()
@@ -47,13 +47,17 @@ fn as_json(Report { recipe, step, classes, evaluation, .. }: &Report) -> Value {
         "rows": evaluation.rows,
         "test_loss": evaluation.loss,
         "test_accuracy": evaluation.accuracy(),
+        "test_accuracy_augmented": accuracy_augmented,
         "classes": classes,
         "confusion": matrix,
     })
 }
 
-fn as_text(Report { recipe, step, classes, evaluation, .. }: &Report) -> String {
-    let right = evaluation.accuracy().map_or(String::new(), |accuracy| format!("{} right, ", percent(accuracy)));
+fn as_text(Report { recipe, step, classes, evaluation, accuracy_augmented, .. }: &Report) -> String {
+    let mut right = evaluation.accuracy().map_or(String::new(), |accuracy| format!("{} right, ", percent(accuracy)));
+    if let Some(accuracy) = accuracy_augmented {
+        right += &format!("{} with test-time augmentation, ", percent(*accuracy));
+    }
     let summary =
         format!("{recipe} after step {step}, {} test rows: {right}loss {:.4}", evaluation.rows, evaluation.loss);
     match &evaluation.matrix {

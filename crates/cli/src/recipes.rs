@@ -31,6 +31,9 @@ fn block(recipe: &dyn Recipe) -> String {
             }
         }
     }
+    if let Some(weights) = recipe.weights() {
+        lines.push(format!("  --weights FILE  {weights}"));
+    }
     let settings = recipe.settings();
     let assignment = |setting: &Setting| format!("{}={}", setting.name, setting.default);
     let width = settings.iter().map(|setting| assignment(setting).len()).max().unwrap_or(0);

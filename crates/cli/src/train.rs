@@ -99,6 +99,7 @@ fn as_json(outcome: &Outcome) -> Value {
         "valid_loss": outcome.valid_loss,
         "valid_accuracy": outcome.valid_accuracy,
         "test_accuracy": outcome.test_accuracy,
+        "test_accuracy_augmented": outcome.test_accuracy_augmented,
         "checkpoint": outcome.checkpoint.as_ref().map(|path| path.to_string_lossy()),
         "interrupted": outcome.interrupted,
     })
@@ -117,6 +118,9 @@ fn as_text(outcome: &Outcome) -> String {
     }
     if let Some(accuracy) = outcome.test_accuracy {
         text += &format!("\n  test        {} right", percent(accuracy));
+    }
+    if let Some(accuracy) = outcome.test_accuracy_augmented {
+        text += &format!(", {} with test-time augmentation", percent(accuracy));
     }
     if let Some(checkpoint) = &outcome.checkpoint {
         text += &format!("\n  saved       {}", Path::display(checkpoint));

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`mod@fit`] | [`fit()`]: the training loop, told to callbacks, saved and resumed bit for bit |
 //! | [`mod@evaluate`] | [`evaluate()`]: a model on a whole data set |
+//! | `augmented` | [`Augmented`]: test-time augmentation |
 //! | [`learner`] | [`Learner`]: a model with its data, trained in phases, measured, asked |
 //! | [`callbacks`] | what can be added to a training: early stopping, averaging, mixup, logs, … |
 //! | [`diagnosis`] | what goes on inside a model: tensors by path, layers, dead units, gradients, steps |
@@ -16,6 +17,7 @@
 //! | [`plot`] | lines over two axes, as SVG or as pixels |
 //! | [`progress`] | how far training is: a bar, plain lines or JSON on standard error |
 
+mod augmented;
 pub mod callbacks;
 pub mod checkpoint;
 pub mod diagnosis;
@@ -30,6 +32,7 @@ pub mod progress;
 pub mod trained;
 pub mod weights;
 
+pub use augmented::Augmented;
 pub use callbacks::{EarlyStopping, Target, Watch};
 pub use evaluate::{Evaluation, Inference, evaluate, evaluate_with};
 pub use fit::{End, FitError, FitOptions, Fitted, Length, Minimize, RunFolder, Task, Training, fit};

@@ -4,9 +4,8 @@
 use std::path::Path;
 
 use thalweg::data::{self, Augment, DataError};
-use thalweg::nn::NnError;
 use thalweg::prelude::*;
-use thalweg::train::{Length, Prepare};
+use thalweg::train::{FitError, Length};
 
 use crate::classifier;
 use crate::error::ZooError;
@@ -76,34 +75,41 @@ impl Recipe for Cifar10 {
         let data::Cifar { train, test } = data::cifar10(folder)?;
         let split = Split::stratified("label", train.column("label")?, VALIDATION, settings.seed)?;
         let (train, valid) = train.split(&split);
-        let normalize = Normalize::new(vec![0.4914, 0.4822, 0.4465], vec![0.2470, 0.2435, 0.2616])?;
-        let augment = match settings.model {
-            Some("resnet") => Augment::new().random_crop(32, 32, settings.get("shift") as usize).flip(),
-            _ => Augment::new(),
+        Ok(Splits { data: TrainingData::new(train, valid)?.pictures(augment(settings)?)?, test })
+    }
+
+    fn blank(&self, settings: &Settings) -> Result<TrainingData, DataError> {
+        let rows = classifier::blank(settings.batch, &[3, 32, 32], u8)?;
+        TrainingData::new(rows.clone(), rows)?.pictures(augment(settings)?)
+    }
+
+    fn learner(&self, data: TrainingData, settings: &Settings) -> Result<Learner, ZooError> {
+        let net = Init::build(settings.seed, |init| net(init, model(settings), settings.get("dropout")));
+        Ok(Learner::new(data, net)?.optimizer(classifier::optimizer(settings)?))
+    }
+
+    fn fit(&self, learner: &mut Learner, settings: &Settings) -> Result<(), FitError> {
+        let course = match model(settings) {
+            // Four cycles, each twice as long as the one before: 1 + 2 + 4 + 8 parts of all steps.
+            "resnet" => |lr, steps: u64| Schedule::warm_restarts(lr, (steps / 15).max(1), 2),
+            _ => Schedule::one_cycle,
         };
-        Ok(Splits { train, valid, test, drawing: None, pictures: Some(augment.normalize(normalize)?) })
+        learner.fit_schedule(settings.length, settings.lr, course).map(drop)
     }
+}
 
-    fn loader(&self, train: &Dataset, prepare: &Prepare, settings: &Settings) -> Result<Loader, DataError> {
-        let pictures = prepare.pictures.clone().unwrap_or_default();
-        Ok(Loader::new(&train.clone().augment("image", &pictures)?, settings.batch)?.training(settings.seed))
-    }
+/// The model that is asked for.
+fn model(settings: &Settings) -> &'static str {
+    settings.model.unwrap_or(MODELS[0].name)
+}
 
-    fn task(&self, settings: &Settings) -> Result<Task, ZooError> {
-        let dropout = settings.get("dropout");
-        let net = Init::build(settings.seed, |init| net(init, settings.model.unwrap_or(MODELS[0].name), dropout));
-        let image = placeholder("image", f32, ("batch", 3, 32, 32));
-        Ok(classifier::task_of(|cx| net.forward(&image, cx)))
-    }
-
-    fn optimizer(&self, settings: &Settings, steps: u64) -> Result<Optimizer, NnError> {
-        if settings.model != Some("resnet") {
-            return classifier::optimizer(settings, steps);
-        }
-        // Four cycles, each twice as long as the one before: 1 + 2 + 4 + 8 parts of all steps.
-        let optimizer = settings.optimizer(Schedule::warm_restarts(settings.lr, (steps / 15).max(1), 2))?;
-        Ok(optimizer.decoupled_weight_decay(settings.get("weight_decay")))
-    }
+/// What is done to pictures.
+fn augment(settings: &Settings) -> Result<Augment, DataError> {
+    let augment = match model(settings) {
+        "resnet" => Augment::new().random_crop(32, 32, settings.get("shift") as usize).flip(),
+        _ => Augment::new(),
+    };
+    augment.normalize(Normalize::new(vec![0.4914, 0.4822, 0.4465], vec![0.2470, 0.2435, 0.2616])?)
 }
 
 fn net(init: &mut Init, model: &str, dropout: f64) -> Sequence {
@@ -220,16 +226,13 @@ impl Layer for OwnBatchNorm {
 mod tests {
     use super::*;
     use crate::options::Options;
-
-    fn settings(model: &str) -> Settings {
-        Settings::new(&Cifar10, &Options { model: Some(model.into()), ..Options::default() }).unwrap()
-    }
+    use crate::train::build;
 
     /// The losses of the first steps on pictures of noise whose mean brightness tells the class.
     fn losses(model: &str, steps: u64) -> Vec<f64> {
-        let settings = settings(model);
-        let task = Cifar10.task(&settings).unwrap();
-        let step = Cifar10.optimizer(&settings, 2_000).unwrap().minimize(&task.train_loss);
+        let length = Some(Length::Steps(2_000));
+        let options = Options { model: Some(model.into()), length, ..Options::default() };
+        let (task, step) = build(&Cifar10, &options).unwrap();
         let session = Session::builder().seed(1).build().unwrap();
         let labels: Vec<i64> = (0..32).map(|row| row % CLASSES as i64).collect();
         let label = Array::from(labels.clone());

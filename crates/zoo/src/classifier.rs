@@ -1,54 +1,42 @@
-//! The graphs of an image classifier, its batches and its optimizer.
+//! Drawings and their classifiers: the data, rows that stand for them, the learner.
 
 use thalweg::data::{DataError, image};
 use thalweg::nn::NnError;
 use thalweg::prelude::*;
-use thalweg::train::Prepare;
+use thalweg::train::Drawing;
 
+use crate::error::ZooError;
 use crate::options::Settings;
 use crate::recipe::Setting;
 
-/// The graphs of `net` on images of `size` (height, width), flattened row by row: for training and for use, over the same
-/// variables. Fed are the columns `image` and `label`.
-pub(crate) fn task(net: &impl Layer, size: (usize, usize)) -> Task {
-    let image = placeholder("image", f32, ("batch", size.0, size.1));
-    task_of(|cx| net.forward(&image.flatten(1), cx))
-}
-
-/// The graphs of a classifier whose logits `forward` gives: for training and for use, over the same variables.
-pub(crate) fn task_of(forward: impl Fn(&mut Forward) -> Tensor) -> Task {
-    let label = placeholder("label", i64, ["batch"]);
-    let graph = |mut cx: Forward| {
-        let logits = forward(&mut cx).named("logits");
-        let loss = cross_entropy(&logits, &label).named("loss");
-        (logits, loss)
-    };
-    let (train_output, train_loss) = scope("train", || graph(Forward::train()));
-    let (output, loss) = graph(Forward::infer());
-    let inference = Inference { loss, output, label: Some("label".into()) };
-    Task { train_loss, train_output: Some(train_output), inference }
-}
-
-/// Shuffled batches of images of `size`, moved by up to `shift` pixels each way, then normalized.
-pub(crate) fn loader(
-    train: &Dataset,
-    batch: usize,
-    seed: u64,
-    size: (usize, usize),
+/// Drawings, moved by up to `shift` pixels each way in training, then standardized over the training part.
+pub(crate) fn drawings(
+    train: Dataset,
+    valid: Dataset,
+    drawing: Drawing,
     shift: u16,
-    prepare: &Prepare,
-) -> Result<Loader, DataError> {
-    let prepare = prepare.clone();
-    let shifted =
-        Loader::new(train, batch)?.seed(seed).shuffled().map("image", move |pixels: &mut [f32], random| {
-            image::random_shift(pixels, size, shift, random);
+) -> Result<TrainingData, DataError> {
+    let moved = move |loader: Loader| {
+        loader.map("image", move |pixels: &mut [f32], random| {
+            image::random_shift(pixels, drawing.size(), shift, random);
             Ok(())
-        })?;
-    Ok(shifted.map_batches(move |batch, _| {
-        let normalized = prepare.apply("image", &batch["image"])?;
-        batch.set_column("image", normalized);
-        Ok(())
-    }))
+        })
+    };
+    Ok(TrainingData::new(train, valid)?.standardized()?.drawings(drawing).augmented(moved))
+}
+
+/// Images of zeros, each `shape`, of class 0.
+pub(crate) fn blank(rows: usize, shape: &[usize], dtype: DType) -> Result<Dataset, DataError> {
+    let rows = rows.max(1);
+    let images = Array::zeros(&[&[rows], shape].concat(), dtype);
+    Dataset::new([("image", images), ("label", vec![0i64; rows].into())])
+}
+
+/// Dense layers on drawings.
+pub(crate) fn mlp(data: TrainingData, config: MlpConfig, settings: &Settings) -> Result<Learner, ZooError> {
+    let net = Init::build(settings.seed, |init| config.build(init));
+    let learner = Learner::from_fn(data, move |image, cx| net.forward(&image.flatten(1), cx))?;
+    Ok(learner.optimizer(optimizer(settings)?))
 }
 
 /// The setting that [`optimizer`] reads.
@@ -56,8 +44,7 @@ pub(crate) const fn weight_decay(default: f64) -> Setting {
     Setting { name: "weight_decay", about: "weight decay, decoupled from the gradient", default, range: (0.0, 10.0) }
 }
 
-/// The optimizer of the settings over one cycle of the learning rate, with decoupled weight decay whatever its rule.
-pub(crate) fn optimizer(settings: &Settings, steps: u64) -> Result<Optimizer, NnError> {
-    let optimizer = settings.optimizer(Schedule::one_cycle(settings.lr, steps))?;
-    Ok(optimizer.decoupled_weight_decay(settings.get("weight_decay")))
+/// The optimizer of the settings, with decoupled weight decay whatever its rule.
+pub(crate) fn optimizer(settings: &Settings) -> Result<Optimizer, NnError> {
+    Ok(settings.optimizer(settings.lr)?.decoupled_weight_decay(settings.get("weight_decay")))
 }

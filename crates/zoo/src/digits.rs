@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use thalweg::data::{DataError, digits};
-use thalweg::nn::NnError;
 use thalweg::prelude::*;
-use thalweg::train::{Drawing, Length, Prepare};
+use thalweg::train::{Drawing, FitError, Length};
 
 use crate::classifier;
 use crate::error::ZooError;
@@ -60,21 +59,20 @@ impl Recipe for Digits {
         let data = digits();
         let (rest, test) = data.split(&Split::by_index(data.len(), |row| row % 5 == 4)?);
         let (train, valid) = rest.split(&Split::stratified("label", &rest["label"], 0.15, settings.seed)?);
-        Ok(Splits { train, valid, test, drawing: Some(Drawing::Digits), pictures: None })
-    }
-
-    fn loader(&self, train: &Dataset, prepare: &Prepare, settings: &Settings) -> Result<Loader, DataError> {
         let shift = settings.get("shift") as u16;
-        classifier::loader(train, settings.batch, settings.seed, SIZE, shift, prepare)
+        Ok(Splits { data: classifier::drawings(train, valid, Drawing::Digits, shift)?, test })
     }
 
-    fn task(&self, settings: &Settings) -> Result<Task, ZooError> {
+    fn blank(&self, settings: &Settings) -> Result<TrainingData, DataError> {
+        Ok(self.load(Path::new(""), settings)?.data)
+    }
+
+    fn learner(&self, data: TrainingData, settings: &Settings) -> Result<Learner, ZooError> {
         let widths = [SIZE.0 * SIZE.1, settings.get("width") as usize, 64, 10];
-        let config = MlpConfig::new(&widths).dropout(settings.get("dropout"));
-        Ok(classifier::task(&Init::build(settings.seed, |init| config.build(init)), SIZE))
+        classifier::mlp(data, MlpConfig::new(&widths).dropout(settings.get("dropout")), settings)
     }
 
-    fn optimizer(&self, settings: &Settings, steps: u64) -> Result<Optimizer, NnError> {
-        classifier::optimizer(settings, steps)
+    fn fit(&self, learner: &mut Learner, settings: &Settings) -> Result<(), FitError> {
+        learner.fit_schedule(settings.length, settings.lr, Schedule::one_cycle).map(drop)
     }
 }

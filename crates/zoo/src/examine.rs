@@ -10,7 +10,7 @@ use thalweg::train::checkpoint::Which;
 use crate::error::ZooError;
 use crate::options::{Options, Settings};
 use crate::recipe::{Recipe, Splits, recipe};
-use crate::train::load;
+use crate::train::{PASSES, load, sees_changed_pictures};
 
 /// What a run reaches on the test set of its recipe.
 #[derive(Clone, Debug)]
@@ -23,6 +23,9 @@ pub struct Report {
     pub classes: Vec<String>,
     /// What was measured.
     pub evaluation: Evaluation,
+    /// The accuracy where each picture is seen several times, changed as in training: of a model that was trained on pictures
+    /// changed by chance.
+    pub accuracy_augmented: Option<f64>,
     /// What the user should know: damaged checkpoints that were passed over.
     pub notes: Vec<String>,
 }
@@ -33,12 +36,17 @@ pub struct Report {
 /// If there is no such checkpoint, or the data cannot be read.
 pub fn evaluate(run: &Path, data: Option<&Path>, which: Which) -> Result<Report, ZooError> {
     let trained = Trained::open_checkpoint(run, which)?;
-    let (recipe, splits) = data_of(&trained, data)?;
+    let (recipe, Splits { test, .. }) = data_of(&trained, data)?;
+    let mut accuracy_augmented = None;
+    if sees_changed_pictures(&trained.card().prepare) {
+        accuracy_augmented = trained.evaluate_augmented(&test, PASSES)?.accuracy();
+    }
     Ok(Report {
         recipe: recipe.name(),
         step: trained.checkpoint().step,
         classes: trained.classes().to_vec(),
-        evaluation: trained.evaluate(&splits.test)?,
+        evaluation: trained.evaluate(&test)?,
+        accuracy_augmented,
         notes: trained.checkpoint().notes.clone(),
     })
 }
@@ -48,15 +56,15 @@ pub fn evaluate(run: &Path, data: Option<&Path>, which: Which) -> Result<Report,
 /// # Errors
 /// If the data cannot be read, or there is no such row.
 pub fn test_row(trained: &Trained, data: Option<&Path>, row: usize) -> Result<(Array, String), ZooError> {
-    let (_, Splits { test, .. }) = data_of(trained, data)?;
+    let (_, Splits { data, test }) = data_of(trained, data)?;
     if row >= test.len() {
         let reason = format!("the test set has {} rows, numbered from 0", test.len());
         return Err(ZooError::setting(format!("row {row}"), reason));
     }
-    let image = test.column("image")?.rows(row..row + 1);
-    let label = test.column("label")?.to_vec::<i64>()[row];
+    let input = test.column(data.input())?.rows(row..row + 1);
+    let label = test.column(data.target())?.to_vec::<i64>()[row];
     let name = usize::try_from(label).ok().and_then(|class| test.classes().get(class)).cloned();
-    Ok((image, name.unwrap_or_else(|| label.to_string())))
+    Ok((input, name.unwrap_or_else(|| label.to_string())))
 }
 
 /// The recipe of a run and its data, split as they were for the training.
@@ -71,6 +79,11 @@ fn data_of(trained: &Trained, data: Option<&Path>) -> Result<(&'static dyn Recip
     let seed = entry("seed")?;
     let seed = seed.parse().map_err(|_| ZooError::setting(format!("seed `{seed}`"), "the run's seed is no number"))?;
     let model = config.get("model").cloned();
-    let settings = Settings::new(recipe, &Options { seed, model, ..Options::default() })?;
+    let set = recipe.settings().iter().filter_map(|setting| {
+        let value = config.get(&format!("set {}", setting.name))?;
+        Some((setting.name.to_string(), value.parse().ok()?))
+    });
+    let options = Options { seed, model, set: set.collect(), ..Options::default() };
+    let settings = Settings::new(recipe, &options)?;
     Ok((recipe, load(recipe, data, &settings)?))
 }

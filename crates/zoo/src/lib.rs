@@ -12,11 +12,11 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | `recipe` | [`Recipe`], [`Splits`] |
+//! | `recipe` | [`Recipe`], [`Splits`]: data, model and phases on the learner |
 //! | `digits`, `mnist`, `cifar10` | the recipes |
-//! | `classifier` | the graphs of an image classifier |
+//! | `classifier` | data and learners of drawings |
 //! | `options` | [`Options`] of a user, [`Settings`] that follow |
-//! | `train` | [`train()`]: a recipe from data to [`Outcome`] |
+//! | `train` | [`train()`]: a recipe from data to [`Outcome`]; its [`learner`] before the first step |
 //! | `examine` | [`evaluate`]: a run against its test set; rows of it |
 //! | [`picture`] | drawings in picture files to numbers, and numbers drawn |
 //! | [`vision`] | published image networks |
@@ -38,4 +38,4 @@ pub use error::ZooError;
 pub use examine::{Report, evaluate, test_row};
 pub use options::{Options, Settings};
 pub use recipe::{Defaults, Model, Recipe, Setting, Source, Splits, recipe, recipes};
-pub use train::{Outcome, build, train};
+pub use train::{Outcome, blank_learner, build, learner, train};

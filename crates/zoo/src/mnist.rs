@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use thalweg::data::{self, DataError};
-use thalweg::nn::NnError;
 use thalweg::prelude::*;
-use thalweg::train::{Drawing, Length, Prepare};
+use thalweg::train::{Drawing, FitError, Length};
 
 use crate::classifier;
 use crate::error::ZooError;
@@ -52,23 +51,24 @@ impl Recipe for Mnist {
         }
     }
 
-    fn load(&self, folder: &Path, _: &Settings) -> Result<Splits, DataError> {
+    fn load(&self, folder: &Path, settings: &Settings) -> Result<Splits, DataError> {
         let data::Mnist { train, test } = data::mnist(folder)?;
         let (train, valid) = train.split(&Split::last(train.len(), VALIDATION)?);
-        Ok(Splits { train, valid, test, drawing: Some(Drawing::Mnist), pictures: None })
-    }
-
-    fn loader(&self, train: &Dataset, prepare: &Prepare, settings: &Settings) -> Result<Loader, DataError> {
         let shift = settings.get("shift") as u16;
-        classifier::loader(train, settings.batch, settings.seed, SIZE, shift, prepare)
+        Ok(Splits { data: classifier::drawings(train, valid, Drawing::Mnist, shift)?, test })
     }
 
-    fn task(&self, settings: &Settings) -> Result<Task, ZooError> {
-        let config = MlpConfig::new(&[SIZE.0 * SIZE.1, 128, 32, 10]).dropout(settings.get("dropout"));
-        Ok(classifier::task(&Init::build(settings.seed, |init| config.build(init)), SIZE))
+    fn blank(&self, settings: &Settings) -> Result<TrainingData, DataError> {
+        let rows = classifier::blank(settings.batch, &[SIZE.0, SIZE.1], f32)?;
+        classifier::drawings(rows.clone(), rows, Drawing::Mnist, settings.get("shift") as u16)
     }
 
-    fn optimizer(&self, settings: &Settings, steps: u64) -> Result<Optimizer, NnError> {
-        classifier::optimizer(settings, steps)
+    fn learner(&self, data: TrainingData, settings: &Settings) -> Result<Learner, ZooError> {
+        let widths = [SIZE.0 * SIZE.1, 128, 32, 10];
+        classifier::mlp(data, MlpConfig::new(&widths).dropout(settings.get("dropout")), settings)
+    }
+
+    fn fit(&self, learner: &mut Learner, settings: &Settings) -> Result<(), FitError> {
+        learner.fit_schedule(settings.length, settings.lr, Schedule::one_cycle).map(drop)
     }
 }

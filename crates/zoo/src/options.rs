@@ -26,6 +26,8 @@ pub struct Options {
     pub model: Option<String>,
     /// Rows in a batch.
     pub batch: Option<usize>,
+    /// A file of weights that were trained elsewhere, for a recipe that begins with such.
+    pub weights: Option<PathBuf>,
     /// The learning rate; of a schedule the highest.
     pub lr: Option<f64>,
     /// The optimizer, by name.
@@ -57,6 +59,7 @@ impl Default for Options {
             run: None,
             length: None,
             model: None,
+            weights: None,
             batch: None,
             lr: None,
             optimizer: None,
@@ -78,6 +81,8 @@ impl Default for Options {
 pub struct Settings {
     /// Which of the recipe's models, if it has several.
     pub model: Option<&'static str>,
+    /// The file of weights that were trained elsewhere; of a recipe that takes [`weights`](Recipe::weights).
+    pub weights: Option<PathBuf>,
     /// How long.
     pub length: Length,
     /// Rows in a batch.
@@ -103,9 +108,14 @@ impl Settings {
     /// If a setting is not known or out of its range, or no optimizer has that name.
     pub fn new(recipe: &dyn Recipe, options: &Options) -> Result<Settings, ZooError> {
         let model = chosen_model(recipe, options.model.as_deref())?;
+        if let (Some(file), None) = (&options.weights, recipe.weights()) {
+            let reason = format!("the recipe `{}` begins with weights of its own", recipe.name());
+            return Err(ZooError::setting(format!("weights {}", file.display()), reason));
+        }
         let defaults = recipe.defaults(model);
         let mut settings = Settings {
             model,
+            weights: options.weights.clone(),
             length: options.length.unwrap_or(defaults.length),
             batch: options.batch.unwrap_or(defaults.batch),
             accumulate: options.accumulate,

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use thalweg::data::{Augment, DataError};
-use thalweg::nn::NnError;
+use thalweg::data::DataError;
 use thalweg::prelude::*;
-use thalweg::train::{Drawing, Length, Prepare};
+use thalweg::train::{FitError, Length};
 
 use crate::cifar10::Cifar10;
 use crate::digits::Digits;
@@ -14,6 +13,10 @@ use crate::mnist::Mnist;
 use crate::options::Settings;
 
 /// Which data, which model, which settings. A recipe reaches what it promises with its defaults and any seed.
+///
+/// It is written on the [`Learner`], in three parts: [`load`](Recipe::load) makes the data, [`learner`](Recipe::learner) puts
+/// model, loss and optimizer on them, and [`fit`](Recipe::fit) trains, phase by phase. Whoever follows it ([`train`](crate::train()))
+/// adds what is not of the recipe: the session, the folder of the run, progress.
 pub trait Recipe: Sync {
     /// What command lines call it.
     fn name(&self) -> &'static str;
@@ -32,32 +35,39 @@ pub trait Recipe: Sync {
         &[]
     }
 
+    /// Which weights, trained elsewhere, it can begin with ([`Settings::weights`]); none of most.
+    fn weights(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What else can be set, by name.
     fn settings(&self) -> &'static [Setting];
 
-    /// The data, not yet prepared. `folder` is there if the [`source`](Recipe::source) is one.
+    /// The data, with how they are prepared and augmented. `folder` is there if the [`source`](Recipe::source) is one. Batch
+    /// size and seed are set by whoever follows the recipe.
     ///
     /// # Errors
     /// If they cannot be read.
     fn load(&self, folder: &Path, settings: &Settings) -> Result<Splits, DataError>;
 
-    /// The training batches: augmented, prepared, shuffled.
-    ///
-    /// # Errors
-    /// If the data are not what the recipe expects.
-    fn loader(&self, train: &Dataset, prepare: &Prepare, settings: &Settings) -> Result<Loader, DataError>;
-
-    /// The graphs of the model. Its variables begin as the seed says.
+    /// Data of the same form that say nothing, [`Settings::batch`] rows: what graphs are made of where there are no data.
     ///
     /// # Errors
     /// If a setting is out of its range.
-    fn task(&self, settings: &Settings) -> Result<Task, ZooError>;
+    fn blank(&self, settings: &Settings) -> Result<TrainingData, DataError>;
 
-    /// How the loss is made smaller in `steps` steps.
+    /// The model on the data, with loss, optimizer and callbacks. Its variables begin as the seed says, or with weights that
+    /// were trained elsewhere; layers that the first phase freezes are frozen.
     ///
     /// # Errors
-    /// If a setting is out of its range, or no optimizer has that name.
-    fn optimizer(&self, settings: &Settings, steps: u64) -> Result<Optimizer, NnError>;
+    /// If a setting is out of its range, or the data do not fit the model.
+    fn learner(&self, data: TrainingData, settings: &Settings) -> Result<Learner, ZooError>;
+
+    /// Trains: at least one phase.
+    ///
+    /// # Errors
+    /// As the phases of the [`Learner`].
+    fn fit(&self, learner: &mut Learner, settings: &Settings) -> Result<(), FitError>;
 }
 
 /// Where data come from.
@@ -104,34 +114,13 @@ pub struct Setting {
     pub range: (f64, f64),
 }
 
-/// Data in three parts, not yet prepared, with the names of the classes.
+/// Data in three parts.
 #[derive(Clone, Debug)]
 pub struct Splits {
-    /// To be trained on.
-    pub train: Dataset,
-    /// To choose by.
-    pub valid: Dataset,
-    /// To be looked at once.
+    /// To be trained on and to choose by.
+    pub data: TrainingData,
+    /// To be looked at once: of the same form as the others, not yet prepared.
     pub test: Dataset,
-    /// As what drawings the images were made, if they are drawings.
-    pub drawing: Option<Drawing>,
-    /// How pictures become what a model takes, if the images are pictures.
-    pub pictures: Option<Augment>,
-}
-
-impl Splits {
-    /// How an image becomes what a model takes: pictures as they are prepared, others with the statistics of the training
-    /// part.
-    ///
-    /// # Errors
-    /// If the images hold a number that is not finite.
-    pub fn prepare(&self) -> Result<Prepare, DataError> {
-        let normalize = match &self.pictures {
-            Some(_) => None,
-            None => Some(Normalize::standard("image", &self.train["image"], Per::All)?),
-        };
-        Ok(Prepare { drawing: self.drawing, normalize, pictures: self.pictures.clone() })
-    }
 }
 
 /// All recipes.

@@ -1,22 +1,26 @@
 //! A recipe from data to outcome.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use serde::Serialize;
+use thalweg::data::Augment;
 use thalweg::nn::Step;
 use thalweg::prelude::*;
 use thalweg::train::checkpoint::CheckpointError;
-use thalweg::train::{End, FitError, Fitted, ModelCard};
+use thalweg::train::fit::{Event, Flow, Moment};
+use thalweg::train::{FitError, Prepare};
 
 use crate::error::ZooError;
 use crate::options::{Options, Settings};
 use crate::recipe::{Recipe, Source, Splits};
 
-/// Rows at a time in evaluation.
-pub(crate) const EVALUATION_BATCH: usize = 500;
+/// How often a picture of the test set is seen, beside as it is, where training changes pictures by chance.
+pub(crate) const PASSES: u64 = 4;
 
 /// What the data of a run are called where it says what it was configured with.
-pub(crate) const DATA: [&str; 2] = ["data", "validation data"];
+const DATA: [&str; 2] = ["data", "validation data"];
 
 /// What came of a training.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -37,6 +41,9 @@ pub struct Outcome {
     pub valid_accuracy: Option<f64>,
     /// The share of the test set that is right; of a training that was made to its end.
     pub test_accuracy: Option<f64>,
+    /// The same where each picture is seen several times, changed as in training: of a recipe that changes pictures by
+    /// chance.
+    pub test_accuracy_augmented: Option<f64>,
     /// The newest checkpoint.
     pub checkpoint: Option<PathBuf>,
     /// Whether it was stopped before its end; resumed, it goes on.
@@ -49,51 +56,31 @@ pub struct Outcome {
 /// If a setting is wrong, the data cannot be read, the run's folder cannot be used, or the numbers leave their range.
 pub fn train(recipe: &dyn Recipe, options: &Options) -> Result<Outcome, ZooError> {
     let settings = Settings::new(recipe, options)?;
-    let splits = load(recipe, options.data.as_deref(), &settings)?;
-    let Splits { train, valid, test, .. } = &splits;
-    let prepare = splits.prepare()?;
-    let prepared = |data: &Dataset| match &prepare.pictures {
-        Some(pictures) => data.clone().augment("image", pictures),
-        None => data.clone().map("image", |images| prepare.apply("image", images)),
-    };
-
-    let task = recipe.task(&settings)?;
-    let loader = recipe.loader(train, &prepare, &settings)?;
-    let optimizer = recipe.optimizer(&settings, settings.length.steps(&loader, settings.accumulate))?;
-    let mut builder = Session::builder().seed(settings.seed);
-    if let Some(threads) = options.threads {
-        builder = builder.threads(threads);
-    }
-    let session = builder.build()?;
+    let Splits { data, test } = load(recipe, options.data.as_deref(), &settings)?;
     let run = options.run.as_ref().map(|path| RunFolder {
         resume: options.resume,
         save_every: options.save_every,
-        config: settings.config(recipe).into_iter().chain(fingerprints(&splits)).collect(),
+        config: settings.config(recipe),
         may_differ: DATA.into_iter().filter(|_| options.new_data).map(String::from).collect(),
-        model: Some(ModelCard::new(&task.inference, train.classes(), prepare.clone())),
         ..RunFolder::new(path)
     });
-    let fit_options = FitOptions {
-        accumulate: settings.accumulate,
-        validation_batch: EVALUATION_BATCH,
-        run,
-        progress: options.progress,
-        interrupt: options.interrupt.clone(),
-        ..FitOptions::new(settings.length)
+    let learner = on_data(recipe, data, options, &settings)?;
+    let learner = learner.progress(options.progress).interrupt(options.interrupt.clone());
+    let mut learner = learner.options(|options| options.run = run);
+
+    let interrupted = match recipe.fit(&mut learner, &settings) {
+        Ok(()) => false,
+        Err(FitError::Interrupted { .. }) => true,
+        Err(error) => return Err(advised(error)),
     };
-    let valid = prepared(valid)?;
-    let training =
-        Training { session: &session, task: &task, optimizer: &optimizer, data: &loader, validation: Some(&valid) };
-    let fitted: Fitted = fit(&training, &fit_options, &mut []).map_err(advised)?;
-    let interrupted = match fitted.end {
-        End::Finished | End::AlreadyFinished | End::Behind => false,
-        End::Interrupted | End::Stopped => true,
-    };
-    let test_accuracy = if interrupted {
-        None
-    } else {
-        evaluate(&session, &task.inference, &prepared(test)?, EVALUATION_BATCH)?.accuracy()
-    };
+    let fitted = learner.fitted().expect("a recipe trains in at least one phase: a bug in Thalweg").clone();
+    let (mut test_accuracy, mut test_accuracy_augmented) = (None, None);
+    if !interrupted {
+        test_accuracy = learner.evaluate(&test)?.accuracy();
+        if sees_changed_pictures(learner.data().prepare()) {
+            test_accuracy_augmented = learner.evaluate_augmented(&test, PASSES)?.accuracy();
+        }
+    }
     Ok(Outcome {
         recipe: recipe.name().into(),
         steps: fitted.steps,
@@ -103,9 +90,50 @@ pub fn train(recipe: &dyn Recipe, options: &Options) -> Result<Outcome, ZooError
         valid_loss: fitted.valid_loss,
         valid_accuracy: fitted.valid_accuracy,
         test_accuracy,
+        test_accuracy_augmented,
         checkpoint: fitted.checkpoint,
         interrupted,
     })
+}
+
+/// Whether pictures are changed by chance in training, so that a model that sees one several times says more.
+pub(crate) fn sees_changed_pictures(prepare: &Prepare) -> bool {
+    prepare.pictures.as_ref().is_some_and(Augment::has_chance)
+}
+
+/// The learner of a recipe on its data, before its first step.
+///
+/// # Errors
+/// If a setting is wrong, or the data cannot be read.
+pub fn learner(recipe: &dyn Recipe, options: &Options) -> Result<Learner, ZooError> {
+    let settings = Settings::new(recipe, options)?;
+    let Splits { data, .. } = load(recipe, options.data.as_deref(), &settings)?;
+    on_data(recipe, data, options, &settings)
+}
+
+/// The learner of a recipe without its data: on rows of their form that say nothing.
+///
+/// # Errors
+/// If a setting is wrong.
+pub fn blank_learner(recipe: &dyn Recipe, options: &Options) -> Result<Learner, ZooError> {
+    let settings = Settings::new(recipe, options)?;
+    on_data(recipe, recipe.blank(&settings)?, options, &settings)
+}
+
+/// The learner of a recipe on `data`, in a session with the seed.
+fn on_data(
+    recipe: &dyn Recipe,
+    data: TrainingData,
+    options: &Options,
+    settings: &Settings,
+) -> Result<Learner, ZooError> {
+    let mut session = Session::builder().seed(settings.seed);
+    if let Some(threads) = options.threads {
+        session = session.threads(threads);
+    }
+    let data = data.batch(settings.batch).seed(settings.seed);
+    let learner = recipe.learner(data, settings)?.in_session(session.build()?)?;
+    Ok(learner.options(|options| options.accumulate = settings.accumulate))
 }
 
 /// Says what the user can do about a folder that cannot be trained in as it is.
@@ -122,22 +150,21 @@ fn advised(error: FitError) -> ZooError {
     ZooError::Advised { source: Box::new(error.into()), advice }
 }
 
-/// What tells the data from others, for the configuration of a run.
-fn fingerprints(splits: &Splits) -> impl Iterator<Item = (String, String)> {
-    DATA.map(String::from)
-        .into_iter()
-        .zip([&splits.train, &splits.valid].map(|data| format!("sha256:{}", data.fingerprint())))
-}
-
-/// The graphs of a recipe without its data: the task, and the training step of a run of 1,000 steps.
+/// The graphs of a recipe without its data: the task, and the training step of its first phase.
 ///
 /// # Errors
 /// If a setting is wrong.
 pub fn build(recipe: &dyn Recipe, options: &Options) -> Result<(Task, Step), ZooError> {
-    let settings = Settings::new(recipe, options)?;
-    let task = recipe.task(&settings)?;
-    let step = recipe.optimizer(&settings, 1_000)?.minimize(&task.train_loss);
-    Ok((task, step))
+    let first: Rc<RefCell<Option<(Task, Step)>>> = Rc::default();
+    let seen = Rc::clone(&first);
+    // Each phase builds its graphs, and is stopped before its first step.
+    let look = move |_: &Event<'_>, moment: &Moment<'_>| {
+        seen.borrow_mut().get_or_insert_with(|| (moment.task.clone(), moment.optimization.clone()));
+        Flow::Stop
+    };
+    let mut learner = blank_learner(recipe, options)?.callback(look);
+    recipe.fit(&mut learner, &Settings::new(recipe, options)?)?;
+    Ok(first.take().expect("a recipe trains in at least one phase: a bug in Thalweg"))
 }
 
 /// The data of a recipe.

@@ -227,6 +227,16 @@ impl Augment {
         &self.steps
     }
 
+    /// Whether a step has chance in it, so that training sees another picture each time.
+    pub fn has_chance(&self) -> bool {
+        self.steps.iter().any(|step| match step {
+            Step::Resize { .. } | Step::ResizeShorter { .. } | Step::Crop { .. } => false,
+            Step::RandomCrop { .. } | Step::RandomResizedCrop { .. } => true,
+            Step::Flip | Step::FlipVertical | Step::AnyPosition | Step::Rotate { .. } | Step::Cutout { .. } => true,
+            Step::Brightness { .. } | Step::Contrast { .. } | Step::Saturation { .. } => true,
+        })
+    }
+
     /// The normalization, if there is one.
     pub fn normalization(&self) -> Option<&Normalize> {
         self.normalize.as_ref()

@@ -20,6 +20,12 @@ pub enum Length {
     Steps(u64),
 }
 
+impl From<u64> for Length {
+    fn from(epochs: u64) -> Length {
+        Length::Epochs(epochs)
+    }
+}
+
 impl Length {
     /// The number of steps over the batches of `loader`, of which `accumulate` make a step; the last step of an epoch may
     /// have fewer.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use thalweg_data::{DataError, Dataset, Loader, Normalize, Per, Split, check_labels};
-use thalweg_formats::array::{Array, DType};
+use thalweg_data::{Augment, DataError, Dataset, Loader, Normalize, Per, Split, check_labels};
+use thalweg_formats::array::DType;
 
 use crate::trained::{Drawing, Prepare};
 
@@ -56,9 +56,8 @@ impl TrainingData {
         };
         let (input, target) = (input.to_string(), target.to_string());
         let (prepare, changes) = (Prepare::default(), Vec::new());
-        let data = TrainingData { train, valid, input, target, batch: BATCH, seed: 0, prepare, changes };
-        data.valid.row(&data.target).and_then(|_| data.valid.row(&data.input))?;
-        Ok(data)
+        let (from, to) = (input.clone(), target.clone());
+        TrainingData { train, valid, input, target, batch: BATCH, seed: 0, prepare, changes }.columns(&from, &to)
     }
 
     /// Of one data set, of which a random `fraction` is held out for validation: of each class alike, where the target is a
@@ -94,9 +93,38 @@ impl TrainingData {
     /// If there is no such column.
     pub fn columns(self, input: &str, target: &str) -> Result<TrainingData, DataError> {
         for data in [&self.train, &self.valid] {
-            data.row(input).and_then(|_| data.row(target))?;
+            data.row(target).and_then(|_| data.row(input))?;
         }
-        Ok(TrainingData { input: input.into(), target: target.into(), ..self })
+        let mut data = TrainingData { input: input.into(), target: target.into(), ..self };
+        if let Some(augment) = data.train.augmentation(input)? {
+            data.prepare.pictures = Some(augment.clone());
+        }
+        Ok(data)
+    }
+
+    /// Inputs are pictures, bytes `[3, height, width]`, and become what the model takes in this way: in training with chance,
+    /// otherwise without. Photos that a trained model is asked about are prepared in the same way. Rows that are made one by
+    /// one, as those of a folder of photos, bring theirs along.
+    ///
+    /// ```
+    /// # use thalweg_data::{Augment, Dataset};
+    /// # use thalweg_formats::array::{Array, DType};
+    /// # use thalweg_train::TrainingData;
+    /// # let image = Array::zeros(&[4, 3, 32, 32], DType::U8);
+    /// # let photos = Dataset::new([("image", image), ("label", [0i64, 1, 0, 1].into())])?;
+    /// let data = TrainingData::split(&photos, 0.5, 42)?.pictures(Augment::new().random_crop(32, 32, 4).flip())?;
+    /// assert!(data.prepare().pictures.as_ref().is_some_and(Augment::has_chance));
+    /// # Ok::<(), thalweg_data::DataError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If they are none, or `augment` has settings that no picture can follow.
+    pub fn pictures(mut self, augment: Augment) -> Result<TrainingData, DataError> {
+        for data in [&self.train, &self.valid] {
+            data.clone().augment(&self.input, &augment)?;
+        }
+        self.prepare.pictures = Some(augment);
+        Ok(self)
     }
 
     /// The input with mean 0 and deviation 1 over the training part. What a trained model is asked is prepared in the same
@@ -179,7 +207,7 @@ impl TrainingData {
     /// # Errors
     /// If the batch size is 0, or a change of the batches does not fit the data.
     pub fn loader(&self) -> Result<Loader, DataError> {
-        self.changed(Loader::new(&self.train, self.batch)?.training(self.seed))
+        self.changed(Loader::new(&self.made(&self.train)?, self.batch)?.training(self.seed))
     }
 
     /// The validation set, prepared.
@@ -195,20 +223,26 @@ impl TrainingData {
     /// # Errors
     /// If they lack the column of the input, or its rows have another number of features.
     pub fn prepared(&self, data: &Dataset) -> Result<Dataset, DataError> {
-        if self.prepare.normalize.is_none() {
-            return Ok(data.clone());
-        }
-        data.clone().map(&self.input, |input| self.prepare.apply(&self.input, input))
+        self.prepare.dataset(&self.input, data)
     }
 
     /// The rows of `data` in their order, changed as in training, by another draw for each `pass`.
-    pub(super) fn augmented_rows(&self, data: &Dataset, pass: u64) -> Result<Loader, DataError> {
-        self.changed(Loader::new(data, self.batch)?.seed(self.seed.wrapping_add(pass)).augmented())
+    pub(super) fn augmented_rows(&self, data: &Dataset, batch: usize, pass: u64) -> Result<Loader, DataError> {
+        self.changed(Loader::new(&self.made(data)?, batch)?.seed(pass).augmented())
     }
 
     /// Whether training batches are changed by chance, beside their order.
     pub(super) fn changes(&self) -> bool {
-        !self.changes.is_empty() || self.train.column(&self.input).is_err()
+        let by_chance = match &self.prepare.pictures {
+            Some(augment) => augment.has_chance(),
+            None => self.train.column(&self.input).is_err(),
+        };
+        by_chance || !self.changes.is_empty()
+    }
+
+    /// `data` with pictures as rows that are made one by one.
+    fn made(&self, data: &Dataset) -> Result<Dataset, DataError> {
+        Prepare { normalize: None, ..self.prepare.clone() }.dataset(&self.input, data)
     }
 
     fn changed(&self, loader: Loader) -> Result<Loader, DataError> {
@@ -237,24 +271,21 @@ impl TrainingData {
 
     /// The dtype and the shape of one row as the model takes it.
     pub(super) fn row(&self, column: &str) -> Result<(Vec<usize>, DType), DataError> {
-        let (shape, dtype) = self.train.row(column)?;
+        let train = self.made(&self.train)?;
+        let (shape, dtype) = train.row(column)?;
         let normalized = column == self.input && self.prepare.normalize.is_some() && dtype != DType::F64;
         Ok((shape.to_vec(), if normalized { DType::F32 } else { dtype }))
     }
 
     /// What tells these data from others, for the configuration of a run.
-    pub(super) fn fingerprints(&self) -> [(String, String); 3] {
+    pub(super) fn fingerprints(&self) -> [(String, String); 4] {
         let hash = |data: &Dataset| format!("sha256:{}", data.fingerprint());
         [
             ("data".to_string(), hash(&self.train)),
             ("validation data".to_string(), hash(&self.valid)),
-            ("batch".to_string(), format!("{} rows, seed {}", self.batch, self.seed)),
+            ("batch".to_string(), self.batch.to_string()),
+            ("seed of the data".to_string(), self.seed.to_string()),
         ]
-    }
-
-    /// The rows of the target of the validation set, if they are in memory.
-    pub(super) fn valid_targets(&self) -> Result<&Array, DataError> {
-        self.valid.column(&self.target)
     }
 }
 

@@ -59,12 +59,11 @@ pub use data::TrainingData;
 pub use examine::{Confused, TopLoss};
 pub use groups::Rates;
 pub use overfit::Overfit;
-pub use predict::Augmented;
 pub use rate_finder::RateCurve;
 pub use summary::{Summary, SummaryRow};
 
 use crate::evaluate::Inference;
-use crate::fit::{Callback, FitError, FitOptions, Length, Phase, Place, RunFolder, Task};
+use crate::fit::{Callback, FitError, FitOptions, Fitted, Length, Phase, Place, RunFolder, Task};
 use crate::interrupt::Interrupt;
 use crate::progress::Style;
 use crate::trained::Trained;
@@ -96,6 +95,8 @@ pub struct Learner {
     /// How the phases go, but for their length.
     options: FitOptions,
     place: Place,
+    /// What came of the phases so far.
+    fitted: Option<Fitted>,
     /// The newest checkpoint.
     checkpoint: Option<PathBuf>,
     /// The phase in which the run that is resumed stood, once it was looked at.
@@ -167,6 +168,7 @@ impl Learner {
             callbacks: Vec::new(),
             options: FitOptions::new(Length::Steps(0)),
             place: Place::default(),
+            fitted: None,
             checkpoint: None,
             saved: None,
             trained: None,
@@ -191,9 +193,16 @@ impl Learner {
         self
     }
 
-    /// In this session: with its threads and its seed.
-    pub fn in_session(self, session: Session) -> Learner {
-        Learner { session, ..self }
+    /// In this session: with its threads and its seed. What the variables were given until now, such as weights that were
+    /// loaded, they keep.
+    ///
+    /// # Errors
+    /// If memory cannot hold them.
+    pub fn in_session(self, session: Session) -> Result<Learner, FitError> {
+        for variable in self.session.variables().values() {
+            session.write(variable, self.session.read(variable)?)?;
+        }
+        Ok(Learner { session, ..self })
     }
 
     /// Saved in this folder, which must be empty or not be there.

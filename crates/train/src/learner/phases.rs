@@ -21,22 +21,22 @@ struct Course {
 }
 
 impl Learner {
-    /// Trains for so many epochs at a constant learning rate.
+    /// Trains for so long at a constant learning rate; a number is that of epochs.
     ///
     /// # Errors
     /// If a rate is not above 0, or as [`fit`](crate::fit()); and [`FitError::Interrupted`] if it was stopped from outside.
-    pub fn fit(&mut self, epochs: u64, lr: impl Into<Rates>) -> Result<Fitted, FitError> {
-        self.fit_schedule(Length::Epochs(epochs), lr, Schedule::from)
+    pub fn fit(&mut self, length: impl Into<Length>, lr: impl Into<Rates>) -> Result<Fitted, FitError> {
+        self.fit_schedule(length, lr, |lr, _| Schedule::from(lr))
     }
 
-    /// Trains for so many epochs in one cycle: the learning rate rises to `lr` and falls to almost nothing, the momentum
-    /// goes the other way ([`OneCycle`]).
+    /// Trains for so long in one cycle: the learning rate rises to `lr` and falls to almost nothing, the momentum goes the
+    /// other way ([`OneCycle`]). A number is that of epochs.
     ///
     /// # Errors
     /// As [`Learner::fit`].
-    pub fn fit_one_cycle(&mut self, epochs: u64, lr: impl Into<Rates>) -> Result<Fitted, FitError> {
-        let length = Length::Epochs(epochs);
-        self.phase(&format!("one cycle of {epochs} epochs"), length, lr.into(), |lr, steps| {
+    pub fn fit_one_cycle(&mut self, length: impl Into<Length>, lr: impl Into<Rates>) -> Result<Fitted, FitError> {
+        let length = length.into();
+        self.phase(&format!("one cycle of {length:?}"), length, lr.into(), |lr, steps| {
             let cycle = OneCycle::new(lr, steps);
             let (high, low) = MOMENTUM;
             Course { rate: cycle.into(), momentum: Some(cycle.momentum(high, low).into()), snapshots: Vec::new() }
@@ -75,25 +75,47 @@ impl Learner {
         })
     }
 
-    /// Trains for so long by a schedule that `course` makes of the learning rate; its steps are counted from the beginning
-    /// of this phase.
+    /// Trains for so long by a schedule that `course` makes of the learning rate and the number of steps, which are counted
+    /// from the beginning of this phase. A number is that of epochs.
+    ///
+    /// ```
+    /// # use thalweg_nn::Schedule;
+    /// # use thalweg_train::{FitError, Learner};
+    /// fn fit(learner: &mut Learner) -> Result<(), FitError> {
+    ///     learner.fit_schedule(5, 1e-2, Schedule::one_cycle)?;
+    ///     learner.fit_schedule(2, 1e-3, |lr, steps| Schedule::linear(lr, 0.0, steps))?;
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     /// As [`Learner::fit`].
     pub fn fit_schedule(
         &mut self,
-        length: Length,
+        length: impl Into<Length>,
         lr: impl Into<Rates>,
-        course: impl FnOnce(f64) -> Schedule,
+        course: impl Fn(f64, u64) -> Schedule,
     ) -> Result<Fitted, FitError> {
-        let mut shown = String::new();
-        let lr = lr.into();
+        // A run is known by its schedule over so many steps, since their number depends on how many rows there are.
+        const SHOWN: u64 = 1_000;
+        let (length, lr) = (length.into(), lr.into());
         let (largest, _) = self.rates(&lr)?;
-        let rate = course(largest);
-        if rate != Schedule::from(largest) {
-            shown = format!(" by {rate:?}");
+        let mut name = format!("{length:?}");
+        match course(largest, SHOWN) {
+            constant if constant == Schedule::from(largest) => {}
+            rate => name += &format!(", of {SHOWN} steps {rate:?}"),
         }
-        self.phase(&format!("{length:?}{shown}"), length, lr, |_, _| Course { rate, momentum: None, snapshots: vec![] })
+        self.phase(&name, length, lr, |lr, steps| Course {
+            rate: course(lr, steps),
+            momentum: None,
+            snapshots: Vec::new(),
+        })
+    }
+
+    /// What came of all phases so far together: the seconds are those of all. Nothing before the first. A phase that was
+    /// stopped from outside is counted.
+    pub fn fitted(&self) -> Option<&Fitted> {
+        self.fitted.as_ref()
     }
 
     /// One phase of the training, which is called `name` where a run says what it was configured with.
@@ -104,7 +126,8 @@ impl Learner {
         rates: Rates,
         course: impl FnOnce(f64, u64) -> Course,
     ) -> Result<Fitted, FitError> {
-        if self.options.interrupt.requested() {
+        // The first phase makes a step, so that there is something to go on from.
+        if self.fitted.is_some() && self.options.interrupt.requested() {
             return Err(self.interrupted());
         }
         let from = self.begin()?;
@@ -128,6 +151,8 @@ impl Learner {
         self.trained = None;
         self.place = place.next_phase(self.count()?);
         self.checkpoint = fitted.checkpoint.clone();
+        let seconds = self.fitted.as_ref().map_or(0.0, |before| before.seconds) + fitted.seconds;
+        self.fitted = Some(Fitted { seconds, ..fitted.clone() });
         match fitted.end {
             End::Interrupted => Err(self.interrupted()),
             End::Finished | End::AlreadyFinished | End::Stopped | End::Behind => Ok(fitted),

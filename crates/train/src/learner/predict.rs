@@ -6,30 +6,11 @@ use thalweg_data::{Dataset, Loader};
 use thalweg_run::graph::{Array, Tensor};
 
 use super::Learner;
+use crate::augmented::{Augmented, refuse_without_chance};
 use crate::checkpoint::{Checkpoint, Loaded, Saver, SaverOptions};
-use crate::evaluate::{Evaluation, columns_read, evaluate, feeds};
+use crate::evaluate::{Evaluation, evaluate};
 use crate::fit::FitError;
-use crate::metrics::ConfusionMatrix;
 use crate::trained::{ModelCard, Prediction, Trained};
-
-/// The part of the unchanged input in an answer with test-time augmentation.
-const PLAIN: f64 = 0.25;
-
-/// What a model says of the validation set, each row seen several times.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Augmented {
-    /// The mean answer to each row: of a classifier probabilities.
-    pub answers: Array,
-    /// For a classifier: how many rows of each class were taken for which.
-    pub matrix: Option<ConfusionMatrix>,
-}
-
-impl Augmented {
-    /// The share of rows whose class is right; of classifiers.
-    pub fn accuracy(&self) -> Option<f64> {
-        self.matrix.as_ref().map(ConfusionMatrix::accuracy)
-    }
-}
 
 impl Learner {
     /// Measures the model on the validation set.
@@ -37,7 +18,7 @@ impl Learner {
     /// # Errors
     /// If the data cannot be read.
     pub fn validate(&self) -> Result<Evaluation, FitError> {
-        self.evaluate(&self.data.valid().clone())
+        self.evaluate(self.data.valid())
     }
 
     /// Measures the model on other data, which are not yet prepared.
@@ -86,33 +67,19 @@ impl Learner {
     /// # Errors
     /// If there are no passes, or training batches are not changed by chance, so that each would say the same.
     pub fn test_time_augmentation(&self, passes: u64) -> Result<Augmented, FitError> {
-        if passes == 0 || !self.data.changes() {
-            let reason = match passes {
-                0 => "there must be at least 1 pass",
-                _ => "training batches are not changed by chance, so that each pass would say the same",
-            };
-            let setting = format!("test-time augmentation in {passes} passes");
-            return Err(FitError::Setting { setting, reason: reason.into() });
-        }
-        let valid = self.data.validation()?;
-        let plain = self.answers(&Loader::new(&valid, self.options.validation_batch)?)?;
-        let shape = plain.shape().to_vec();
-        let mut mean: Vec<f64> = plain.to_vec::<f64>().into_iter().map(|x| PLAIN * x).collect();
-        for pass in 1..=passes {
-            let answers = self.answers(&self.data.augmented_rows(self.data.valid(), pass)?)?;
-            for (mean, x) in mean.iter_mut().zip(answers.to_vec::<f64>()) {
-                *mean += (1.0 - PLAIN) / passes as f64 * x;
-            }
-        }
-        let answers = Array::new(&shape, mean).map_err(thalweg_data::DataError::from)?.cast(plain.dtype());
-        let mut matrix = None;
-        if self.inference.label.is_some() {
-            let classes = shape.last().copied().unwrap_or(0).max(1);
-            let mut counts = ConfusionMatrix::new(classes);
-            counts.update(&answers, self.data.valid_targets()?)?;
-            matrix = Some(counts);
-        }
-        Ok(Augmented { answers, matrix })
+        self.evaluate_augmented(self.data.valid(), passes)
+    }
+
+    /// As [`Learner::test_time_augmentation`], of other data, which are not yet prepared.
+    ///
+    /// # Errors
+    /// As [`Learner::test_time_augmentation`], and if they are not what the model takes.
+    pub fn evaluate_augmented(&self, data: &Dataset, passes: u64) -> Result<Augmented, FitError> {
+        refuse_without_chance(passes == 0 || self.data.changes(), passes)?;
+        let batch = self.options.validation_batch;
+        let plain = Loader::new(&self.data.prepared(data)?, batch)?;
+        let changed = |pass| Ok(self.data.augmented_rows(data, batch, pass)?);
+        Augmented::new(&self.session, &self.inference, &self.answer(), &plain, passes, changed)
     }
 
     /// What the model answers: of a classifier probabilities.
@@ -121,20 +88,6 @@ impl Learner {
             Some(_) => self.inference.output.softmax(-1),
             None => self.inference.output.clone(),
         }
-    }
-
-    /// The answers to all rows of a loader, in their order.
-    fn answers(&self, rows: &Loader) -> Result<Array, FitError> {
-        let answer = self.answer();
-        let columns = columns_read([&answer]);
-        let (mut elements, mut shape) = (Vec::<f32>::new(), Vec::new());
-        for batch in rows.epoch(0)? {
-            let answers = self.session.evaluate(&answer, feeds(&columns, &batch?)?)?;
-            shape = answers.shape().to_vec();
-            elements.extend(answers.to_vec::<f32>());
-        }
-        shape[0] = rows.dataset().len();
-        Ok(Array::new(&shape, elements).map_err(thalweg_data::DataError::from)?)
     }
 
     /// Weights and model, as they are now.

@@ -30,7 +30,7 @@ mod training;
 
 use std::path::{Path, PathBuf};
 
-use thalweg_data::{DataError, Dataset};
+use thalweg_data::{Augment, DataError, Dataset, Loader};
 use thalweg_run::graph::tensor::topological;
 use thalweg_run::graph::text::{ParseError, parse};
 use thalweg_run::graph::{Array, Op, Tensor, Variable};
@@ -42,6 +42,7 @@ pub use prepare::{Drawing, Prepare};
 pub(crate) use training::StepCard;
 pub use training::StoredTraining;
 
+use crate::augmented::{Augmented, refuse_without_chance};
 use crate::checkpoint::{self, CheckpointError, Extra, Loaded, Signature, Which};
 use crate::evaluate::{Evaluation, Inference, evaluate};
 use crate::fit::{FitError, RunFolder, Snapshot, Task};
@@ -86,6 +87,9 @@ pub enum TrainedError {
     #[error(transparent)]
     Evaluation(#[from] FitError),
 }
+
+/// Rows at a time in evaluation.
+const BATCH: usize = 500;
 
 /// A trained model, ready to be used.
 #[derive(Debug)]
@@ -230,8 +234,21 @@ impl Trained {
     /// # Errors
     /// If the data are not what the model takes.
     pub fn evaluate(&self, data: &Dataset) -> Result<Evaluation, TrainedError> {
-        const BATCH: usize = 500;
         Ok(evaluate(&self.session, &self.inference, &self.prepared(data)?, BATCH)?)
+    }
+
+    /// What the model says of `data`, which are not yet prepared, when each row is seen `passes` times as pictures are
+    /// changed in training, and once as it is, which counts a quarter.
+    ///
+    /// # Errors
+    /// If there are no passes, the model was not trained on pictures that are changed by chance, or the data are not what
+    /// it takes.
+    pub fn evaluate_augmented(&self, data: &Dataset, passes: u64) -> Result<Augmented, TrainedError> {
+        let by_chance = self.card.prepare.pictures.as_ref().is_some_and(Augment::has_chance);
+        refuse_without_chance(by_chance, passes)?;
+        let plain = Loader::new(&self.prepared(data)?, BATCH)?;
+        let changed = |pass| Ok(plain.clone().seed(pass).augmented());
+        Ok(Augmented::new(&self.session, &self.inference, &self.answer, &plain, passes, changed)?)
     }
 
     /// `data` as the model takes them.
@@ -239,8 +256,7 @@ impl Trained {
     /// # Errors
     /// If they lack the column of the input, or its rows have another number of features.
     pub fn prepared(&self, data: &Dataset) -> Result<Dataset, TrainedError> {
-        let name = self.input_name();
-        Ok(data.clone().map(name, |column| self.card.prepare.apply(name, column))?)
+        Ok(self.card.prepare.dataset(self.input_name(), data)?)
     }
 
     /// The training of the model as it stood when the checkpoint was saved, to be gone on with. The session is one of its

@@ -50,13 +50,27 @@ impl Prepare {
     /// # Errors
     /// If rows have another number of features than the statistics.
     pub fn apply(&self, name: &str, rows: &Array) -> Result<Array, DataError> {
-        if let Some(augment) = &self.pictures {
-            let pictures = Dataset::new([(name, rows.clone())])?.augment(name, augment)?.in_memory()?;
-            return Ok(pictures[name].clone());
+        match (&self.pictures, &self.normalize) {
+            (Some(augment), _) => {
+                let pictures = Dataset::new([(name, rows.clone())])?.augment(name, augment)?.in_memory()?;
+                Ok(pictures[name].clone())
+            }
+            (None, Some(normalize)) => normalize.apply(name, rows),
+            (None, None) => Ok(rows.clone()),
         }
-        match &self.normalize {
-            Some(normalize) => normalize.apply(name, rows),
-            None => Ok(rows.clone()),
+    }
+
+    /// A data set whose inputs are in the column `name`, as the model takes them. Rows that are made one by one are taken as
+    /// they are made; pictures become such rows.
+    ///
+    /// # Errors
+    /// As [`Prepare::apply`], or if there is no such column.
+    pub fn dataset(&self, name: &str, data: &Dataset) -> Result<Dataset, DataError> {
+        match (&self.pictures, &self.normalize) {
+            (Some(_), _) if data.augmentation(name)?.is_some() => Ok(data.clone()),
+            (Some(augment), _) => data.clone().augment(name, augment),
+            (None, Some(_)) => data.clone().map(name, |rows| self.apply(name, rows)),
+            (None, None) => Ok(data.clone()),
         }
     }
 

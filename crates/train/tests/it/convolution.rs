@@ -49,7 +49,7 @@ fn learner(threads: usize) -> Learner {
         head: Linear::new(init, 6, 10),
     });
     let session = Session::builder().threads(threads).seed(4).build().unwrap();
-    Learner::new(data, net).unwrap().in_session(session)
+    Learner::new(data, net).unwrap().in_session(session).unwrap()
 }
 
 fn value(learner: &Learner, path: &str) -> Array {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use thalweg_data::{DataError, Dataset, digits, image};
+use thalweg_data::{Augment, DataError, Dataset, Normalize, Picture, digits, image};
 use thalweg_nn::optim::{Average, by_name};
 use thalweg_nn::schedule::Plateau;
 use thalweg_nn::{Init, Layer, Linear, Mlp, MlpConfig, Module, Schedule};
@@ -28,7 +28,7 @@ fn data() -> TrainingData {
 
 fn learner(dropout: f64) -> Learner {
     let session = Session::builder().threads(1).seed(9).build().unwrap();
-    Learner::new(data(), net(dropout)).unwrap().in_session(session)
+    Learner::new(data(), net(dropout)).unwrap().in_session(session).unwrap()
 }
 
 /// The learning rates of the steps.
@@ -73,7 +73,7 @@ fn the_learning_rate_goes_as_is_said_in_each_phase() {
         learner.fit(1, 0.1).unwrap();
         learner.fit_one_cycle(2, 0.5).unwrap();
         learner.fit_cycles(2, 1, 2, 0.3).unwrap();
-        learner.fit_schedule(Length::Steps(2), 0.1, |lr| Schedule::linear(lr, 0.0, 2)).unwrap();
+        learner.fit_schedule(Length::Steps(2), 0.1, |lr, _| Schedule::linear(lr, 0.0, 2)).unwrap();
     });
     let mut expected = vec![0.1; 5];
     expected.extend((0..10).map(|t| Schedule::one_cycle(0.5, 10).at(t)));
@@ -123,7 +123,7 @@ fn each_group_has_its_rate() {
             learner = learner.grouped(groups).unwrap();
         }
         let before = values(&learner);
-        learner.fit_schedule(Length::Steps(1), rates, Schedule::from).unwrap();
+        learner.fit(Length::Steps(1), rates).unwrap();
         let widest = |(now, before): (&Array, &Array)| {
             let pairs = now.to_vec::<f64>().into_iter().zip(before.to_vec::<f64>());
             pairs.map(|(now, before)| (now - before).abs()).fold(0.0, f64::max)
@@ -169,7 +169,7 @@ fn transfer(path: &Path, resume: bool, stop_after: Option<u64>) -> Result<Vec<(E
     learner.freeze()?;
     ends.push(learner.fit_one_cycle(2, 0.05)?);
     learner.freeze_to(1)?;
-    ends.push(learner.fit_schedule(Length::Steps(13), 0.1, Schedule::from)?);
+    ends.push(learner.fit(Length::Steps(13), 0.1)?);
     learner.unfreeze()?;
     ends.push(learner.fit_cycles(2, 1, 2, (0.01, 0.1))?);
     Ok(ends.into_iter().map(|Fitted { end, steps, .. }| (end, steps)).collect())
@@ -285,6 +285,72 @@ fn rows_are_seen_several_times_as_in_training() {
     assert!(message.contains("are not changed by chance"), "{message}");
 }
 
+#[test]
+fn pictures_are_changed_in_training_and_photos_prepared_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let shades: Vec<u8> = (0..24u8).flat_map(|row| [row % 2 * 200 + row; 3 * 4 * 4]).collect();
+    let image = Array::new(&[24, 3, 4, 4], shades).unwrap();
+    let label: Vec<i64> = (0..24).map(|row| row % 2).collect();
+    let all = Dataset::new([("image", image), ("label", label.into())]).unwrap().with_classes(["dark", "bright"]);
+    let augment = Augment::new().random_crop(4, 4, 1).flip().normalize(Normalize::imagenet()).unwrap();
+    let data = || TrainingData::split(&all, 0.25, 1).unwrap().batch(6);
+    let learner = |data: TrainingData| {
+        let net = Init::build(1, |init| Mlp::new(init, &[48, 8, 2]));
+        Learner::from_fn(data, move |image, cx| net.forward(&image.flatten(1), cx)).unwrap()
+    };
+    let mut pictures = learner(data().pictures(augment.clone()).unwrap());
+    pictures.fit(10, 0.03).unwrap();
+    // Rows that are made one by one bring along how.
+    let made = all.clone().augment("image", &augment).unwrap();
+    let made = learner(TrainingData::split(&made, 0.25, 1).unwrap().batch(6));
+    assert_eq!(made.data().prepare(), pictures.data().prepare());
+    assert_eq!(
+        made.data().loader().unwrap().epoch(0).unwrap().next().unwrap().unwrap()["image"],
+        pictures.data().loader().unwrap().epoch(0).unwrap().next().unwrap().unwrap()["image"]
+    );
+    // What is exported takes photos, and data as they are.
+    pictures.export(folder.path().join("model")).unwrap();
+    let opened = Trained::open(folder.path().join("model")).unwrap();
+    let bright = opened.card().prepare.photo(Picture::plain(4, 4, [230; 3])).unwrap();
+    let raw = Array::new(&[3, 4, 4], vec![230u8; 48]).unwrap();
+    assert_eq!(opened.predict(&raw).unwrap().name, "bright");
+    assert_eq!(bright.shape(), [3, 4, 4]);
+    for data in [&all, made.data().train()] {
+        assert_eq!(opened.evaluate(data).unwrap().rows, data.len());
+        let seen = pictures.evaluate_augmented(data, 2).unwrap();
+        assert_eq!(opened.evaluate_augmented(data, 2).unwrap(), seen);
+    }
+    assert_eq!(pictures.test_time_augmentation(3).unwrap(), pictures.evaluate_augmented(data().valid(), 3).unwrap());
+    let still = learner(data().pictures(Augment::new()).unwrap());
+    let message = still.test_time_augmentation(3).unwrap_err().to_string();
+    assert!(message.contains("in 3 passes: training batches are not changed by chance"), "{message}");
+    let message = self::data().pictures(augment).unwrap_err().to_string();
+    assert!(message.contains("column `x`") && message.contains("pictures are [n, 3, height, width]"), "{message}");
+}
+
+#[test]
+fn weights_are_taken_along_into_another_session() {
+    let learner = learner(0.0);
+    let (_, variable) = learner.variables()[0].clone();
+    let value = learner.session().read(&variable).unwrap();
+    let doubled = Array::new(value.shape(), value.to_vec::<f32>().iter().map(|x| 2.0 * x).collect()).unwrap();
+    learner.session().write(&variable, doubled.clone()).unwrap();
+    let moved = learner.in_session(Session::builder().threads(1).seed(9).build().unwrap()).unwrap();
+    assert_eq!(moved.session().read(&variable).unwrap(), doubled);
+    assert_eq!(moved.session().seed(), 9);
+}
+
+#[test]
+fn what_came_of_all_phases_is_told_together() {
+    let mut learner = learner(0.0);
+    assert!(learner.fitted().is_none());
+    let first = learner.fit(1, 0.01).unwrap();
+    let second = learner.fit_one_cycle(Length::Steps(3), 0.01).unwrap();
+    let all = learner.fitted().unwrap();
+    assert_eq!((all.steps, all.seconds), (8, first.seconds + second.seconds));
+    assert_eq!(all.valid_loss, second.valid_loss);
+}
+
 /// Points with a target that is a number: the sum.
 #[derive(Module)]
 struct Sum {
@@ -384,7 +450,7 @@ fn rates_out_of_range_are_refused_before_the_first_step() {
     assert!(message.contains("epochs 0"), "{message}");
     let message = learner.fit_cycles(0, 1, 1, 0.1).unwrap_err().to_string();
     assert!(message.contains("0 cycles that grow by 1"), "{message}");
-    let wild = |lr: f64| Schedule::linear(lr, -1.0, 5);
+    let wild = |lr: f64, _| Schedule::linear(lr, -1.0, 5);
     let message = learner.fit_schedule(Length::Steps(5), 0.1, wild).unwrap_err().to_string();
     assert!(message.contains("lr at the end is -1"), "{message}");
     assert_eq!(learner.steps(), 0);

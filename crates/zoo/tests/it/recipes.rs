@@ -103,6 +103,8 @@ fn wrong_wishes_are_refused_by_name() {
     assert!(refusal("digits", &Options { batch: Some(0), ..short(1) }).contains("batch size 0"));
     assert!(refusal("digits", &Options { threads: Some(0), ..short(1) }).contains("thread"));
     assert!(refusal("digits", &Options { data: Some("x".into()), ..short(1) }).contains("data in the program"));
+    let message = refusal("digits", &Options { weights: Some("x.pt".into()), ..short(1) });
+    assert_eq!(message, "weights x.pt: the recipe `digits` begins with weights of its own");
     let message = refusal("mnist", &short(1));
     assert!(message.contains("`mnist` needs data") && message.contains("--data"), "{message}");
     let message = refusal("mnist", &Options { data: Some("/none".into()), ..short(1) });
@@ -124,6 +126,30 @@ fn every_recipe_has_graphs_without_data() {
         let (task, step) = build(*recipe, &Options::default()).unwrap();
         assert_eq!(task.inference.output.meta().to_string(), "f32[batch,10]", "{}", recipe.name());
         assert_eq!(step.gradients.len(), parameters, "{}", recipe.name());
+    }
+}
+
+/// Files of CIFAR-10 of pictures whose brightness tells the class: 120 to learn from, 30 to be tested on.
+fn draw_cifar(folder: &Path) {
+    let picture = |row: u8| [&[row % 10], &[row % 10 * 25 + 5; 3 * 32 * 32][..]].concat();
+    let part = |rows: u8| (0..rows).flat_map(picture).collect::<Vec<u8>>();
+    std::fs::write(folder.join("data_batch_1.bin"), part(120)).unwrap();
+    std::fs::write(folder.join("test_batch.bin"), part(30)).unwrap();
+}
+
+#[test]
+fn pictures_that_training_changes_are_seen_several_times_in_the_test() {
+    let folder = tempfile::tempdir().unwrap();
+    draw_cifar(folder.path());
+    let cifar10 = recipe("cifar10").unwrap();
+    for (model, changed) in [("resnet", true), ("dense", false)] {
+        let run = folder.path().join(model);
+        let (data, model) = (Some(folder.path().to_path_buf()), Some(model.to_string()));
+        let outcome = train(cifar10, &Options { data, model, batch: Some(16), ..in_folder(&run, 3) }).unwrap();
+        assert_eq!(outcome.test_accuracy_augmented.is_some(), changed);
+        let report = evaluate(&run, Some(folder.path()), Which::Last).unwrap();
+        assert_eq!(report.evaluation.accuracy(), outcome.test_accuracy);
+        assert_eq!(report.accuracy_augmented, outcome.test_accuracy_augmented);
     }
 }
 
