@@ -309,6 +309,8 @@ pub struct Plan {
     pub fetches: Vec<BufferId>,
     /// Bytes of the arena.
     pub arena_bytes: usize,
+    /// Bytes of weights that stay packed from run to run; 0 until an executor decides that.
+    pub packed_bytes: usize,
     /// The sizes for which the plan was made.
     pub bindings: Bindings,
 }

@@ -14,7 +14,7 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sizes: Vec<String> = self.bindings.iter().map(|(name, number)| format!("{name}={number}")).collect();
         let total = self.total_cost();
-        writeln!(
+        write!(
             f,
             "plan{}{}: {} calls, {}, {}, arena {}",
             if sizes.is_empty() { "" } else { " " },
@@ -24,6 +24,10 @@ impl fmt::Display for Plan {
             Bytes(total.bytes as usize),
             Bytes(self.arena_bytes)
         )?;
+        if self.packed_bytes > 0 {
+            write!(f, ", packed weights {}", Bytes(self.packed_bytes))?;
+        }
+        writeln!(f)?;
         let lines: Vec<String> = self.calls.iter().map(|call| self.line(&call.kernel)).collect();
         let width = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0).min(100);
         for (position, (call, line)) in self.calls.iter().zip(&lines).enumerate() {

@@ -8,7 +8,7 @@ use thalweg_plan::graph::{Bindings, Graph};
 use thalweg_plan::{Cpu, LowerError, lower};
 
 use crate::compile_times::{CompileTimes, Laps};
-use crate::cpu::{Inputs, Prepared, largest};
+use crate::cpu::{Choices, Inputs, Prepared, largest};
 use crate::error::RunError;
 use crate::feed::Feeds;
 use crate::variables::Variables;
@@ -58,9 +58,16 @@ impl Executable {
             error @ LowerError::Unbound { .. } => panic!("{error}: a bug in Thalweg"),
         })?;
         times.lower = laps.lap();
-        let prepared = Prepared::new(Arc::new(plan), machine.exact);
-        let results: usize = prepared.plan.fetches.iter().map(|&fetch| prepared.plan[fetch].bytes()).sum();
-        let total = prepared.workspace_bytes(machine.threads) + results;
+        let results: usize = plan.fetches.iter().map(|&fetch| plan[fetch].bytes()).sum();
+        let needed =
+            |prepared: &Prepared| prepared.workspace_bytes(machine.threads) + prepared.plan.packed_bytes + results;
+        let choices = Choices { exact: machine.exact, keeps_packed: true };
+        let mut prepared = Prepared::new(plan, choices);
+        if needed(&prepared) > limit {
+            let plan = Arc::unwrap_or_clone(prepared.plan);
+            prepared = Prepared::new(plan, Choices { keeps_packed: false, ..choices });
+        }
+        let total = needed(&prepared);
         if total > limit {
             let (tensor, bytes) = largest(&prepared.plan);
             return Err(RunError::TooLarge { tensor, bytes, total, limit });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thalweg_plan::graph::op::Op;
 use thalweg_plan::graph::{Array, Graph, Node, TensorId, Variable};
 
-use crate::cpu::{OutOfMemory, Storage};
+use crate::cpu::{Copies, OutOfMemory, Storage};
 use crate::error::{RunError, StateDifferences, sized};
 use crate::state::State;
 
@@ -27,11 +27,14 @@ struct Entry {
     name: Arc<str>,
     /// None until the first use.
     value: Option<Storage>,
+    /// The value as kernels read it.
+    copies: Copies,
 }
 
 impl Entry {
     fn set(&mut self, value: &Array) -> Result<(), RunError> {
         let bytes = value.storage().bytes();
+        self.copies.outdate();
         match &mut self.value {
             Some(storage) => storage.replace(bytes),
             None => self.value = Some(stored(&self.variable, bytes)?),
@@ -94,7 +97,12 @@ impl Variables {
             }
             Some(_) => return Ok(position),
             None => {
-                self.entries.push(Entry { variable: variable.clone(), name: name.clone(), value: None });
+                self.entries.push(Entry {
+                    variable: variable.clone(),
+                    name: name.clone(),
+                    value: None,
+                    copies: Copies::default(),
+                });
                 self.positions.insert(variable.id(), position);
             }
         }
@@ -132,6 +140,16 @@ impl Variables {
     /// Where the value of the variable at `position`, which is initialized, is kept.
     pub(crate) fn storage(&self, position: usize) -> &Storage {
         self.entries[position].value.as_ref().expect("initialized before: a bug in Thalweg")
+    }
+
+    /// The packed copies of that value.
+    pub(crate) fn copies(&self, position: usize) -> &Copies {
+        &self.entries[position].copies
+    }
+
+    /// To be called when the value of the variable at `position` is about to change.
+    pub(crate) fn outdate(&mut self, position: usize) {
+        self.entries[position].copies.outdate();
     }
 
     /// Replaces a value.

@@ -35,8 +35,14 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// One test: what another allocates meanwhile would be counted.
 #[test]
 fn the_third_equal_run_allocates_nothing() {
+    a_training_step();
+    a_weight_that_is_packed_anew();
+}
+
+fn a_training_step() {
     let x = placeholder("x", DType::F32, ("batch", 300));
     let label = placeholder("label", DType::I64, ["batch"]);
     let lr = placeholder("lr", DType::F32, ());
@@ -75,4 +81,22 @@ fn the_third_equal_run_allocates_nothing() {
     assert!(counts[0] > 0);
     assert_eq!(counts[2..], [0, 0, 0], "{counts:?}");
     assert_eq!(session.step(), 5);
+}
+
+fn a_weight_that_is_packed_anew() {
+    let x = placeholder("x", DType::F32, (4, 300));
+    let w = Variable::new("w", random_normal([200, 300], DType::F32));
+    let (y, step) = (x.matmul(&w.permute(&[1, 0])), w.assign(&(&*w * 0.5)));
+    let session = Session::builder().threads(2).build().unwrap();
+    let xs = Array::full(&[4, 300], DType::F32, 0.5);
+    let mut outputs = [Array::from(0.0f32)];
+    let mut counts = Vec::new();
+    for _ in 0..4 {
+        let before = ALLOCATIONS.load(Relaxed);
+        session.run_into(&y, feeds! { x => &xs }, &mut outputs).unwrap();
+        session.run_into(&step, feeds! {}, &mut []).unwrap();
+        counts.push(ALLOCATIONS.load(Relaxed) - before);
+    }
+    assert!(session.plan(&y, feeds! { x => &xs }).unwrap().packed_bytes > 0);
+    assert_eq!(counts[2..], [0, 0], "{counts:?}");
 }

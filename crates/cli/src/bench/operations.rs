@@ -1,4 +1,6 @@
 //! The operations of W12: forward only, on operands that the session keeps as variables; every call gives a new array.
+//!
+//! Second factors are fed: those that are variables stay packed from run to run, which others do not do for an operation.
 
 use thalweg::prelude::*;
 use thalweg::run::{CompileTimes, Profile};
@@ -37,33 +39,51 @@ fn operand(name: &str, shape: &[usize]) -> Variable {
     Variable::new(name, random_normal(shape, f32)).not_trainable()
 }
 
-/// An operation on what the session keeps.
+/// An operation on what the session keeps, and what is fed.
 struct Operation {
     session: Session,
     result: Tensor,
+    fed: Option<(Tensor, Array)>,
+}
+
+impl Operation {
+    fn feeds(&self) -> Feeds<'_> {
+        self.fed.iter().fold(Feeds::new(), |feeds, (placeholder, array)| feeds.with(placeholder, array))
+    }
 }
 
 impl Call for Operation {
     fn run(&mut self) -> anyhow::Result<()> {
-        std::hint::black_box(self.session.run(&self.result, feeds! {})?);
+        std::hint::black_box(self.session.run(&self.result, self.feeds())?);
         Ok(())
     }
 
     fn profile(&mut self) -> anyhow::Result<Profile> {
-        Ok(self.session.profile(&self.result, feeds! {})?.1)
+        Ok(self.session.profile(&self.result, self.feeds())?.1)
     }
 
     fn compile(&self) -> anyhow::Result<CompileTimes> {
-        Ok(self.session.compile_times(&self.result, feeds! {})?)
+        Ok(self.session.compile_times(&self.result, self.feeds())?)
     }
 }
 
 fn call(threads: usize, result: Tensor) -> anyhow::Result<Box<dyn Call>> {
-    Ok(Box::new(Operation { session: Session::builder().threads(threads).seed(SEED).build()?, result }))
+    Ok(Box::new(Operation { session: session(threads)?, result, fed: None }))
+}
+
+/// An operation of a second factor of this shape.
+fn call_with(threads: usize, shape: &[usize], result: impl FnOnce(&Tensor) -> Tensor) -> anyhow::Result<Box<dyn Call>> {
+    let (session, placeholder) = (session(threads)?, placeholder("b", f32, shape));
+    let array = session.run(random_normal(shape, f32), feeds! {})?;
+    Ok(Box::new(Operation { result: result(&placeholder), session, fed: Some((placeholder, array)) }))
+}
+
+fn session(threads: usize) -> anyhow::Result<Session> {
+    Ok(Session::builder().threads(threads).seed(SEED).build()?)
 }
 
 fn sgemm(threads: usize, n: usize) -> anyhow::Result<Box<dyn Call>> {
-    call(threads, operand("a", &[n, n]).matmul(&operand("b", &[n, n])))
+    call_with(threads, &[n, n], |b| operand("a", &[n, n]).matmul(b))
 }
 
 fn gelu_chain(threads: usize) -> anyhow::Result<Box<dyn Call>> {
@@ -85,7 +105,8 @@ fn sum(threads: usize) -> anyhow::Result<Box<dyn Call>> {
 
 /// From `inputs` to 64 channels, which stand last in memory: the layout is free.
 fn convolution(threads: usize, inputs: usize, kernel: usize) -> anyhow::Result<Box<dyn Call>> {
-    let (x, w) = (operand("x", &[8, SIDE, SIDE, inputs]), operand("w", &[64, inputs, kernel, kernel]));
-    let y = x.permute(&[0, 3, 1, 2]).conv2d(&w, &ConvOptions::new().padding(kernel / 2));
-    call(threads, y.permute(&[0, 2, 3, 1]))
+    call_with(threads, &[64, inputs, kernel, kernel], |w| {
+        let x = operand("x", &[8, SIDE, SIDE, inputs]).permute(&[0, 3, 1, 2]);
+        x.conv2d(w, &ConvOptions::new().padding(kernel / 2)).permute(&[0, 2, 3, 1])
+    })
 }

@@ -127,9 +127,15 @@ impl Convolution {
     pub fn new(problem: Problem, isa: Isa) -> Convolution {
         assert!(isa.is_available(), "this processor has no {isa}");
         problem.check();
+        let algorithm = winograd::best(&problem);
+        Convolution::by(problem, isa, algorithm)
+    }
+
+    /// A plan with Winograd's algorithm where one is given and the problem is not for a method of its own.
+    fn by(problem: Problem, isa: Isa, algorithm: Option<Algorithm>) -> Convolution {
         let sum = output_dtype(problem.dtype);
         let tile = if sum == DType::F64 { f64::kernels(isa).sizes() } else { f32::kernels(isa).sizes() };
-        let method = match (problem.side, winograd::best(&problem)) {
+        let method = match (problem.side, algorithm) {
             _ if problem.is_product() => Method::Product(Box::new(Matmul::new(product(&problem), isa))),
             (Side::Output | Side::Input, _) if depthwise::fits(&problem) => {
                 Method::Depthwise(Box::new(Depthwise::new(&problem)))
@@ -387,6 +393,30 @@ impl Convolution {
         }
     }
 
+    /// Whether each run packs the weight, which [`with_packed_weight`](Convolution::with_packed_weight) saves.
+    pub fn packs_weight(&self) -> bool {
+        match &self.method {
+            Method::Product(product) => self.problem.side != Side::Weight && product.packs_b(),
+            Method::Direct(_) | Method::WinogradProduct(_) | Method::Depthwise(_) => !self.packed_weight,
+            Method::Gradient(_) | Method::WinogradGradient(_) | Method::DepthwiseGradient(_) => false,
+        }
+    }
+
+    /// The plan by which the weight is packed, which knows nothing of the batch: two plans with equal ones take the same
+    /// packed weight.
+    pub fn weight_packer(&self) -> Convolution {
+        let algorithm = match &self.method {
+            Method::WinogradProduct(product) => Some(product.algorithm()),
+            Method::Product(_)
+            | Method::Direct(_)
+            | Method::Gradient(_)
+            | Method::WinogradGradient(_)
+            | Method::Depthwise(_)
+            | Method::DepthwiseGradient(_) => None,
+        };
+        Convolution::by(Problem { batch: 1, winograd: Winograd::Never, ..self.problem.clone() }, self.isa, algorithm)
+    }
+
     /// Bytes of a packed weight.
     pub fn packed_weight_bytes(&self) -> usize {
         match &self.method {
@@ -436,7 +466,8 @@ impl Convolution {
             Method::WinogradGradient(_) => Algorithm::F2.name(),
             Method::Depthwise(_) | Method::DepthwiseGradient(_) => "depthwise",
         };
-        format!("{name} {}, {chunks} chunk{}", self.isa, if chunks == 1 { "" } else { "s" })
+        let packed = if self.packed_weight { ", weight packed before" } else { "" };
+        format!("{name} {}{packed}, {chunks} chunk{}", self.isa, if chunks == 1 { "" } else { "s" })
     }
 }
 

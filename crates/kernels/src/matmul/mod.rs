@@ -444,6 +444,19 @@ impl Matmul {
         if self.partition.swapped { Operands { a: operands.b, b: operands.a, c: operands.c } } else { operands }
     }
 
+    /// Whether each run packs B, which [`with_packed_b`](Matmul::with_packed_b) saves.
+    pub fn packs_b(&self) -> bool {
+        self.partition.packing_of_b == Packing::PerGroup && !self.partition.swapped
+    }
+
+    /// The plan by which B is packed, which knows nothing of A and C: two plans with equal ones take the same packed B.
+    pub fn b_packer(&self) -> Matmul {
+        let Problem { n, .. } = self.problem;
+        let one_row =
+            Problem { m: 1, a: Strides { row: 0, column: 1 }, c_row_stride: n, accumulate: false, ..self.problem };
+        Matmul::new(one_row, self.isa).with_packed_b()
+    }
+
     /// Bytes of a packed B.
     pub fn packed_b_bytes(&self) -> usize {
         self.with_packed_b().partition.packed_b_elements() * output_dtype(self.problem.dtype).size()

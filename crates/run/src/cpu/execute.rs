@@ -15,6 +15,7 @@ use thalweg_plan::{ALIGNMENT, Buffer, BufferId, Place, Plan};
 
 use super::loops::{self, Views};
 use super::memory::{Block, OutOfMemory, Storage};
+use super::packed::PackedOperand;
 use super::prepare::{Convolution, Look, Prepared, Product, Step, Work};
 use super::products::{OneConvolution, OneProduct};
 use crate::error::RunError;
@@ -28,6 +29,8 @@ pub(crate) struct Workspace {
     memory: Block,
     /// Where each buffer of the plan is in this run.
     bases: Vec<*mut u8>,
+    /// And each packed operand.
+    packed: Vec<*const u8>,
     /// Operands of the call that runs.
     reads: Vec<*const u8>,
     writes: Vec<*mut u8>,
@@ -134,6 +137,7 @@ impl Workspace {
         Workspace {
             memory: Block::empty(),
             bases: Vec::new(),
+            packed: Vec::new(),
             reads: Vec::new(),
             writes: Vec::new(),
             numbers: Vec::new(),
@@ -169,6 +173,12 @@ impl Workspace {
             self.memory.poison();
         }
         self.resolve(plan, inputs, access.variables(), results)?;
+        self.pack(prepared, inputs, access.variables(), pool)?;
+        if let Access::Exclusive(variables) = access {
+            for &number in &prepared.written {
+                variables.outdate(inputs.variable_positions[number]);
+            }
+        }
         let _flush = FlushDenormals::new();
         // What a panic leaves behind is written before it is read by the next run.
         match catch_unwind(AssertUnwindSafe(|| self.calls(prepared, pool, inputs.draw))) {
@@ -223,6 +233,37 @@ impl Workspace {
                 Place::Fetch(number) => results.address(*number, buffer),
             };
             self.bases.push(base);
+        }
+        Ok(())
+    }
+
+    /// Finds out where each packed operand is, and packs what is not there yet.
+    fn pack(
+        &mut self,
+        prepared: &Prepared,
+        inputs: &Inputs<'_, '_>,
+        variables: &Variables,
+        pool: &Pool,
+    ) -> Result<(), RunError> {
+        self.packed.clear();
+        for PackedOperand { buffer, packer, of_constant } in &prepared.packed {
+            let (copies, name) = match prepared.plan[*buffer].place {
+                Place::Variable(number) => {
+                    let position = inputs.variable_positions[number];
+                    (variables.copies(position), Some(number))
+                }
+                Place::Arena { .. } | Place::Feed(_) | Place::Constant(_) | Place::Fetch(_) => (of_constant, None),
+            };
+            // SAFETY: who runs has the variables, shared or alone, and does not write those that are packed.
+            let found = unsafe { copies.find(packer, self.base(*buffer), pool) };
+            self.packed.push(found.map_err(|OutOfMemory { bytes }| RunError::OutOfMemory {
+                bytes,
+                tensor: match name {
+                    Some(number) => format!("the variable `{}`, packed", prepared.plan.variables[number].0.name()),
+                    None => "a constant, packed".into(),
+                },
+                largest: bytes,
+            })?);
         }
         Ok(())
     }
@@ -345,7 +386,7 @@ impl Workspace {
         let kernel = &convolution.kernel;
         let operands = matmul::Operands {
             a: self.base(convolution.a),
-            b: self.base(convolution.b),
+            b: convolution.packed_weight.map_or(self.base(convolution.b), |number| self.packed[number]),
             c: convolution.c.map_or(std::ptr::null_mut(), |c| self.base(c)),
         };
         if let Some(tail) = &convolution.epilogue {
@@ -364,7 +405,7 @@ impl Workspace {
     fn product(&mut self, product: &Product, pool: &Pool, draw: Draw, scratch: Scratch, shared: *mut u8) {
         let base = matmul::Operands {
             a: self.address(&product.a),
-            b: self.address(&product.b),
+            b: product.packed_b.map_or(self.address(&product.b), |number| self.packed[number]),
             c: product.c.as_ref().map_or(std::ptr::null_mut(), |c| self.address(c)),
         };
         if let Some(tail) = &product.epilogue {

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`memory`] | aligned memory |
 //! | [`pages`] | what the system is told about memory that is about to be written |
+//! | [`packed`] | weights in the order in which kernels read them |
 //! | [`prepare`] | [`Prepared`]: a plan with everything worked out that does not change from run to run |
 //! | `describe` | what runs, in words |
 //! | `products` | the products and convolutions of a call, in parts |
@@ -13,10 +14,12 @@ mod describe;
 pub(crate) mod execute;
 mod loops;
 pub(crate) mod memory;
+pub(crate) mod packed;
 pub(crate) mod pages;
 pub(crate) mod prepare;
 mod products;
 
 pub(crate) use execute::{Access, Inputs, Results, Workspace, largest};
 pub(crate) use memory::{OutOfMemory, Storage, result};
-pub(crate) use prepare::Prepared;
+pub(crate) use packed::Copies;
+pub(crate) use prepare::{Choices, Prepared};

@@ -16,19 +16,35 @@ use thalweg_plan::graph::array::with_dtype;
 use thalweg_plan::graph::ops::convolution as ops;
 use thalweg_plan::graph::ops::windows::Grid;
 use thalweg_plan::graph::{DType, Scalar};
-use thalweg_plan::{ALIGNMENT, AroundAxis, Buffer, BufferId, Epilogue, Kernel, Map, MatMul, Operand, Part, Plan};
+use thalweg_plan::{
+    ALIGNMENT, AroundAxis, Buffer, BufferId, Epilogue, Kernel, Map, MatMul, Operand, Part, Place, Plan,
+};
 
 use super::loops;
+use super::packed::{Copies, PackedOperand, Packer};
 
 /// A plan ready to run.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) plan: Arc<Plan>,
     pub(crate) steps: Vec<Step>,
+    /// What products and convolutions read packed.
+    pub(crate) packed: Vec<PackedOperand>,
+    /// The numbers of the variables that a run writes.
+    pub(crate) written: Vec<usize>,
     /// Bytes that the chunks of a call share.
     pub(crate) shared_bytes: usize,
     /// Bytes that each thread has to itself.
     pub(crate) scratch_bytes: usize,
+}
+
+/// What is left open by a plan.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choices {
+    /// All sums are formed as they are defined.
+    pub(crate) exact: bool,
+    /// Weights that the plan does not write stay packed from run to run.
+    pub(crate) keeps_packed: bool,
 }
 
 /// A part of a call.
@@ -69,6 +85,8 @@ pub(crate) struct Product {
     pub(crate) matmul: Matmul,
     pub(crate) a: Look,
     pub(crate) b: Look,
+    /// Which of the packed operands stands for B.
+    pub(crate) packed_b: Option<usize>,
     /// None if only the epilogue sees C.
     pub(crate) c: Option<Look>,
     /// For each index of the batch the bytes by which A, B and C are further on.
@@ -98,6 +116,8 @@ pub(crate) struct Convolution {
     pub(crate) kernel: convolution::Convolution,
     pub(crate) a: BufferId,
     pub(crate) b: BufferId,
+    /// Which of the packed operands stands for the weight.
+    pub(crate) packed_weight: Option<usize>,
     /// None if only the epilogue sees the result.
     pub(crate) c: Option<BufferId>,
     /// Of a batch of one.
@@ -125,17 +145,19 @@ const CHUNK_FLOPS: u64 = 500_000;
 const FAR_BYTES: usize = 256 << 10;
 
 impl Prepared {
-    /// Makes a plan ready; `exact` forms all sums as they are defined.
-    pub(crate) fn new(plan: Arc<Plan>, exact: bool) -> Prepared {
+    /// Makes a plan ready.
+    pub(crate) fn new(mut plan: Plan, Choices { exact, keeps_packed }: Choices) -> Prepared {
         let winograd = if exact { Winograd::Never } else { winograd(&plan) };
+        let written = written(&plan);
+        let mut packed = PackedOperands { plan: &plan, keeps_packed, written: &written, operands: Vec::new() };
         let mut steps = Vec::new();
         for (call, kernel) in plan.calls.iter().map(|call| &call.kernel).enumerate() {
             let mut push = |work| steps.push(Step { call, work });
             match kernel {
                 Kernel::Map(map) => push(map_work(&plan, map)),
-                Kernel::MatMul(matmul) => product(&plan, matmul).into_iter().for_each(push),
+                Kernel::MatMul(matmul) => product(&plan, matmul, &mut packed).into_iter().for_each(push),
                 Kernel::Convolution(convolution) => {
-                    self::convolution(&plan, convolution, winograd).into_iter().for_each(push)
+                    self::convolution(&plan, convolution, winograd, &mut packed).into_iter().for_each(push)
                 }
                 Kernel::Copy { dims, from, to } => push(copy(&plan, dims, from, to)),
                 Kernel::Assemble { fill, parts, to } => {
@@ -176,7 +198,9 @@ impl Prepared {
             Work::Whole => loops::scratch_elements(&plan.calls[step.call].kernel) * size_of::<i64>(),
             Work::Copy { .. } | Work::Fill { .. } => 0,
         });
-        Prepared { plan, steps, shared_bytes, scratch_bytes }
+        let packed = packed.operands;
+        plan.packed_bytes = packed.iter().map(|operand| operand.packer.bytes()).sum();
+        Prepared { plan: Arc::new(plan), steps, packed, written, shared_bytes, scratch_bytes }
     }
 
     /// Bytes of memory that a run on so many threads takes besides feeds, variables and results.
@@ -293,7 +317,7 @@ fn fold(plan: &Plan, x: BufferId, y: BufferId, around: AroundAxis, fold: Fold) -
 }
 
 /// None where there is nothing to compute.
-fn product(plan: &Plan, matmul: &MatMul) -> Option<Work> {
+fn product(plan: &Plan, matmul: &MatMul, packed: &mut PackedOperands<'_>) -> Option<Work> {
     let MatMul { dtype, ref batch, m, k, n, ref a, ref b, c, ref epilogue } = *matmul;
     if m == 0 || n == 0 || batch.contains(&0) {
         return None;
@@ -305,6 +329,15 @@ fn product(plan: &Plan, matmul: &MatMul) -> Option<Work> {
     };
     let problem = Problem { dtype, m, k, n, a: matrix(a), b: matrix(b), c_row_stride: n, accumulate: false };
     let mut kernel = Matmul::new(problem, Isa::best());
+    // A matrix for each product of a batch stays as it is.
+    let one_b = b.strides[..rank].iter().zip(batch).all(|(&stride, &size)| stride == 0 || size == 1);
+    let mut packed_b = None;
+    if kernel.packs_b() && one_b {
+        packed_b = packed.number(b.buffer, || Packer::Product(kernel.b_packer(), look(plan, b).offset));
+    }
+    if packed_b.is_some() {
+        kernel = kernel.with_packed_b();
+    }
     if c.is_none() {
         kernel = kernel.with_c_in_scratch();
     }
@@ -318,6 +351,7 @@ fn product(plan: &Plan, matmul: &MatMul) -> Option<Work> {
     Some(Work::Product(Box::new(Product {
         a: look(plan, a),
         b: look(plan, b),
+        packed_b,
         c: c.map(|buffer| Look { buffer, offset: 0 }),
         batch: offsets.collect(),
         products_per_chunk: (CHUNK_FLOPS / problem.flops().max(1)).max(1) as usize,
@@ -371,6 +405,44 @@ fn tail(
     }
 }
 
+/// The numbers of the variables that a plan writes.
+fn written(plan: &Plan) -> Vec<usize> {
+    let variable = |buffer: BufferId| match plan[buffer].place {
+        Place::Variable(number) => Some(number),
+        Place::Arena { .. } | Place::Feed(_) | Place::Constant(_) | Place::Fetch(_) => None,
+    };
+    let writes = plan.calls[plan.commit..].iter().flat_map(|call| call.kernel.writes());
+    writes.filter_map(variable).collect()
+}
+
+/// The operands that stay packed from run to run, as they are found.
+struct PackedOperands<'a> {
+    plan: &'a Plan,
+    keeps_packed: bool,
+    written: &'a [usize],
+    operands: Vec<PackedOperand>,
+}
+
+impl PackedOperands<'_> {
+    /// The number of a buffer packed in this way; none if its numbers may change from run to run.
+    fn number(&mut self, buffer: BufferId, packer: impl FnOnce() -> Packer) -> Option<usize> {
+        let stays = match self.plan[buffer].place {
+            Place::Variable(number) => !self.written.contains(&number),
+            Place::Constant(_) => true,
+            Place::Arena { .. } | Place::Feed(_) | Place::Fetch(_) => false,
+        };
+        if !(stays && self.keeps_packed) {
+            return None;
+        }
+        let packer = packer();
+        let known = self.operands.iter().position(|known| known.buffer == buffer && known.packer == packer);
+        Some(known.unwrap_or_else(|| {
+            self.operands.push(PackedOperand { buffer, packer, of_constant: Copies::default() });
+            self.operands.len() - 1
+        }))
+    }
+}
+
 /// How far Winograd's algorithm may go: what is learned from keeps its digits.
 fn winograd(plan: &Plan) -> Winograd {
     let learns = |kernel: &Kernel| matches!(kernel, Kernel::Convolution(c) if c.op.side == ops::Side::Weight);
@@ -379,7 +451,12 @@ fn winograd(plan: &Plan) -> Winograd {
 }
 
 /// None where there is nothing to compute.
-fn convolution(plan: &Plan, convolution: &thalweg_plan::Convolution, winograd: Winograd) -> Option<Work> {
+fn convolution(
+    plan: &Plan,
+    convolution: &thalweg_plan::Convolution,
+    winograd: Winograd,
+    packed: &mut PackedOperands<'_>,
+) -> Option<Work> {
     use thalweg_kernels::convolution::{Axis, Convolution as Kernel, Problem, Side};
     let thalweg_plan::Convolution { dtype, ref op, batch, channels, outputs, a, b, c, ref epilogue } = *convolution;
     let result = convolution.result();
@@ -399,12 +476,19 @@ fn convolution(plan: &Plan, convolution: &thalweg_plan::Convolution, winograd: W
     let problem = Problem::new(dtype, side, batch, channels, outputs, &axes);
     let problem = Problem { groups: op.groups, winograd, ..problem };
     let mut kernel = Kernel::new(problem, Isa::best());
+    let mut packed_weight = None;
+    if kernel.packs_weight() {
+        packed_weight = packed.number(b, || Packer::Convolution(kernel.weight_packer()));
+    }
+    if packed_weight.is_some() {
+        kernel = kernel.with_packed_weight();
+    }
     if c.is_none() {
         kernel = kernel.with_c_in_scratch();
     }
     let alone = [SmallVec::new()];
     let epilogue = epilogue.as_ref().map(|epilogue| tail(plan, epilogue, result, kernel.c_row_stride(), &alone));
-    Some(Work::Convolution(Box::new(Convolution { kernel, a, b, c, epilogue })))
+    Some(Work::Convolution(Box::new(Convolution { kernel, a, b, packed_weight, c, epilogue })))
 }
 
 /// Every index into axes of these sizes, row-major.

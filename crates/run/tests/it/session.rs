@@ -300,3 +300,65 @@ fn sums_are_formed_as_defined_where_that_is_asked() {
     let worst = saved.iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     assert!(worst > 0.0 && worst < 1e-4, "{worst}");
 }
+
+/// What is read packed is packed anew when it has changed, in whatever way, and gives the bits that it gives unpacked.
+#[test]
+fn packed_weights_follow_their_variables() {
+    let x = placeholder("x", DType::F32, (2, 20, 9, 9));
+    let w = Variable::new("w", random_normal([18, 20, 3, 3], DType::F32));
+    let v = Variable::new("v", random_normal([30, 18 * 81], DType::F32));
+    let fixed = Array::full(&[18, 18, 3, 3], DType::F32, 0.01);
+    let net = |w: &Tensor, v: &Tensor, fixed: &Tensor| {
+        let padded = ConvOptions::new().padding(1);
+        let y = x.conv2d(w, &padded).relu().conv2d(fixed, &padded);
+        y.reshape((2, 18 * 81)).matmul(&v.permute(&[1, 0]))
+    };
+    let held = net(&w, &v, &constant(fixed.clone()));
+    let fed = ["w", "v", "fixed"].map(|name| match name {
+        "w" => placeholder(name, DType::F32, (18, 20, 3, 3)),
+        "v" => placeholder(name, DType::F32, (30, 18 * 81)),
+        _ => placeholder(name, DType::F32, (18, 18, 3, 3)),
+    });
+    let unpacked = net(&fed[0], &fed[1], &fed[2]);
+    let xs = Array::full(&[2, 20, 9, 9], DType::F32, 0.3);
+
+    let session = Session::builder().threads(2).build().unwrap();
+    let check = |when: &str| {
+        let (w, v) = (session.read(&w).unwrap(), session.read(&v).unwrap());
+        let feeds = feeds! { x => &xs, fed[0] => &w, fed[1] => &v, fed[2] => &fixed };
+        let expected = session.run(&unpacked, feeds).unwrap();
+        for _ in 0..2 {
+            assert_eq!(session.run(&held, feeds! { x => &xs }).unwrap(), expected, "{when}");
+        }
+    };
+    check("at first");
+    let (_, profile) = session.profile(&held, feeds! { x => &xs }).unwrap();
+    let packed = profile.kernels.iter().filter(|kernel| kernel.contains("packed before")).count();
+    assert_eq!(packed, 3, "{:?}", profile.kernels);
+    assert!(profile.plan.packed_bytes > 4 * 30 * 18 * 81 && profile.plan.to_string().contains("packed weights"));
+
+    let before = session.state().unwrap();
+    session.run([w.assign(&(&*w * 0.5)), v.assign(&(&*v + 1.0))], feeds! {}).unwrap();
+    check("after updates");
+    session.write(&v, Array::full(&[30, 18 * 81], DType::F32, 0.25)).unwrap();
+    check("after writing");
+    session.load_state(&before).unwrap();
+    check("after loading");
+}
+
+#[test]
+fn where_memory_is_short_nothing_stays_packed() {
+    let x = placeholder("x", DType::F32, (8, 64));
+    let weights: Vec<Variable> =
+        (0..6).map(|i| Variable::new(format!("w{i}"), random_normal([64, 64], DType::F32))).collect();
+    let y = weights.iter().fold(x.clone(), |h, w| h.matmul(&w.permute(&[1, 0])));
+    let xs = Array::full(&[8, 64], DType::F32, 0.5);
+    let with_limit = |bytes: usize| Session::builder().threads(1).memory_limit(bytes).build().unwrap();
+    let packed = |session: &Session| session.plan(&y, feeds! { x => &xs }).map(|plan| plan.packed_bytes);
+    let roomy = with_limit(1 << 30);
+    assert_eq!(packed(&roomy).unwrap(), 6 * 64 * 64 * 4);
+    let tight = (1..).map(|i| with_limit(i * 4096)).find(|session| packed(session).is_ok()).unwrap();
+    assert_eq!(packed(&tight).unwrap(), 0);
+    let [roomy, tight] = [roomy, tight].map(|session| session.run(&y, feeds! { x => &xs }).unwrap());
+    assert_eq!(roomy, tight);
+}
