@@ -6,6 +6,8 @@
 
 mod bench;
 mod choices;
+#[cfg(feature = "download")]
+mod download;
 mod evaluate;
 mod graph;
 mod message;
@@ -45,6 +47,9 @@ enum Command {
     Recipes,
     /// Follow a recipe: train its model on its data
     Train(train::TrainArgs),
+    /// Get a public data set or public weights
+    #[cfg(feature = "download")]
+    Download(download::DownloadArgs),
     /// Measure a trained model on the test set of its recipe
     Evaluate(evaluate::EvaluateArgs),
     /// Say what a trained model sees in pictures
@@ -60,6 +65,8 @@ fn main() -> ExitCode {
     let (name, result) = match &command {
         Command::Recipes => ("recipes", recipes::run()),
         Command::Train(args) => ("train", train::run(args)),
+        #[cfg(feature = "download")]
+        Command::Download(args) => ("download", download::run(args)),
         Command::Evaluate(args) => ("evaluate", evaluate::run(args)),
         Command::Predict(args) => ("predict", predict::run(args)),
         Command::Graph(args) => ("graph", graph::run(args)),

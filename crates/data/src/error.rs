@@ -116,6 +116,14 @@ pub enum DataError {
         /// What is wrong with it; the sentence goes on from its name.
         reason: String,
     },
+    /// What stands at an address cannot be used.
+    #[error("{url} {reason}")]
+    Remote {
+        /// The address.
+        url: String,
+        /// What is wrong with it; the sentence goes on from the address.
+        reason: String,
+    },
     /// Bytes are no picture that can be read.
     #[error("the picture {reason}")]
     Undecodable {

@@ -6,6 +6,7 @@
 //! | [`read_idx`], [`mnist()`], [`cifar10`], [`cifar100`], [`digits()`], [`Csv`], [`ImageFolder`] | sources |
 //! | [`Picture`], [`Augment`] | pictures in color: from files, to what a model is fed, with chance in training |
 //! | [`contact_sheet`] | a batch of images with captions on one picture |
+//! | `download` | sets from their public homes (feature `download`) |
 //! | [`Split`] | by fraction, index, position, label or group; k-fold |
 //! | [`Normalize`] | with the training set's statistics |
 //! | [`check_labels`] | are labels class numbers? |
@@ -17,6 +18,8 @@ mod batch;
 mod cifar;
 mod dataset;
 mod digits;
+#[cfg(feature = "download")]
+pub mod download;
 mod error;
 mod folder;
 mod idx;

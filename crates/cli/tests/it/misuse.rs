@@ -49,10 +49,29 @@ fn arguments_that_are_no_text_are_refused() {
     assert_eq!((ran.status.code(), &ran.stderr[..7]), (Some(1), &b"error: "[..]));
 }
 
+#[cfg(feature = "download")]
+#[test]
+fn a_home_that_cannot_be_reached_is_named_and_nothing_is_left() {
+    let folder = folder();
+    let to = folder.path().join("mnist");
+    // Nobody listens at this port.
+    let ran: Ran = thalweg()
+        .env("ALL_PROXY", "http://127.0.0.1:1")
+        .args(["download".as_ref(), "mnist".as_ref(), "--to".as_ref(), to.as_os_str()])
+        .output()
+        .unwrap()
+        .into();
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("train-images-idx3-ubyte.gz cannot be reached"), "{ran:?}");
+    assert_eq!(std::fs::read_dir(to).unwrap().count(), 0);
+}
+
 #[test]
 fn a_name_that_is_not_known_gets_the_nearest() {
     refuse(["train", "digts"], 2, &["'digts'", "'digits'"]);
     refuse(["graph", "minst"], 2, &["'minst'", "'mnist'"]);
+    #[cfg(feature = "download")]
+    refuse(["download", "minst"], 2, &["'minst'", "'mnist'"]);
     refuse(["train", "digits", "--optimizer", "adamm"], 2, &["'adamm'", "'adam'"]);
     refuse(["train", "digits", "--set", "widht=3"], 2, &["`widht`", "did you mean `width`?", "thalweg train"]);
     refuse(["train", "digits", "--set", "weight_deccay=0.1"], 2, &["did you mean `weight_decay`?"]);

@@ -569,6 +569,19 @@ mod tests {
             ),
             (&[6, 4, 3, 3], &plain.clone().stride([1, 0]), "the stride on axis 1 of the window is 0"),
             (&[6, 4, 3, 3], &plain.clone().dilation([1, 1, 1]), "a dilation for 3 axes; the window has 2"),
+            (&[6, 4, 3, 3], &plain.clone().dilation(0), "the dilation on axis 0 of the window is 0"),
+            (&[6, 4, 0, 3], &plain, "on axis 0 of the window is 0"),
+            (&[6, 4, 3, 3], &plain.clone().groups(0), "0 groups; there is at least 1"),
+            (
+                &[6, 4, 3, 3],
+                &plain.clone().padding(1 << 62),
+                "the padding before on axis 0 of the window is 4611686018427387904",
+            ),
+            (
+                &[6, 4, 3, 3],
+                &plain.clone().stride(usize::MAX),
+                "the stride on axis 0 of the window is 18446744073709551615",
+            ),
         ] {
             let message = refusal(shape, options);
             assert!(message.contains(part), "{message}");

@@ -62,6 +62,9 @@ impl<T: Copy> From<&[T]> for PerAxis<T> {
     }
 }
 
+/// No axis is longer, for no memory holds it.
+const LARGEST: u64 = 1 << 40;
+
 /// How a window of `kernel` elements goes along an axis: element k of window t stands at position
 /// t·stride + k·dilation − padding.0 of the input, where positions outside are zeros.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -120,11 +123,19 @@ impl Grid {
     /// Whether windows can go so along `axis`.
     ///
     /// # Errors
-    /// If a step or the window is 0, or the window is larger than the padded axis.
+    /// If a step or the window is 0, anything is larger than any memory, or the window is larger than the padded axis.
     pub fn check(&self, axis: usize) -> Result<(), ShapeError> {
-        for (what, number) in [("kernel", self.kernel), ("stride", self.stride), ("dilation", self.dilation)] {
+        let steps = [("kernel", self.kernel), ("stride", self.stride), ("dilation", self.dilation)];
+        let padding = [("padding before", self.padding.0), ("padding behind", self.padding.1)];
+        for (what, number) in steps {
             if number == 0 {
                 return Err(ShapeError::new(format!("the {what} on axis {axis} of the window is 0; it is at least 1")));
+            }
+        }
+        for (what, number) in steps.into_iter().chain(padding) {
+            if number as u64 > LARGEST {
+                let reason = format!("the {what} on axis {axis} of the window is {number}; it is at most {LARGEST}");
+                return Err(ShapeError::new(reason));
             }
         }
         let (extent, padded) = (self.extent(), self.padded());

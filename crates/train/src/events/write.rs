@@ -236,6 +236,26 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_goes_backwards_changes_no_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut events = EventWriter::create(folder.path(), 1e9).unwrap();
+        for (step, wall_time) in [(1, 1e9), (2, 5.0), (3, -1.0), (4, 2e9)] {
+            events.scalar(step, wall_time, "loss", 1.0).unwrap();
+        }
+        drop(events);
+        // Files are ordered by their numbers, whatever the clock says.
+        let mut later = EventWriter::resume(folder.path(), 0.0, 4).unwrap();
+        later.scalar(5, 0.0, "loss", 1.0).unwrap();
+        let mut files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        let steps = files.iter().flat_map(|file| read(file).unwrap().events).filter_map(|event| match event.what {
+            What::Values(_) => Some(event.step),
+            _ => None,
+        });
+        assert_eq!(steps.collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
     fn a_resumed_run_begins_a_file_that_comes_later_and_leaves_the_torn_one_alone() {
         let folder = tempfile::tempdir().unwrap();
         let mut events = EventWriter::create(folder.path(), 0.0).unwrap();
