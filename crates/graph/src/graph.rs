@@ -74,7 +74,19 @@ impl Graph {
     ///
     /// Random ops get their streams here: the hash of the scope path and of the op's position among the random ops of
     /// the scope, in the order in which they were made.
+    ///
+    /// Of a loop what is needed comes along: neither results that nobody reads, nor what only they depend on.
     pub fn capture<'a>(fetches: impl IntoIterator<Item = &'a Tensor>, updates: &[Update]) -> Graph {
+        let graph = Graph::capture_whole(fetches, updates);
+        if graph.nodes().any(|node| matches!(node.op, Op::Loop(_))) {
+            crate::passes::loops::needed(graph)
+        } else {
+            graph
+        }
+    }
+
+    /// As [`Graph::capture`], with loops as they were made.
+    pub(crate) fn capture_whole<'a>(fetches: impl IntoIterator<Item = &'a Tensor>, updates: &[Update]) -> Graph {
         let fetches: Vec<&Tensor> = fetches.into_iter().collect();
         let order = topological(fetches.iter().copied().chain(updates.iter().map(|update| &update.value)));
         let streams = assign_streams(&order);

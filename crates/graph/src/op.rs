@@ -8,6 +8,7 @@ use thalweg_array::{Array, Bindings, DType};
 use crate::error::{EvalError, ShapeError};
 use crate::ops::assemble::{Concat, Flip, Pad, Slice};
 use crate::ops::composite::{Dropout, LayerNorm, LogSoftmax, LogSumExp, Softmax};
+use crate::ops::control::{Loop, Output};
 use crate::ops::convolution::Convolution;
 use crate::ops::custom::Custom;
 use crate::ops::elementwise::{Cast, ElementwiseBinary, ElementwiseUnary, Select};
@@ -209,6 +210,10 @@ ops! {
     LayerNorm(LayerNorm),
     /// Channels with given mean and variance brought to mean 0 and variance 1, scaled and shifted.
     BatchNorm(BatchNorm),
+    /// A step for each position.
+    Loop(Loop),
+    /// One result of a loop.
+    Output(Output),
     /// An op of the user's own.
     Custom(Custom),
 }

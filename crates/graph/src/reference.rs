@@ -7,6 +7,7 @@ use thalweg_array::{Array, Bindings, Element, with_dtype, with_elements};
 use crate::error::EvalError;
 use crate::graph::Graph;
 use crate::op::{Op, OpRules, Reference};
+use crate::ops::control::interpret::interpret_loop;
 use crate::passes::BindError;
 use crate::tensor::TensorId;
 use crate::variable::VariableCore;
@@ -72,20 +73,26 @@ pub fn interpret(graph: &Graph, feeds: &Feeds) -> Result<Results, EvalError> {
         last_use[kept.index()] = usize::MAX;
     }
     let mut values: Vec<Option<Array>> = vec![None; graph.len()];
+    // What loops have given, by their node.
+    let mut results: BTreeMap<usize, Vec<Array>> = BTreeMap::new();
     for (position, node) in graph.nodes().enumerate() {
         let label = node.describe();
+        let inputs = |values: &[Option<Array>]| -> Vec<Array> {
+            let value = |input: &crate::graph::NodeId| values[input.index()].clone().expect("inputs come first");
+            node.inputs.iter().map(value).collect()
+        };
         let value = match &node.op {
             Op::Placeholder(placeholder) => feed(&placeholder.name, feeds, node.meta.dtype)?,
             Op::Variable(read) => match feeds.variables.get(&read.variable().id()) {
                 Some(value) => value.clone(),
                 None => initial_value(read.variable(), feeds.seed)?,
             },
+            Op::Loop(op) => {
+                results.insert(position, interpret_loop(op, &inputs(&values), feeds.seed, feeds.step)?);
+                Array::zeros(&[0], node.meta.dtype)
+            }
+            Op::Output(output) => results[&node.inputs[0].index()][output.index].clone(),
             op => {
-                let inputs: Vec<&Array> = node
-                    .inputs
-                    .iter()
-                    .map(|input| values[input.index()].as_ref().expect("inputs come first"))
-                    .collect();
                 let shape = node
                     .meta
                     .shape
@@ -99,7 +106,7 @@ pub fn interpret(graph: &Graph, feeds: &Feeds) -> Result<Results, EvalError> {
                     seed: feeds.seed,
                     step: feeds.step,
                 };
-                op.reference(&inputs, &cx)?
+                op.reference(&inputs(&values).iter().collect::<Vec<_>>(), &cx)?
             }
         };
         values[position] = Some(value);

@@ -120,6 +120,22 @@ impl Tensor {
         }))
     }
 
+    /// A tensor without inputs that was made where this one was.
+    pub(crate) fn made_like(&self, op: Op, meta: Meta) -> Tensor {
+        let Node { scope, part, location, .. } = &*self.0;
+        let (scope, part, location) = (scope.clone(), *part, *location);
+        Tensor(Arc::new(Node {
+            id: TensorId::next(),
+            op,
+            inputs: SmallVec::new(),
+            meta,
+            name: None,
+            scope,
+            part,
+            location,
+        }))
+    }
+
     /// Applies `op` to `inputs`.
     ///
     /// # Panics

@@ -3,6 +3,7 @@
 //! - The inputs of a node stand before it, and the roots exist.
 //! - dtype and shape of a node are what its op infers from its inputs.
 //! - Every random op has a stream.
+//! - Only nodes that take one of its results read a loop, and its body is sound too.
 //! - A variable is updated at most once, and its next value has its dtype and shape.
 //! - Nodes that read variables of one name read one variable: sessions and checkpoints know them by name.
 //! - Placeholders of one name agree in dtype and shape: one feed serves them all.
@@ -13,8 +14,9 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 use crate::error::ShapeError;
-use crate::graph::{Graph, NodeId};
+use crate::graph::{Graph, Node, NodeId};
 use crate::op::{Op, OpRules};
+use crate::ops::control::Output;
 use crate::tensor::{Meta, TensorId};
 
 /// Which rule a graph breaks, and where.
@@ -98,6 +100,34 @@ pub enum VerifyError {
         /// The second.
         second: String,
     },
+    /// The body of a loop breaks a rule.
+    #[error("in the body of {node}: {error}")]
+    Body {
+        /// The loop.
+        node: String,
+        /// What the body breaks.
+        error: Box<VerifyError>,
+    },
+    /// A loop has several results; only what takes one of them out may read it.
+    #[error("{node} reads {of} as if it were one tensor")]
+    Whole {
+        /// Who reads, or `a root`.
+        node: String,
+        /// The loop.
+        of: String,
+    },
+    /// A result that its loop does not give.
+    #[error("{node} takes result {index} of {of}, which gives {results}")]
+    Result {
+        /// The node.
+        node: String,
+        /// Which result.
+        index: usize,
+        /// What should be a loop.
+        of: String,
+        /// What it gives.
+        results: String,
+    },
     /// Two placeholders of one name that cannot take one feed.
     #[error("two placeholders are called `{name}`, {first} and {second}; one feed cannot serve both")]
     SamePlaceholder {
@@ -133,7 +163,15 @@ pub fn verify(graph: &Graph) -> Result<(), VerifyError> {
         if node.op.needs_stream() {
             return Err(VerifyError::NoStream { node: node.describe() });
         }
+        for input in &node.inputs {
+            if matches!(graph[*input].op, Op::Loop(_)) && !matches!(node.op, Op::Output(_)) {
+                return Err(VerifyError::Whole { node: node.describe(), of: graph[*input].describe() });
+            }
+        }
         match &node.op {
+            Op::Loop(op) => verify(op.body.graph())
+                .map_err(|error| VerifyError::Body { node: node.describe(), error: Box::new(error) })?,
+            Op::Output(output) => verify_output(graph, node, output)?,
             Op::Variable(read) => {
                 let identity = read.variable().id();
                 let (first, first_node) = *variables.entry(read.variable().name()).or_insert((identity, id));
@@ -161,7 +199,21 @@ pub fn verify(graph: &Graph) -> Result<(), VerifyError> {
     if let Some(root) = graph.roots().find(|root| root.index() >= graph.len()) {
         return Err(VerifyError::Root { position: root.index(), len: graph.len() });
     }
+    if let Some(root) = graph.roots().find(|root| matches!(graph[*root].op, Op::Loop(_))) {
+        return Err(VerifyError::Whole { node: "a root".into(), of: graph[root].describe() });
+    }
     verify_updates(graph)
+}
+
+fn verify_output(graph: &Graph, node: &Node, output: &Output) -> Result<(), VerifyError> {
+    let of = &graph[node.inputs[0]];
+    let results = if let Op::Loop(op) = &of.op { op.results() } else { Vec::new() };
+    if results.get(output.index) == Some(&node.meta) {
+        return Ok(());
+    }
+    let results: Vec<String> = results.iter().map(Meta::to_string).collect();
+    let (index, of, results) = (output.index, of.describe(), results.join(", "));
+    Err(VerifyError::Result { node: node.describe(), index, of, results })
 }
 
 fn verify_updates(graph: &Graph) -> Result<(), VerifyError> {

@@ -1,13 +1,14 @@
 //! Reverse mode: from one number back to everything it depends on. The rules of the ops give cotangents; this walk
 //! accumulates them and skips what leads nowhere. (Linnainmaa 1970; the notation is JAX's.)
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use smallvec::SmallVec;
 use thiserror::Error;
 
 use super::recompute::Recomputation;
-use crate::op::{OpRules, Vjp};
+use super::through_loops::Through;
+use crate::op::{Op, OpRules, Vjp};
 use crate::scope::scope;
 use crate::tensor::{Tensor, TensorId, topological_until};
 
@@ -132,14 +133,39 @@ pub fn pull_back(outputs: &[(&Tensor, &Tensor)], wrt: &[&Tensor]) -> Vec<Option<
     }
     let mut recomputation = Recomputation::new(&order);
     let mut found: HashMap<TensorId, Tensor> = HashMap::new();
+    // The cotangents of the results of each loop.
+    let mut of_results: HashMap<TensorId, BTreeMap<usize, Tensor>> = HashMap::new();
     for tensor in order.iter().rev() {
         if !active.contains(&tensor.id()) {
+            continue;
+        }
+        if let (Op::Loop(op), Some(cotangents)) = (tensor.op(), of_results.remove(&tensor.id())) {
+            let first = cotangents.values().next().expect("a result has a cotangent");
+            let again = recomputation.of(tensor, first);
+            let seen = |tensor: &Tensor| again.and_then(|again| again.get(&tensor.id())).unwrap_or(tensor).clone();
+            let seen: Vec<Tensor> = tensor.inputs().iter().map(seen).collect();
+            let wanted: Vec<bool> = tensor.inputs().iter().map(|input| active.contains(&input.id())).collect();
+            let (given, location) = (tensor.inputs(), tensor.location());
+            let through = Through { op, given, seen: &seen, cotangents: &cotangents, wanted: &wanted, location };
+            let pulled = crate::scope::on_behalf_of(location, || through.pull_back());
+            for (input, cotangent) in given.iter().zip(pulled) {
+                if let Some(cotangent) = cotangent {
+                    debug_assert_eq!(cotangent.meta(), input.meta(), "the gradient of {tensor:?} has another shape");
+                    pending.entry(input.id()).or_default().push(cotangent);
+                }
+            }
             continue;
         }
         let Some(terms) = pending.remove(&tensor.id()) else { continue };
         let cotangent = sum(terms);
         if leaves.contains(&tensor.id()) {
             found.insert(tensor.id(), cotangent);
+            continue;
+        }
+        if let Op::Output(output) = tensor.op() {
+            let results = of_results.entry(tensor.inputs()[0].id()).or_default();
+            let sum = results.remove(&output.index).map_or(cotangent.clone(), |sum| sum + &cotangent);
+            results.insert(output.index, sum);
             continue;
         }
         let wanted: SmallVec<[bool; 4]> = tensor.inputs().iter().map(|input| active.contains(&input.id())).collect();

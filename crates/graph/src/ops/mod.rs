@@ -8,6 +8,7 @@
 //! | [`reduce`] | sums, products, extremes, means |
 //! | [`einsum`] | products over named axes |
 //! | [`matmul`] | matrix products |
+//! | [`control`] | loops over the positions of tensors |
 //! | [`convolution`] | convolutions, transposed ones, their gradients |
 //! | [`windows`] | windows along an axis, and adding them up |
 //! | [`pool`] | largest numbers and means of windows, other resolutions |
@@ -25,6 +26,7 @@
 
 pub mod assemble;
 pub mod composite;
+pub mod control;
 pub mod convolution;
 pub mod custom;
 pub mod einsum;

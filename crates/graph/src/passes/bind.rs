@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::error::ShapeError;
 use crate::graph::Graph;
 use crate::op::{Op, OpRules};
+use crate::ops::control::Body;
 use crate::ops::source::Constant;
 use crate::tensor::Meta;
 
@@ -48,7 +49,9 @@ pub fn bind(mut graph: Graph, bindings: &Bindings) -> Result<Graph, BindError> {
         let node = &graph[id];
         let mut op = node.op.clone();
         let own = op.bind_sizes(bindings).map_err(|error| BindError::Size { node: node.describe(), error })?;
-        if !own && !node.inputs.iter().any(|input| changed[input.index()]) {
+        if let Op::Loop(op) = &mut op {
+            op.body = Body::new(bind(op.body.graph().clone(), bindings)?);
+        } else if !own && !node.inputs.iter().any(|input| changed[input.index()]) {
             continue;
         }
         changed[id.index()] = true;
@@ -95,6 +98,8 @@ impl Op {
             Op::StopGradient(_) | Op::After(_) | Op::WithUpdate(_) | Op::EvaluatedAs(_) => Ok(false),
             Op::BatchNorm(_) => Ok(false),
             Op::Softmax(_) | Op::LogSoftmax(_) | Op::LogSumExp(_) | Op::Dropout(_) | Op::LayerNorm(_) => Ok(false),
+            Op::Loop(op) => bind_all([&mut op.length], bindings),
+            Op::Output(op) => bind_shape(&mut op.shape, bindings),
             Op::Custom(_) => Ok(false),
         }
     }

@@ -56,6 +56,7 @@ enum Kind {
 fn kind(op: &Op) -> Kind {
     match op {
         Op::Placeholder(_) | Op::Constant(_) | Op::Variable(_) | Op::Random(_) => Kind::Kept,
+        Op::Loop(_) | Op::Output(_) => Kind::Kept,
         Op::Expand(_) | Op::Iota(_) | Op::CheckIndices(_) | Op::After(_) | Op::WithUpdate(_) | Op::Custom(_) => {
             Kind::Kept
         }

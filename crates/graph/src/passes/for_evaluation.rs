@@ -3,8 +3,8 @@
 
 use thiserror::Error;
 
-use super::{dead_code, expectation};
-use crate::graph::{Graph, Node};
+use super::{dead_code, expectation, in_bodies, loops};
+use crate::graph::{Changed, Graph, Node};
 use crate::op::Op;
 
 /// Why a graph cannot serve evaluation.
@@ -49,17 +49,24 @@ pub fn for_evaluation(graph: Graph) -> Result<Graph, EvaluationError> {
         let (variable, node) = (variable.name().to_string(), graph[*value].describe());
         return Err(EvaluationError::Update { variable, node });
     }
-    let graph = graph.rebuild(|_, node, inputs| match node.op {
-        Op::Dropout(_) | Op::After(_) | Op::WithUpdate(_) => Some(inputs[0]),
-        Op::EvaluatedAs(_) => Some(inputs[1]),
-        _ => None,
-    });
-    let graph = dead_code::drop_unused(expectation::take_means(graph.value)).value;
+    let graph = dead_code::drop_unused(expectation::take_means(without_training(graph).value)).value;
     let random = graph.nodes().find(|node| matches!(node.op, Op::Random(_))).map(Node::describe);
     match random {
         Some(node) => Err(EvaluationError::Random { node }),
         None => Ok(graph),
     }
+}
+
+/// Without what only a training run does, in the bodies of loops too.
+fn without_training(graph: Graph) -> Changed<Graph> {
+    let inside = in_bodies(graph, &mut |_, body| without_training(body));
+    let outside = inside.value.rebuild(|_, node, inputs| match node.op {
+        Op::Dropout(_) | Op::After(_) | Op::WithUpdate(_) => Some(inputs[0]),
+        Op::EvaluatedAs(_) => Some(inputs[1]),
+        _ => None,
+    });
+    let tidy = loops::tidy::tidy(outside.value);
+    Changed { value: tidy.value, changed: inside.changed || outside.changed || tidy.changed }
 }
 
 #[cfg(test)]

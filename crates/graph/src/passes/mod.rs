@@ -7,6 +7,7 @@
 //! | [`stable_forms`] | log(softmax(x)) ⇒ log_softmax(x) and its like; used before differentiation too |
 //! | [`cse`] | equal computations once |
 //! | [`layout`] | permutations travel until they meet their inverse |
+//! | [`loops`] | loops carry, read and give what is needed |
 //! | [`dead_code`] | drops what no root needs |
 //! | [`mod@for_evaluation`] | turns dropout and noise off, refuses what is left to chance |
 //! | [`mod@bind`] | numbers for named sizes |
@@ -17,7 +18,9 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::graph::{Changed, Graph};
+use crate::graph::{Changed, Graph, Node};
+use crate::op::Op;
+use crate::ops::control::{Body, Loop};
 use crate::tensor::Meta;
 use crate::verify::verify;
 
@@ -29,6 +32,7 @@ mod expectation;
 pub mod fold_constants;
 pub mod for_evaluation;
 pub mod layout;
+pub mod loops;
 mod pattern;
 pub mod simplify;
 pub mod stable_forms;
@@ -44,8 +48,30 @@ pub use for_evaluation::{EvaluationError, for_evaluation};
 pub struct Pass {
     /// What reports call it.
     pub name: &'static str,
-    /// The function.
+    /// The function; it leaves the bodies of loops alone.
     pub run: fn(Graph, &Options) -> Changed<Graph>,
+}
+
+impl Pass {
+    /// Runs the pass on the bodies of all loops, then on the graph.
+    pub fn run(&self, graph: Graph, options: &Options) -> Changed<Graph> {
+        let inside = in_bodies(graph, &mut |_, body| self.run(body, options));
+        let outside = (self.run)(inside.value, options);
+        Changed { value: outside.value, changed: inside.changed || outside.changed }
+    }
+}
+
+/// The graph with what `rewrite` makes of the body of each loop.
+pub(crate) fn in_bodies(graph: Graph, rewrite: &mut dyn FnMut(&Node, Graph) -> Changed<Graph>) -> Changed<Graph> {
+    if !graph.nodes().any(|node| matches!(node.op, Op::Loop(_))) {
+        return Changed { value: graph, changed: false };
+    }
+    graph.rebuild(|graph, node, inputs| {
+        let Op::Loop(op) = &node.op else { return None };
+        let Changed { value, changed } = rewrite(node, op.body.graph().clone());
+        let op = Loop { body: Body::new(value), ..op.clone() };
+        changed.then(|| graph.add(op, inputs, node).expect("a body keeps what it computes: a bug in Thalweg"))
+    })
 }
 
 impl fmt::Debug for Pass {
@@ -78,6 +104,7 @@ pub const LOGICAL: &[Pass] = &[
     stable_forms::PASS,
     cse::PASS,
     layout::PASS,    // after `simplify`, which knows permutations that move nothing
+    loops::PASS,     // after `cse`, which makes one of what is handed in twice
     dead_code::PASS, // last: the others leave orphans
 ];
 
@@ -131,7 +158,7 @@ fn run(mut graph: Graph, options: &Options, mut observer: Option<&mut dyn FnMut(
     for pass in LOGICAL.iter().take(options.stop_after) {
         let before = options.verify.then(|| metas(&graph));
         let start = observer.is_some().then(Instant::now);
-        let Changed { value, changed } = (pass.run)(graph, options);
+        let Changed { value, changed } = pass.run(graph, options);
         graph = value;
         if let (Some(observer), Some(start)) = (&mut observer, start) {
             observer(&Effect { pass: pass.name, changed, elapsed: start.elapsed(), graph: &graph });

@@ -67,7 +67,7 @@ pub fn stabilize(loss: &Tensor, keep: &[&Tensor]) -> Tensor {
     }
     // What the kept tensors are made of stays too: their identity includes it.
     let frozen: HashSet<TensorId> = topological(keep.iter().copied()).iter().map(Tensor::id).collect();
-    let Changed { value: graph, changed } = rewrite_all(Graph::capture([loss], &[]), &closed, &frozen);
+    let Changed { value: graph, changed } = rewrite_all(Graph::capture_whole([loss], &[]), &closed, &frozen);
     if changed { graph.to_tensors().swap_remove(0) } else { loss.clone() }
 }
 
@@ -78,6 +78,12 @@ fn starts_a_rule(op: &Op) -> bool {
         Op::Binary(ElementwiseBinary(f)) => matches!(f, Binary::Sub | Binary::Div | Binary::Add),
         _ => false,
     }
+}
+
+/// The body of a loop with unstable formulas replaced.
+pub(crate) fn stable_body(body: Graph) -> Graph {
+    let nothing = HashSet::new();
+    rewrite_all(body, &nothing, &nothing).value
 }
 
 fn rewrite_all(graph: Graph, closed: &HashSet<TensorId>, frozen: &HashSet<TensorId>) -> Changed<Graph> {

@@ -16,7 +16,7 @@ use crate::verify::verify;
 pub(super) fn check(pass: Pass, before: &str, after: Expect) {
     let before = parse(before).unwrap_or_else(|error| panic!("{error}"));
     verify(&before).unwrap_or_else(|error| panic!("{error}"));
-    let result = (pass.run)(before.clone(), &Options::default());
+    let result = pass.run(before.clone(), &Options::default());
     verify(&result.value).unwrap_or_else(|error| panic!("after {}: {error}\n{}", pass.name, result.value));
     assert_eq!(result.changed, before.to_string() != result.value.to_string(), "`changed` must say the truth");
     same_meaning(&before, &result.value);

@@ -50,7 +50,7 @@ fn caption<'a>(node: &Node, numbers: impl Iterator<Item = &'a str>) -> String {
         op += &format!(" {number}");
     }
     // Told otherwise, or, as streams, nothing to look at.
-    let left_out = ["hex", "dtype", "shape", "name", "to", "stream"];
+    let left_out = ["hex", "dtype", "shape", "name", "to", "stream", "body"];
     for (key, value) in attributes.iter().filter(|(key, value)| !left_out.contains(&key.as_str()) && !value.is_null()) {
         op += &match value.as_str() {
             Some(word) => format!(" {word}"),

@@ -167,6 +167,7 @@ fn implied(op: &str) -> &'static [&'static str] {
         "reshape" | "expand" => &["shape"],
         "size" => &["dtype"],
         "cast" => &["to"],
+        "output" => &["dtype", "shape"],
         _ => &[],
     }
 }

@@ -28,7 +28,7 @@ thread_local! {
 
 /// Checks `f` at `inputs`, first and second order.
 #[track_caller]
-fn check(what: &str, inputs: &[Array], f: impl Fn(&[Tensor]) -> Tensor) {
+pub(crate) fn check(what: &str, inputs: &[Array], f: impl Fn(&[Tensor]) -> Tensor) {
     check_with(what, inputs, &CheckOptions { order: 2, ..CheckOptions::default() }, f);
 }
 
@@ -397,6 +397,7 @@ fn every_differentiable_op_agrees_with_differences() {
     by_index();
     composites();
     the_rest();
+    crate::through_time::loops();
     SEEN.with_borrow(|seen| {
         let missing: Vec<&str> = KINDS
             .iter()

@@ -1,5 +1,6 @@
 //! The ops through the public interface: gradients against differences, IEEE numbers, refusals.
 
+mod control;
 mod gradients;
 mod ieee;
 mod passes;
@@ -7,4 +8,5 @@ mod refusals;
 mod registry;
 mod support;
 mod text;
+mod through_time;
 mod ties;

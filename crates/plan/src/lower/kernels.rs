@@ -249,6 +249,8 @@ impl Lowering<'_> {
             | Op::After(_)
             | Op::WithUpdate(_)
             | Op::EvaluatedAs(_)
+            | Op::Loop(_)
+            | Op::Output(_)
             | Op::Softmax(_)
             | Op::LogSoftmax(_)
             | Op::LogSumExp(_)

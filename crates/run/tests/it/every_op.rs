@@ -386,7 +386,7 @@ fn ops_over_axes() {
         ask_for_convolutions(&mut checks, dtype);
         checks.hold(&format!("convolutions of {dtype}"));
     }
-    let elsewhere = ["Unary", "Binary", "Select", "Cast"];
+    let elsewhere = ["Unary", "Binary", "Select", "Cast", "Loop", "Output"];
     let missing: Vec<&str> = KINDS
         .iter()
         .map(|(kind, _)| *kind)

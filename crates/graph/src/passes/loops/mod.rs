@@ -1,0 +1,31 @@
+//! Loops carry, read and give what is needed, and nothing else.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | `merge` | makes one of loops that take the same steps |
+//! | `tidy` | drops what nobody reads: results, carries, inputs |
+
+use super::{Options, Pass};
+use crate::graph::{Changed, Graph};
+
+mod merge;
+pub(super) mod tidy;
+
+/// The pass.
+pub const PASS: Pass = Pass { name: "loops", run };
+
+fn run(graph: Graph, _: &Options) -> Changed<Graph> {
+    once_and_needed(graph)
+}
+
+/// The graph with each loop once, without what nobody needs.
+pub(crate) fn needed(graph: Graph) -> Graph {
+    super::dead_code::drop_unused(once_and_needed(graph).value).value
+}
+
+/// The graph with each loop once, giving what is needed.
+fn once_and_needed(graph: Graph) -> Changed<Graph> {
+    let merged = merge::merge(graph);
+    let tidy = tidy::tidy(merged.value);
+    Changed { value: tidy.value, changed: merged.changed || tidy.changed }
+}
