@@ -7,7 +7,8 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use thalweg::data::download::{RemoteSet, SETS, cache_folder};
+use thalweg::data::cache_folder;
+use thalweg::data::download::{RemoteSet, SETS};
 
 use crate::output;
 

@@ -6,7 +6,7 @@
 //! | [`read_idx`], [`mnist()`], [`cifar10`], [`cifar100`], [`digits()`], [`Csv`], [`ImageFolder`] | sources |
 //! | [`Picture`], [`Augment`] | pictures in color: from files, to what a model is fed, with chance in training |
 //! | [`contact_sheet`] | a batch of images with captions on one picture |
-//! | `download` | sets from their public homes (feature `download`) |
+//! | `download`, [`cache_folder`] | sets from their public homes (feature `download`), and where they are kept |
 //! | [`Split`] | by fraction, index, position, label or group; k-fold |
 //! | [`Normalize`] | with the training set's statistics |
 //! | [`check_labels`] | are labels class numbers? |
@@ -15,6 +15,7 @@
 
 mod augment;
 mod batch;
+mod cache;
 mod cifar;
 mod dataset;
 mod digits;
@@ -44,6 +45,7 @@ mod transform;
 
 pub use augment::{Augment, Border, Step};
 pub use batch::Batch;
+pub use cache::cache_folder;
 pub use cifar::{Cifar, cifar10, cifar100};
 pub use dataset::Dataset;
 pub use digits::digits;

@@ -28,7 +28,9 @@ pub enum ZooError {
         reason: String,
     },
     /// A recipe that needs a folder of data and was given none.
-    #[error("the recipe `{recipe}` needs data: {what}; say where they are with `--data`")]
+    #[error(
+        "the recipe `{recipe}` needs data: {what}; say where they are with `--data`, or get them once with `thalweg download`"
+    )]
     NeedsData {
         /// The recipe.
         recipe: &'static str,

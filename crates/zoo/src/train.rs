@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use serde::Serialize;
-use thalweg::data::Augment;
+use thalweg::data::{Augment, cache_folder};
 use thalweg::nn::Step;
 use thalweg::prelude::*;
 use thalweg::train::checkpoint::CheckpointError;
@@ -167,16 +167,20 @@ pub fn build(recipe: &dyn Recipe, options: &Options) -> Result<(Task, Step), Zoo
     Ok(first.take().expect("a recipe trains in at least one phase: a bug in Thalweg"))
 }
 
-/// The data of a recipe.
+/// The data of a recipe: in `folder`, else where public sets are kept.
 pub(crate) fn load(recipe: &dyn Recipe, folder: Option<&Path>, settings: &Settings) -> Result<Splits, ZooError> {
     let folder = match (recipe.source(), folder) {
-        (Source::Embedded, None) => Path::new(""),
+        (Source::Embedded, None) => PathBuf::new(),
         (Source::Embedded, Some(folder)) => {
             let reason = format!("the recipe `{}` has its data in the program", recipe.name());
             return Err(ZooError::setting(format!("data {}", folder.display()), reason));
         }
-        (Source::Folder(_), Some(folder)) => folder,
-        (Source::Folder(what), None) => return Err(ZooError::NeedsData { recipe: recipe.name(), what }),
+        (Source::Folder(_), Some(folder)) => folder.into(),
+        (Source::Folder(what), None) => {
+            let recipe = recipe.name();
+            let cached = cache_folder(recipe).filter(|folder| folder.is_dir());
+            cached.ok_or(ZooError::NeedsData { recipe, what })?
+        }
     };
-    Ok(recipe.load(folder, settings)?)
+    Ok(recipe.load(&folder, settings)?)
 }

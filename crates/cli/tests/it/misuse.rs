@@ -89,11 +89,16 @@ fn a_setting_out_of_its_range_is_named() {
 
 #[test]
 fn data_that_are_not_there_are_named() {
-    refuse(["train", "mnist"], 2, &["mnist", "--data"]);
+    refuse(["train", "mnist"], 2, &["`mnist` needs data", "--data", "thalweg download"]);
     refuse(["train", "digits", "--data", "somewhere"], 2, &["data somewhere", "in the program"]);
     let folder = folder();
     let path = folder.path().to_str().unwrap();
     refuse(["train", "mnist", "--data", path], 1, &[path, "`train-images-idx3-ubyte`"]);
+    // Where sets are kept is looked at too.
+    let kept = folder.path().join("mnist");
+    std::fs::create_dir(&kept).unwrap();
+    let ran: Ran = thalweg().env("THALWEG_CACHE", path).args(["train", "mnist"]).output().unwrap().into();
+    assert!(ran.code == Some(1) && ran.stderr.contains(kept.to_str().unwrap()), "{ran:?}");
     refuse(["train", "mnist", "--data", "/no/such/folder"], 1, &["/no/such/folder is no folder", "images-idx3-ubyte"]);
 }
 

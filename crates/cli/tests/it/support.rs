@@ -7,10 +7,11 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// The program, with nothing of the terminal that the tests happen to run in.
+/// The program, with nothing of the terminal that the tests happen to run in, and no sets fetched before.
 pub(crate) fn thalweg() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));
     command.env_remove("TERM").env_remove("NO_COLOR").stdin(Stdio::null());
+    command.env("THALWEG_CACHE", std::env::temp_dir().join("no sets are kept here"));
     command
 }
 

@@ -105,8 +105,6 @@ fn wrong_wishes_are_refused_by_name() {
     assert!(refusal("digits", &Options { data: Some("x".into()), ..short(1) }).contains("data in the program"));
     let message = refusal("digits", &Options { weights: Some("x.pt".into()), ..short(1) });
     assert_eq!(message, "weights x.pt: the recipe `digits` begins with weights of its own");
-    let message = refusal("mnist", &short(1));
-    assert!(message.contains("`mnist` needs data") && message.contains("--data"), "{message}");
     let message = refusal("mnist", &Options { data: Some("/none".into()), ..short(1) });
     assert!(message.contains("train-images-idx3-ubyte"), "{message}");
     let message = evaluate(Path::new("/none"), None, Which::Last).unwrap_err().to_string();
