@@ -31,6 +31,37 @@ pub(crate) struct Choices {
     set: Vec<(String, f64)>,
 }
 
+/// A recipe on its data, with what changes its defaults.
+#[derive(Debug, Args)]
+pub(crate) struct Subject {
+    /// The recipe
+    #[arg(value_parser = recipe_name())]
+    pub(crate) recipe: String,
+    /// Folder of the data, where the recipe needs one
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    choices: Choices,
+    /// What all that is random follows from
+    #[arg(long, value_name = "N", value_parser = number::<u64>, default_value_t = 0)]
+    seed: u64,
+    /// Threads; as many as processors if not said. The result is the same
+    #[arg(long, value_name = "N", value_parser = threads)]
+    threads: Option<u16>,
+}
+
+impl Subject {
+    /// The options that follow.
+    pub(crate) fn options(&self) -> Options {
+        self.choices.over(Options {
+            data: self.data.clone(),
+            seed: self.seed,
+            threads: self.threads.map(usize::from),
+            ..Options::default()
+        })
+    }
+}
+
 impl Choices {
     /// `options` with these.
     pub(crate) fn over(&self, options: Options) -> Options {

@@ -6,14 +6,18 @@
 
 mod bench;
 mod choices;
+mod diagnose;
 #[cfg(feature = "download")]
 mod download;
 mod evaluate;
 mod graph;
+mod lr_find;
 mod message;
 mod output;
+mod plot_file;
 mod predict;
 mod recipes;
+mod summary;
 mod train;
 
 use std::process::ExitCode;
@@ -34,6 +38,7 @@ First steps:
   thalweg evaluate runs/digits               how well, and what is mistaken for what
   thalweg predict runs/digits three.png      read a drawing of one's own
   thalweg graph digits --explain             what is computed, and how
+  thalweg diagnose digits                    whether it can learn, and how its layers are
 
 Results go to standard output, progress and errors to standard error. Exit codes:
   0                success
@@ -54,6 +59,12 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Say what a trained model sees in pictures
     Predict(predict::PredictArgs),
+    /// Find the learning rate at which the model of a recipe learns fastest
+    LrFind(lr_find::LrFindArgs),
+    /// Show what the model of a recipe consists of: layers, shapes, parameters, memory, operations
+    Summary(summary::SummaryArgs),
+    /// Say whether the model of a recipe can learn, and how its layers are
+    Diagnose(diagnose::DiagnoseArgs),
     /// Show the graph of a recipe: as text, as a picture, or what the compiler makes of it
     Graph(graph::GraphArgs),
     /// Time fixed workloads, beside other frameworks if there are figures of them
@@ -69,6 +80,9 @@ fn main() -> ExitCode {
         Command::Download(args) => ("download", download::run(args)),
         Command::Evaluate(args) => ("evaluate", evaluate::run(args)),
         Command::Predict(args) => ("predict", predict::run(args)),
+        Command::LrFind(args) => ("lr-find", lr_find::run(args)),
+        Command::Summary(args) => ("summary", summary::run(args)),
+        Command::Diagnose(args) => ("diagnose", diagnose::run(args)),
         Command::Graph(args) => ("graph", graph::run(args)),
         Command::Bench(args) => ("bench", bench::run(args)),
     };

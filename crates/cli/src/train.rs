@@ -10,19 +10,15 @@ use thalweg::train::interrupt::Interrupt;
 use thalweg::train::progress::{Progress, Style};
 use thalweg_zoo::{Options, Outcome, recipe, train};
 
-use crate::choices::{Choices, count, number, recipe_name, threads};
+use crate::choices::{Subject, count};
 use crate::output::{self, percent};
 
 /// What `thalweg train` takes.
 #[derive(Debug, Args)]
 #[command(allow_negative_numbers = true)]
 pub(crate) struct TrainArgs {
-    /// The recipe
-    #[arg(value_parser = recipe_name())]
-    recipe: String,
-    /// Folder of the data, where the recipe needs one
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    subject: Subject,
     /// Folder for checkpoints and event files; without it nothing is saved
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
@@ -32,14 +28,6 @@ pub(crate) struct TrainArgs {
     /// How many steps
     #[arg(long, value_name = "N", value_parser = count::<u64>)]
     steps: Option<u64>,
-    #[command(flatten)]
-    choices: Choices,
-    /// What all that is random follows from
-    #[arg(long, value_name = "N", value_parser = number::<u64>, default_value_t = 0)]
-    seed: u64,
-    /// Threads; as many as processors if not said. The result is the same
-    #[arg(long, value_name = "N", value_parser = threads)]
-    threads: Option<u16>,
     /// Go on with what is saved in the folder of the run
     #[arg(long, requires = "run")]
     resume: bool,
@@ -62,21 +50,18 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
     let style = if args.json { Style::Json } else { Style::detect() };
     let interrupt = Interrupt::listen()?;
     let length = args.epochs.map(Length::Epochs).or(args.steps.map(Length::Steps));
-    let options = args.choices.over(Options {
-        data: args.data.clone(),
+    let options = Options {
         run: args.run.clone(),
         length,
-        seed: args.seed,
-        threads: args.threads.map(usize::from),
         resume: args.resume,
         new_data: args.new_data,
         save_every: args.save_every,
         accumulate: args.accumulate,
         progress: style,
         interrupt: interrupt.clone(),
-        ..Options::default()
-    });
-    let outcome = train(recipe(&args.recipe)?, &options)?;
+        ..args.subject.options()
+    };
+    let outcome = train(recipe(&args.subject.recipe)?, &options)?;
     output::line(if args.json { as_json(&outcome).to_string() } else { as_text(&outcome) })?;
     if outcome.interrupted {
         Progress::new(style, 0, None).message(match &args.run {

@@ -96,6 +96,18 @@ pub fn evaluate_with(
     Ok(Evaluation { rows: data.len(), loss: loss.value(), matrix })
 }
 
+/// How many rows are evaluated at a time, if nothing else is said.
+pub(crate) const ROWS: usize = 500;
+
+/// How many rows of `data` are evaluated at a time: `most`, or as many as fit into 16 MiB, but at least one. What layers make
+/// of a row is often larger than the row, and all of it lies in memory at once.
+pub(crate) fn rows_at_a_time(data: &Dataset, most: usize) -> usize {
+    const BYTES: usize = 16 << 20;
+    let bytes = |name: &str| data.row(name).map_or(0, |(shape, dtype)| shape.iter().product::<usize>() * dtype.size());
+    let row: usize = data.names().map(bytes).sum();
+    most.min((BYTES / row.max(1)).max(1))
+}
+
 /// The placeholders that `tensors` need, which are columns of batches.
 pub(crate) fn columns_read<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> BTreeSet<String> {
     let name = |tensor: &Tensor| match tensor.op() {
@@ -116,4 +128,23 @@ pub(crate) fn feeds<'a>(columns: &'a BTreeSet<String>, batch: &'a Batch) -> Resu
 /// The only number of an array; of several or none, which no loss has, NaN.
 pub(crate) fn scalar(array: &Array) -> f64 {
     array.item().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use thalweg_run::graph::DType;
+
+    use super::*;
+
+    #[test]
+    fn fewer_rows_are_evaluated_at_a_time_where_they_are_large() {
+        let rows = |shape: &[usize]| {
+            let image = Array::zeros(&[&[2], shape].concat(), DType::F32);
+            Dataset::new([("image", image), ("label", vec![0i64; 2].into())]).unwrap()
+        };
+        assert_eq!(rows_at_a_time(&rows(&[28, 28]), ROWS), 500);
+        assert_eq!(rows_at_a_time(&rows(&[28, 28]), 0), 0);
+        assert_eq!(rows_at_a_time(&rows(&[3, 224, 224]), ROWS), (16 << 20) / (4 * 3 * 224 * 224 + 8));
+        assert_eq!(rows_at_a_time(&rows(&[3, 2048, 2048]), ROWS), 1);
+    }
 }

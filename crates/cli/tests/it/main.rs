@@ -3,6 +3,7 @@
 mod bench;
 mod graph;
 mod kill;
+mod look;
 mod misuse;
 mod predict;
 mod support;

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thalweg_formats::FormatError;
 use thalweg_formats::atomic::{self, LocalDisk};
 
+use crate::checkpoint::LOG;
 use crate::fit::{Callback, Event, FitError, Flow, Moment};
 
 const HEADER: &str = "step,epoch,learning_rate,train_loss,valid_loss,valid_accuracy";
@@ -23,6 +24,12 @@ impl CsvLog {
     /// Into this file, which a training that begins anew writes over.
     pub fn new(path: impl Into<PathBuf>) -> CsvLog {
         CsvLog { path: path.into(), learning_rate: None }
+    }
+
+    /// Into the file `log.csv` in the folder of a run, of which it is a part then: a run that ended before its first
+    /// checkpoint is begun anew in its folder, table or not.
+    pub fn in_run(run: impl AsRef<Path>) -> CsvLog {
+        CsvLog::new(run.as_ref().join(LOG))
     }
 
     /// The header, and the lines of the steps that were made and count.

@@ -27,7 +27,7 @@ pub use thalweg_formats::weights::{Difference, Extra, LoadReport, Signature};
 
 pub use error::CheckpointError;
 pub use folder::{Best, Goal, Loaded, Which, load, steps};
-pub(crate) use saver::EVENTS;
+pub(crate) use saver::{EVENTS, LOG};
 pub use saver::{Saved, Saver, SaverOptions};
 
 /// The version of the content of the files. Files of a newer one are refused.

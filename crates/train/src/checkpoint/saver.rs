@@ -17,6 +17,8 @@ use super::{Checkpoint, CheckpointError, FORMAT_VERSION};
 const TRIAL: &str = "trial";
 /// The event files of a run, beside its checkpoints.
 pub(crate) const EVENTS: &str = "events";
+/// The table of what was measured, where a run has one ([`CsvLog::in_run`](crate::callbacks::CsvLog::in_run)).
+pub(crate) const LOG: &str = "log.csv";
 
 /// Which checkpoints a [`Saver`] keeps.
 #[derive(Clone, Debug)]
@@ -230,7 +232,7 @@ fn refuse_unless_empty(run: &Path) -> Result<(), CheckpointError> {
 /// Whether the folder with these names in it is that of a run that ended before its first checkpoint.
 fn is_unsaved(run: &Path, found: &[String]) -> Result<bool, CheckpointError> {
     let folder = checkpoints(run);
-    let ours = |name: &String| name == EVENTS || folder.ends_with(name);
+    let ours = |name: &String| name == EVENTS || name == LOG || folder.ends_with(name) || atomic::is_temporary(name);
     if !folder.is_dir() || !found.iter().all(ours) {
         return Ok(false);
     }

@@ -86,7 +86,10 @@ impl Found {
             for input in tensor.inputs() {
                 let of = self.layer.get(&input.id()).copied().flatten();
                 if let Some(of) = of.filter(|&of| of != own && self.fed.insert(of)) {
-                    self.layers[of].activation = input.clone();
+                    // A convolution reads pixels with their channels last; the axes stay as the layer had them.
+                    let moved =
+                        |tensor: &Tensor| matches!(tensor.op(), Op::Permute(_)).then(|| tensor.inputs()[0].clone());
+                    self.layers[of].activation = moved(input).unwrap_or_else(|| input.clone());
                 }
             }
         }
@@ -94,6 +97,9 @@ impl Found {
         self.layer.insert(tensor.id(), layer);
         if let Some(layer) = layer {
             let layer = &mut self.layers[layer];
+            if matches!(tensor.op(), Op::Permute(_)) && tensor.inputs()[0] == layer.output {
+                layer.output = tensor.clone();
+            }
             layer.flops += operations(tensor);
             layer.squashed = squash(tensor).or(layer.squashed);
         }

@@ -11,7 +11,9 @@ use thalweg_run::graph::{Tensor, Variable};
 use super::layers::{LayerView, layers_of};
 use super::statistics::{Statistics, short};
 use crate::evaluate::{columns_read, feeds};
+use crate::events::Histogram;
 use crate::fit::FitError;
+use crate::plot::{Axis, Plot, Scale};
 
 /// How near to its ends a number is that a sigmoid or tanh has pressed flat, as a part of the range.
 const FLAT: f64 = 0.01;
@@ -88,7 +90,8 @@ impl Report {
     /// What is likely to be wrong, in words: the faults, and steps that are large; nothing if nothing is seen.
     pub fn findings(&self) -> Vec<String> {
         let mut findings = self.faults();
-        for (name, _, ratio) in self.layers.iter().flat_map(|layer| &layer.parameters) {
+        // Of the weight alone: a bias that begins at 0 is moved by more than its size.
+        for (name, _, ratio) in self.layers.iter().filter_map(|layer| layer.parameters.first()) {
             if *ratio > 0.1 {
                 findings.push(format!(
                     "a step moves `{name}` by {} of its size; 0.001 is usual: the learning rate is large",
@@ -140,6 +143,22 @@ impl LayerReport {
             flat as f64 / all.len().max(1) as f64
         });
         LayerReport { path: layer.path.clone(), activation, statistics, units, dead, saturated, parameters }
+    }
+}
+
+/// As a picture.
+impl LayerReport {
+    /// How the numbers that the layer hands on are distributed: how many there are of each size.
+    pub fn histogram(&self) -> Plot {
+        let Histogram { min, limits, counts, .. } = Histogram::of(&self.activation);
+        let (mut points, mut left) = (vec![(min, 0.0)], min);
+        for (right, count) in limits.into_iter().zip(counts) {
+            points.extend([(left, count), (right, count)]);
+            left = right;
+        }
+        points.push((left, 0.0));
+        let axis = |name: &str| Axis { name: name.into(), scale: Scale::Linear };
+        Plot::new(axis("what it hands on"), axis("how many")).line(&self.path, &points)
     }
 }
 

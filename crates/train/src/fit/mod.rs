@@ -40,7 +40,7 @@ pub use options::{FitOptions, Length, RunFolder};
 
 use crate::callbacks::{Saving, ShowProgress, StopOnNan, TensorBoard};
 use crate::checkpoint::{Checkpoint, EVENTS, Goal, Loaded, Saver, SaverOptions};
-use crate::evaluate::{Inference, columns_read, evaluate, feeds, scalar};
+use crate::evaluate::{Inference, columns_read, evaluate, feeds, rows_at_a_time, scalar};
 use crate::metrics::Mean;
 use crate::trained::StepCard;
 use callbacks::{Building, Callbacks, Wishes};
@@ -298,7 +298,8 @@ impl Fit<'_, '_> {
     fn measure(&mut self) -> Result<Wishes, FitError> {
         let mut wishes = self.tell(&Event::Measures)?;
         let Training { session, task, validation, .. } = self.training;
-        let measure = |data| evaluate(session, &task.inference, data, self.options.validation_batch);
+        let batch = |data| rows_at_a_time(data, self.options.validation_batch);
+        let measure = |data| evaluate(session, &task.inference, data, batch(data));
         let evaluation = validation.map(measure).transpose()?;
         self.measured_at = Instant::now();
         self.place.measured = evaluation.as_ref().map(Measured::from);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use thalweg_data::Loader;
 
 use super::FitError;
+use crate::evaluate::ROWS;
 use crate::interrupt::Interrupt;
 use crate::progress::Style;
 use crate::trained::ModelCard;
@@ -72,7 +73,7 @@ pub struct FitOptions {
     pub length: Length,
     /// How many batches make a step: their gradients are averaged by rows, as if they were one batch.
     pub accumulate: usize,
-    /// Rows at a time in validation.
+    /// Rows at a time in validation, at most: fewer where rows are so large that these would take more than 16 MiB.
     pub validation_batch: usize,
     /// Measures on the validation set every so many steps, beside the end of each epoch.
     pub validate_every: Option<u64>,
@@ -93,7 +94,7 @@ impl FitOptions {
         FitOptions {
             length,
             accumulate: 1,
-            validation_batch: 500,
+            validation_batch: ROWS,
             validate_every: None,
             validate_each: None,
             run: None,

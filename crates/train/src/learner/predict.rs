@@ -8,7 +8,7 @@ use thalweg_run::graph::{Array, Tensor};
 use super::Learner;
 use crate::augmented::{Augmented, refuse_without_chance};
 use crate::checkpoint::{Checkpoint, Loaded, Saver, SaverOptions};
-use crate::evaluate::{Evaluation, evaluate};
+use crate::evaluate::{Evaluation, evaluate, rows_at_a_time};
 use crate::fit::FitError;
 use crate::trained::{ModelCard, Prediction, Trained};
 
@@ -26,7 +26,9 @@ impl Learner {
     /// # Errors
     /// If they are not what the model takes.
     pub fn evaluate(&self, data: &Dataset) -> Result<Evaluation, FitError> {
-        evaluate(&self.session, &self.inference, &self.data.prepared(data)?, self.options.validation_batch)
+        let data = self.data.prepared(data)?;
+        let batch = rows_at_a_time(&data, self.options.validation_batch);
+        evaluate(&self.session, &self.inference, &data, batch)
     }
 
     /// Which class one input is of. The input is as in the data set, not yet prepared.
@@ -76,8 +78,9 @@ impl Learner {
     /// As [`Learner::test_time_augmentation`], and if they are not what the model takes.
     pub fn evaluate_augmented(&self, data: &Dataset, passes: u64) -> Result<Augmented, FitError> {
         refuse_without_chance(passes == 0 || self.data.changes(), passes)?;
-        let batch = self.options.validation_batch;
-        let plain = Loader::new(&self.data.prepared(data)?, batch)?;
+        let prepared = self.data.prepared(data)?;
+        let batch = rows_at_a_time(&prepared, self.options.validation_batch);
+        let plain = Loader::new(&prepared, batch)?;
         let changed = |pass| Ok(self.data.augmented_rows(data, batch, pass)?);
         Augmented::new(&self.session, &self.inference, &self.answer(), &plain, passes, changed)
     }

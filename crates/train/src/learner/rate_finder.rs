@@ -1,8 +1,11 @@
 //! [`Learner::find_rate`]: how fast can it learn? (Smith 2017.)
 
+use std::fmt;
+
 use thalweg_nn::Schedule;
 
 use super::Learner;
+use crate::diagnosis::{short, table};
 use crate::fit::FitError;
 use crate::plot::{Axis, Plot, Scale};
 
@@ -47,6 +50,21 @@ impl RateCurve {
         let x = Axis { name: "learning rate".into(), scale: Scale::Logarithmic };
         let y = Axis { name: "loss".into(), scale: Scale::Linear };
         Plot::new(x, y).line("", &self.points).mark(&suggestion, self.suggestion)
+    }
+}
+
+/// A table of some of the points, and the suggestion.
+impl fmt::Display for RateCurve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LINES: usize = 16;
+        let row = |(rate, loss): &(f64, f64)| [format!("{rate:.1e}"), short(*loss)];
+        let every = self.points.len().div_ceil(LINES).max(1);
+        // Counted from the end, where it is lost.
+        let skipped = self.points.len().saturating_sub(1) % every;
+        let mut rows = vec![["learning rate", "loss"].map(String::from)];
+        rows.extend(self.points.iter().skip(skipped).step_by(every).map(row));
+        f.write_str(&table(&rows))?;
+        write!(f, "suggestion {:.1e}", self.suggestion)
     }
 }
 
@@ -105,5 +123,15 @@ mod tests {
         // Nothing that falls, and nothing at all.
         assert_eq!(RateCurve::of(vec![(1e-6, 1.0), (1e-5, 2.0)]).suggestion, 1e-5 / 10.0);
         assert_eq!(RateCurve::of(vec![]).suggestion, FROM);
+    }
+
+    #[test]
+    fn a_curve_is_a_table_that_ends_with_its_last_point() {
+        let points = (0..40).map(|n| (1e-5 * f64::from(n + 1), 2.0 - 0.01 * f64::from(n)));
+        let text = RateCurve { points: points.collect(), suggestion: 1.23e-4 }.to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines[0], lines.len()), ("learning rate  loss", 1 + 14 + 1), "{text}");
+        assert_eq!(lines[14..], ["4.0e-4         1.61", "suggestion 1.2e-4"], "{text}");
+        assert_eq!(RateCurve::of(vec![]).to_string(), "learning rate  loss\nsuggestion 1.0e-7");
     }
 }

@@ -104,9 +104,15 @@ impl fmt::Display for Summary {
         rows.push(["total".into(), String::new(), all, String::new(), flops]);
         f.write_str(&table(&rows))?;
         writeln!(f, "{} of {} parameters are trained", grouped(self.trained()), grouped(self.parameters()))?;
-        let [weights, step] = [self.weight_bytes, self.step_bytes].map(|bytes| bytes as f64 / 1024.0);
-        writeln!(f, "weights {weights:.1} KiB; a step on {} rows works in {step:.1} KiB", self.batch)
+        let [weights, step] = [self.weight_bytes, self.step_bytes].map(size);
+        writeln!(f, "weights {weights}; a step on {} rows works in {step}", self.batch)
     }
+}
+
+/// So many bytes as `0.4 KiB` or `7.5 MiB`.
+fn size(bytes: usize) -> String {
+    let kib = bytes as f64 / 1024.0;
+    if kib < 1024.0 { format!("{kib:.1} KiB") } else { format!("{:.1} MiB", kib / 1024.0) }
 }
 
 /// 1234567 as `1,234,567`.

@@ -44,7 +44,7 @@ pub use training::StoredTraining;
 
 use crate::augmented::{Augmented, refuse_without_chance};
 use crate::checkpoint::{self, CheckpointError, Extra, Loaded, Signature, Which};
-use crate::evaluate::{Evaluation, Inference, evaluate};
+use crate::evaluate::{Evaluation, Inference, ROWS, evaluate, rows_at_a_time};
 use crate::fit::{FitError, RunFolder, Snapshot, Task};
 
 /// Why a trained model cannot be used.
@@ -87,9 +87,6 @@ pub enum TrainedError {
     #[error(transparent)]
     Evaluation(#[from] FitError),
 }
-
-/// Rows at a time in evaluation.
-const BATCH: usize = 500;
 
 /// A trained model, ready to be used.
 #[derive(Debug)]
@@ -229,12 +226,13 @@ impl Trained {
         self.run(&self.card.prepare.apply(self.input_name(), inputs)?)
     }
 
-    /// Evaluates the model on `data`, which are not yet prepared, 500 rows at a time.
+    /// Evaluates the model on `data`, which are not yet prepared.
     ///
     /// # Errors
     /// If the data are not what the model takes.
     pub fn evaluate(&self, data: &Dataset) -> Result<Evaluation, TrainedError> {
-        Ok(evaluate(&self.session, &self.inference, &self.prepared(data)?, BATCH)?)
+        let data = self.prepared(data)?;
+        Ok(evaluate(&self.session, &self.inference, &data, rows_at_a_time(&data, ROWS))?)
     }
 
     /// What the model says of `data`, which are not yet prepared, when each row is seen `passes` times as pictures are
@@ -246,7 +244,8 @@ impl Trained {
     pub fn evaluate_augmented(&self, data: &Dataset, passes: u64) -> Result<Augmented, TrainedError> {
         let by_chance = self.card.prepare.pictures.as_ref().is_some_and(Augment::has_chance);
         refuse_without_chance(by_chance, passes)?;
-        let plain = Loader::new(&self.prepared(data)?, BATCH)?;
+        let data = self.prepared(data)?;
+        let plain = Loader::new(&data, rows_at_a_time(&data, ROWS))?;
         let changed = |pass| Ok(plain.clone().seed(pass).augmented());
         Ok(Augmented::new(&self.session, &self.inference, &self.answer, &plain, passes, changed)?)
     }

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use thalweg_data::{Dataset, digits, image};
 use thalweg_nn::layer::Activation;
-use thalweg_nn::{BatchNorm, Conv2d, Dropout, Flatten, Forward, GlobalPool, Init, Layer, Linear, Module};
+use thalweg_nn::{BatchNorm, Conv2d, ConvConfig, Dropout, Flatten, Forward, GlobalPool, Init, Layer, Linear, Module};
 use thalweg_run::Session;
-use thalweg_run::graph::{Array, Tensor};
+use thalweg_run::graph::{Array, DType, Tensor};
 use thalweg_train::fit::{Event, Flow, Moment};
 use thalweg_train::interrupt::Interrupt;
 use thalweg_train::{FitError, Learner, TrainingData};
@@ -85,6 +85,23 @@ fn the_layers_are_found() {
     let report = learner.diagnose().unwrap();
     assert_eq!(report.layers[1].units, 6);
     assert!(report.layers.iter().all(|layer| layer.statistics.nan == 0), "{report}");
+}
+
+#[test]
+fn layers_without_a_bias_are_shown_with_their_channels_first() {
+    let image = Array::zeros(&[8, 3, 6, 6], DType::F32);
+    let data = Dataset::new([("image", image), ("label", vec![0i64; 8].into())]).unwrap();
+    let conv = |inputs, outputs| ConvConfig::new(inputs, outputs, [3, 3]).without_bias();
+    let net = Init::build(1, |init| {
+        let (first, second) = (conv(3, 5).build(init), conv(5, 7).build(init));
+        (first, Activation::Relu, second, Activation::Relu, GlobalPool::Max)
+    });
+    let mut learner = Learner::new(TrainingData::new(data.clone(), data).unwrap(), net).unwrap();
+    let summary = learner.summary().unwrap();
+    let outputs: Vec<&str> = summary.layers.iter().map(|row| &*row.output).collect();
+    assert_eq!(outputs, ["f32[batch,5,4,4]", "f32[batch,7,2,2]"]);
+    let report = learner.diagnose().unwrap();
+    assert_eq!((report.layers[0].units, report.layers[0].dead), (5, 5), "{report}");
 }
 
 /// Two phases; the second with all layers.

@@ -507,6 +507,24 @@ fn a_transform_that_fails_ends_the_training_with_the_row() {
 }
 
 #[test]
+fn a_table_in_the_folder_of_a_run_that_saved_nothing_is_no_obstacle() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let learner = |path: &Path| learner(0.0).callback(CsvLog::in_run(path)).saved_in(path);
+    learner(&path).optimizer(by_name("sgd", 0.1).unwrap()).fit(1, 1e30).unwrap_err();
+    let log = path.join("log.csv");
+    assert_eq!(fs::read_to_string(&log).unwrap().lines().count(), 1, "the header");
+    learner(&path).fit(1, 0.1).unwrap();
+    assert_eq!(fs::read_to_string(&log).unwrap().lines().count(), 2);
+    // In a folder that is none of a run, it belongs to somebody.
+    let foreign = folder.path().join("foreign");
+    fs::create_dir(&foreign).unwrap();
+    fs::write(foreign.join("log.csv"), "mine").unwrap();
+    let message = learner(&foreign).fit(1, 0.1).unwrap_err().to_string();
+    assert!(message.contains("the folder is not empty") && message.contains("log.csv"), "{message}");
+}
+
+#[test]
 fn a_table_of_what_was_measured_goes_through_all_phases() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log.csv");
