@@ -25,6 +25,9 @@ impl Plan {
     /// The cost of a call of this plan.
     pub fn cost(&self, call: &Call) -> Cost {
         let bytes = |buffer: &crate::BufferId| self[*buffer].bytes() as u64;
+        if let Kernel::Loop(repeat) = &call.kernel {
+            return repeat.cost();
+        }
         let moved = call.kernel.reads().iter().chain(&call.kernel.writes()).map(bytes).sum();
         let flops = match &call.kernel {
             Kernel::Map(map) => program_flops(&map.program.instructions, &map.dims) + fold_flops(map),
@@ -53,6 +56,7 @@ impl Plan {
             | Kernel::Gather { .. }
             | Kernel::TakeAlong { .. }
             | Kernel::CheckIndices { .. }
+            | Kernel::Loop(_)
             | Kernel::Custom { .. } => 0,
         };
         Cost { flops, bytes: moved }

@@ -208,6 +208,81 @@ pub struct AroundAxis {
     pub inner: usize,
 }
 
+/// The same plan for each position, one after the other.
+#[derive(Clone, Debug)]
+pub struct Loop {
+    /// How many steps.
+    pub length: usize,
+    /// From the last position to the first.
+    pub reverse: bool,
+    /// What is done in a step. Its arena is in `memory`.
+    pub body: Arc<Plan>,
+    /// What each feed of the body is.
+    pub feeds: Vec<Given>,
+    /// What travels from step to step.
+    pub carries: Vec<Carry>,
+    /// The outputs of all steps, one below the other.
+    pub outputs: Vec<BufferId>,
+    /// What each fetch of the body becomes.
+    pub taken: Vec<Taken>,
+    /// What the steps work in.
+    pub memory: BufferId,
+}
+
+/// What a step of a [`Loop`] reads.
+#[derive(Clone, Debug)]
+pub enum Given {
+    /// A carry, as the step before left it.
+    Carry(usize),
+    /// The row-major part at the step's position, with the stride from one to the next.
+    Slices(Operand),
+    /// All of a buffer.
+    Whole(BufferId),
+}
+
+/// What a step of a [`Loop`] writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// A carry, for the next step.
+    Carry(usize),
+    /// The part at the step's position of an output.
+    Output(usize),
+}
+
+/// A carry of a [`Loop`].
+#[derive(Clone, Debug)]
+pub struct Carry {
+    /// What the first step reads.
+    pub first: BufferId,
+    /// What the last step leaves.
+    pub last: BufferId,
+    /// Where it is between the steps.
+    pub kept: Carried,
+}
+
+/// Where a carry of a [`Loop`] is between steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// By turns in `last` and so many bytes into the memory of the loop.
+    Between {
+        /// Bytes from the start.
+        offset: usize,
+    },
+    /// In this output, which is the carry after each step.
+    After(usize),
+    /// In this output, which is the carry before each step.
+    Before(usize),
+}
+
+impl Loop {
+    /// The sum of the body's costs over all steps.
+    pub fn cost(&self) -> crate::Cost {
+        let step = self.body.total_cost();
+        let steps = self.length as u64;
+        crate::Cost { flops: step.flops * steps, bytes: step.bytes * steps }
+    }
+}
+
 /// What a call does. All buffers named without strides are read and written whole, row-major.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
@@ -251,6 +326,8 @@ pub enum Kernel {
     Fold { x: BufferId, y: BufferId, around: AroundAxis, fold: Fold },
     /// `y = 0; y[o, t·stride + k·dilation, i] += x[o, t, k, i]`, in the order of t, then k. `around` is of y's axis.
     OverlapAdd { x: BufferId, y: BufferId, around: AroundAxis, kernel: usize, stride: usize, dilation: usize },
+    /// A plan for each position.
+    Loop(Box<Loop>),
     /// A user's op, on arrays.
     Custom { op: Custom, inputs: Vec<BufferId>, y: BufferId },
 }
@@ -333,6 +410,7 @@ impl Kernel {
             | Kernel::ScatterAddAlong { .. }
             | Kernel::CheckIndices { .. }
             | Kernel::Custom { .. } => true,
+            Kernel::Loop(repeat) => repeat.body.calls.iter().any(|call| call.kernel.can_fail()),
             Kernel::Map(_)
             | Kernel::MatMul(_)
             | Kernel::Convolution(_)
@@ -375,6 +453,14 @@ impl Kernel {
             | Kernel::ArgSort { x, .. }
             | Kernel::Fold { x, .. }
             | Kernel::OverlapAdd { x, .. } => smallvec::smallvec![*x],
+            Kernel::Loop(repeat) => {
+                let given = repeat.feeds.iter().filter_map(|given| match given {
+                    Given::Carry(_) => None,
+                    Given::Slices(operand) => Some(operand.buffer),
+                    Given::Whole(buffer) => Some(*buffer),
+                });
+                given.chain(repeat.carries.iter().map(|carry| carry.first)).collect()
+            }
             Kernel::Custom { inputs, .. } => inputs.iter().copied().collect(),
         }
     }
@@ -403,6 +489,10 @@ impl Kernel {
             | Kernel::Fold { y, .. }
             | Kernel::OverlapAdd { y, .. }
             | Kernel::Custom { y, .. } => smallvec::smallvec![*y],
+            Kernel::Loop(repeat) => {
+                let lasts = repeat.carries.iter().map(|carry| carry.last);
+                lasts.chain(repeat.outputs.iter().copied()).chain([repeat.memory]).collect()
+            }
             Kernel::CheckIndices { .. } => smallvec::smallvec![],
         }
     }

@@ -42,6 +42,12 @@ impl fmt::Display for Plan {
                 Bytes(cost.bytes as usize),
                 call.label
             )?;
+            if let Kernel::Loop(repeat) = &call.kernel {
+                let body = repeat.body.to_string();
+                for line in body.lines().take_while(|line| *line != "buffers") {
+                    writeln!(f, "    | {line}")?;
+                }
+            }
         }
         writeln!(f, "buffers")?;
         for (position, buffer) in self.buffers.iter().enumerate() {
@@ -94,6 +100,10 @@ impl Plan {
                     Some(epilogue) => format!("{what} then {}", program(&epilogue.program)),
                     None => what,
                 }
+            }
+            Kernel::Loop(repeat) => {
+                let direction = if repeat.reverse { "back" } else { "forth" };
+                format!("loop of {} steps {direction}, {} calls each", repeat.length, repeat.body.calls.len())
             }
             Kernel::OverlapAdd { kernel, stride, .. } => format!("overlap_add {kernel} by {stride}"),
             Kernel::Copy { .. } => "copy".into(),

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use crate::memory::lifetimes;
-use crate::plan::{ALIGNMENT, BufferId, Kernel, Operand, Place, Plan};
+use crate::plan::{ALIGNMENT, BufferId, Given, Kernel, Operand, Place, Plan};
 
 /// A broken invariant: a bug in Thalweg.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub fn verify(plan: &Plan) -> Result<(), VerifyError> {
 }
 
 /// The operands of a call with the sizes of the space over which they step.
-fn looks(kernel: &Kernel) -> Vec<(Vec<usize>, &Operand)> {
+fn looks<'a>(kernel: &'a Kernel) -> Vec<(Vec<usize>, &'a Operand)> {
     match kernel {
         Kernel::Map(map) => map.inputs.iter().chain(&map.outputs).map(|operand| (map.dims.to_vec(), operand)).collect(),
         Kernel::MatMul(matmul) => {
@@ -103,6 +103,13 @@ fn looks(kernel: &Kernel) -> Vec<(Vec<usize>, &Operand)> {
         | Kernel::Fold { .. }
         | Kernel::OverlapAdd { .. }
         | Kernel::Custom { .. } => Vec::new(),
+        Kernel::Loop(repeat) => {
+            let slices = |given: &'a Given| match given {
+                Given::Slices(operand) => Some((vec![repeat.length], operand)),
+                Given::Carry(_) | Given::Whole(_) => None,
+            };
+            repeat.feeds.iter().filter_map(slices).collect()
+        }
     }
 }
 

@@ -122,6 +122,9 @@ impl Lowering<'_> {
         };
         let kernel = match &node.op {
             Op::MatMul(_) | Op::Convolution(_) => return self.plain_product(id),
+            Op::Loop(op) => return self.repeat(id, op),
+            // The call of the loop computes it.
+            Op::Output(_) => return,
             Op::OverlapAdd(add) => Kernel::OverlapAdd {
                 around: around(id, add.axis),
                 kernel: dims(self.graph, input(0))[add.axis + 1],
@@ -249,8 +252,6 @@ impl Lowering<'_> {
             | Op::After(_)
             | Op::WithUpdate(_)
             | Op::EvaluatedAs(_)
-            | Op::Loop(_)
-            | Op::Output(_)
             | Op::Softmax(_)
             | Op::LogSoftmax(_)
             | Op::LogSumExp(_)

@@ -11,6 +11,7 @@
 mod commit;
 mod groups;
 mod kernels;
+mod loops;
 mod program;
 mod views;
 
@@ -69,6 +70,12 @@ pub fn lower(graph: &Graph, bindings: &Bindings, target: &dyn Target) -> Result<
     let graph = &kernels::canonical(graph.clone());
     let views = views::views(graph);
     let grouping = groups::group(graph, &views, target);
+    let mut steps = HashMap::new();
+    for id in graph.ids() {
+        if let Op::Loop(op) = &graph[id].op {
+            steps.insert(id, loops::step(op, target)?);
+        }
+    }
     let mut lowering = Lowering {
         graph,
         views: &views,
@@ -84,6 +91,8 @@ pub fn lower(graph: &Graph, bindings: &Bindings, target: &dyn Target) -> Result<
         roots: graph.roots().map(|root| views[root.index()].base).collect(),
         drafts: Vec::new(),
         makers: HashMap::new(),
+        steps,
+        results: loops::outputs(graph),
     };
     lowering.declare_feeds();
     lowering.calls();
@@ -127,6 +136,10 @@ struct Lowering<'a> {
     drafts: Vec<DraftCall>,
     /// The call that computes each base.
     makers: HashMap<NodeId, usize>,
+    /// The plan of a step of each loop that has no call yet.
+    steps: HashMap<NodeId, loops::Step>,
+    /// The nodes that take the results of each loop.
+    results: HashMap<NodeId, Vec<NodeId>>,
 }
 
 /// The bases whose numbers are read from memory by someone.

@@ -78,6 +78,19 @@ pub(crate) fn views(graph: &Graph) -> Vec<View> {
             Op::StopGradient(_) | Op::WithUpdate(_) | Op::EvaluatedAs(_) | Op::CheckIndices(_) => {
                 Some(input(0).clone())
             }
+            // A result that is taken out twice.
+            Op::Output(output) => {
+                let same = |other: &NodeId| {
+                    let other = &graph[*other];
+                    other.inputs == node.inputs && matches!(&other.op, Op::Output(o) if o.index == output.index)
+                };
+                graph
+                    .ids()
+                    .take(id.index())
+                    .skip(node.inputs[0].index())
+                    .find(same)
+                    .map(|first| views[first.index()].clone())
+            }
             Op::After(_) => {
                 let mut view = input(0).clone();
                 view.awaits.push(input(1).base);

@@ -33,6 +33,7 @@ fn work(work: &Work, kernel: &Kernel) -> String {
             chunks => format!("copy, {chunks} chunks"),
         },
         Work::Fill { .. } => "fill".into(),
+        Work::Loop(repeat) => format!("a step: {}", repeat.body.describe().join(" | ")),
         Work::Whole => whole(kernel).into(),
     }
 }
@@ -66,6 +67,7 @@ fn whole(kernel: &Kernel) -> &'static str {
         | Kernel::Copy { .. }
         | Kernel::Assemble { .. }
         | Kernel::Fill { .. }
+        | Kernel::Loop(_)
         | Kernel::Fold { .. } => unreachable!("these have work of their own"),
     }
 }

@@ -11,7 +11,7 @@ use thalweg_kernels::pool::Pool;
 use thalweg_kernels::tile::{self, Draw, Operands, Partials};
 use thalweg_plan::graph::array::{Element, with_dtype, with_elements};
 use thalweg_plan::graph::{Array, DType, EvalError};
-use thalweg_plan::{ALIGNMENT, Buffer, BufferId, Place, Plan};
+use thalweg_plan::{ALIGNMENT, Buffer, BufferId, Kernel, Place, Plan};
 
 use super::loops::{self, Views};
 use super::memory::{Block, OutOfMemory, Storage};
@@ -28,7 +28,9 @@ pub(crate) struct Workspace {
     /// The arena, what the chunks of a call share, what each thread has to itself.
     memory: Block,
     /// Where each buffer of the plan is in this run.
-    bases: Vec<*mut u8>,
+    pub(super) bases: Vec<*mut u8>,
+    /// The same of plans that run inside others.
+    pub(super) frames: Vec<Vec<*mut u8>>,
     /// And each packed operand.
     packed: Vec<*const u8>,
     /// Operands of the call that runs.
@@ -137,6 +139,7 @@ impl Workspace {
         Workspace {
             memory: Block::empty(),
             bases: Vec::new(),
+            frames: Vec::new(),
             packed: Vec::new(),
             reads: Vec::new(),
             writes: Vec::new(),
@@ -327,7 +330,7 @@ impl Workspace {
         Ok(())
     }
 
-    fn step(
+    pub(super) fn step(
         &mut self,
         prepared: &Prepared,
         step: &Step,
@@ -350,6 +353,10 @@ impl Workspace {
             }
             Work::Fill { value, fill, to } => {
                 self::copy(fill, pool, Ends { from: (&raw const *value).cast(), to: self.address(to) });
+            }
+            Work::Loop(repeat) => {
+                let Kernel::Loop(call) = &plan.calls[step.call].kernel else { unreachable!("prepared from a loop") };
+                self.repeat(repeat, call, pool, draw, scratch, shared)?;
             }
             Work::Whole => {
                 let call = &plan.calls[step.call];

@@ -121,6 +121,7 @@ pub(super) fn run(kernel: &Kernel, views: &impl Views, scratch: &mut [i64]) -> R
         | Kernel::Copy { .. }
         | Kernel::Assemble { .. }
         | Kernel::Fill { .. }
+        | Kernel::Loop(_)
         | Kernel::Fold { .. } => unreachable!("prepared as other work: a bug in Thalweg"),
     }
     Ok(())

@@ -8,6 +8,7 @@
 //! | [`prepare`] | [`Prepared`]: a plan with everything worked out that does not change from run to run |
 //! | `describe` | what runs, in words |
 //! | `products` | the products and convolutions of a call, in parts |
+//! | `repeat` | loops, step by step |
 //! | [`execute`] | [`Workspace`]: one run at a time |
 
 mod describe;
@@ -18,6 +19,7 @@ pub(crate) mod packed;
 pub(crate) mod pages;
 pub(crate) mod prepare;
 mod products;
+mod repeat;
 
 pub(crate) use execute::{Access, Inputs, Results, Workspace, largest};
 pub(crate) use memory::{OutOfMemory, Storage, result};

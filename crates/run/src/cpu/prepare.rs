@@ -22,6 +22,7 @@ use thalweg_plan::{
 
 use super::loops;
 use super::packed::{Copies, PackedOperand, Packer};
+use super::repeat::Repeat;
 
 /// A plan ready to run.
 #[derive(Debug)]
@@ -68,6 +69,8 @@ pub(crate) enum Work {
     Convolution(Box<Convolution>),
     /// One number in a box of elements; its bytes are the first of `value`.
     Fill { value: u64, fill: StridedCopy, to: Look },
+    /// A plan for each step.
+    Loop(Box<Repeat>),
     /// A loop over whole buffers: the call says which.
     Whole,
 }
@@ -146,8 +149,12 @@ const FAR_BYTES: usize = 256 << 10;
 
 impl Prepared {
     /// Makes a plan ready.
-    pub(crate) fn new(mut plan: Plan, Choices { exact, keeps_packed }: Choices) -> Prepared {
+    pub(crate) fn new(plan: Plan, Choices { exact, keeps_packed }: Choices) -> Prepared {
         let winograd = if exact { Winograd::Never } else { winograd(&plan) };
+        Prepared::with(plan, winograd, keeps_packed)
+    }
+
+    fn with(mut plan: Plan, winograd: Winograd, keeps_packed: bool) -> Prepared {
         let written = written(&plan);
         let mut packed = PackedOperands { plan: &plan, keeps_packed, written: &written, operands: Vec::new() };
         let mut steps = Vec::new();
@@ -167,6 +174,10 @@ impl Prepared {
                     parts.iter().for_each(|part| push(copy(&plan, &part.dims, &part.from, &part.to)));
                 }
                 Kernel::Fill { value, to } => ground(&plan, *value, &[], *to).into_iter().for_each(push),
+                Kernel::Loop(repeat) => {
+                    let body = Prepared::with((*repeat.body).clone(), winograd, false);
+                    push(Work::Loop(Box::new(Repeat::new(&plan, repeat, body))));
+                }
                 Kernel::Fold { x, y, around, fold: f } => push(fold(&plan, *x, *y, *around, *f)),
                 Kernel::Gather { .. }
                 | Kernel::ScatterAdd { .. }
@@ -187,6 +198,7 @@ impl Prepared {
             Work::Map { tile, .. } => tile.partial_bytes(),
             Work::Product(product) if product.is_shared() => product.matmul.shared_scratch_bytes(),
             Work::Convolution(convolution) => convolution.kernel.shared_scratch_bytes(),
+            Work::Loop(repeat) => repeat.body.shared_bytes,
             Work::Product(_) | Work::Copy { .. } | Work::Fill { .. } | Work::Whole => 0,
         });
         let scratch_bytes = most(&|step| match &step.work {
@@ -195,6 +207,7 @@ impl Prepared {
             Work::Convolution(convolution) => {
                 convolution.kernel.worker_scratch_bytes() + tail_bytes(&convolution.epilogue)
             }
+            Work::Loop(repeat) => repeat.body.scratch_bytes,
             Work::Whole => loops::scratch_elements(&plan.calls[step.call].kernel) * size_of::<i64>(),
             Work::Copy { .. } | Work::Fill { .. } => 0,
         });
@@ -445,7 +458,13 @@ impl PackedOperands<'_> {
 
 /// How far Winograd's algorithm may go: what is learned from keeps its digits.
 fn winograd(plan: &Plan) -> Winograd {
-    let learns = |kernel: &Kernel| matches!(kernel, Kernel::Convolution(c) if c.op.side == ops::Side::Weight);
+    fn learns(kernel: &Kernel) -> bool {
+        match kernel {
+            Kernel::Convolution(convolution) => convolution.op.side == ops::Side::Weight,
+            Kernel::Loop(repeat) => repeat.body.calls.iter().any(|call| learns(&call.kernel)),
+            _ => false,
+        }
+    }
     let trains = plan.commit < plan.calls.len() || plan.calls.iter().any(|call| learns(&call.kernel));
     if trains { Winograd::UpTo2x2 } else { Winograd::UpTo4x4 }
 }

@@ -3,6 +3,7 @@
 mod every_op;
 mod faults;
 mod large_graphs;
+mod loops;
 mod oracle;
 mod random_graphs;
 mod recompute;

@@ -1,0 +1,230 @@
+//! Loops through a session: the numbers of the interpreter, whatever is done in a step and however long they are.
+
+use thalweg_graph::array::random::Philox;
+use thalweg_graph::autodiff::try_grad;
+use thalweg_graph::ops::control::{Scan, scan};
+use thalweg_graph::reference::{self, interpret};
+use thalweg_graph::{Array, Bindings, DType, Graph, Tensor, constant, placeholder, zeros};
+use thalweg_run::{Feeds, Session, feeds};
+
+fn numbers(shape: &[usize], seed: u64) -> Array {
+    let generator = Philox::new(seed, 3);
+    let count = shape.iter().product::<usize>() as u64;
+    let elements: Vec<f64> = (0..count).map(|index| generator.uniform(index, 0) as f64 * 1.6 - 0.8).collect();
+    Array::new(shape, elements).unwrap()
+}
+
+/// Runs what `build` makes of its placeholders with these lengths, and gradients of it, in f64.
+#[track_caller]
+fn hold(what: &str, build: &dyn Fn() -> (Vec<Tensor>, Vec<Tensor>)) {
+    for time in [0, 1, 2, 7] {
+        let (placeholders, mut fetches) = build();
+        let loss = fetches.iter().map(|fetch| fetch.sin().sum()).reduce(|sum, next| sum + next).unwrap();
+        let wrt: Vec<&Tensor> = placeholders.iter().collect();
+        fetches.extend(try_grad(&loss, &wrt).unwrap_or_else(|error| panic!("{what}: {error}")));
+        let bindings = Bindings::from_iter([("time", time), ("batch", 3)]);
+        let mut expected = reference::Feeds { seed: 3, ..Default::default() };
+        let mut feeds = Feeds::new();
+        for (number, tensor) in placeholders.iter().enumerate() {
+            let array = numbers(&tensor.shape().evaluate(&bindings).unwrap(), number as u64);
+            expected.placeholders.insert(tensor.name().unwrap().to_string(), array.clone());
+            feeds = feeds.with(tensor, array);
+        }
+        let expected = interpret(&Graph::capture(&fetches, &[]), &expected).unwrap().fetches;
+        let session = Session::builder().threads(2).seed(3).build().unwrap();
+        let plan = session.plan(&fetches, feeds.clone()).unwrap();
+        let found = session.run(&fetches, feeds).unwrap();
+        for (number, (expected, found)) in expected.iter().zip(&found).enumerate() {
+            assert_eq!((expected.dtype(), expected.shape()), (found.dtype(), found.shape()));
+            for (a, b) in expected.to_vec::<f64>().into_iter().zip(found.to_vec::<f64>()) {
+                let close = (a - b).abs() <= 1e-11 * (1.0 + a.abs());
+                assert!(close, "{what}, {time} steps, fetch {number}: {b} instead of {a}\n{plan}");
+            }
+        }
+    }
+}
+
+fn p(name: &str, shape: impl thalweg_graph::IntoShape) -> Tensor {
+    placeholder(name, DType::F64, shape)
+}
+
+/// hₜ = tanh(xₜ W + hₜ₋₁ U + b).
+fn rnn(scan: Scan, x: &Tensor, h: &Tensor, w: &Tensor, u: &Tensor, b: &Tensor) -> (Tensor, Tensor) {
+    let (last, outputs) = scan.run(&[h], &[x], |h, x| {
+        let next = (x[0].matmul(w) + h[0].matmul(u) + b).tanh();
+        (vec![next.clone()], vec![next])
+    });
+    (last[0].clone(), outputs[0].clone())
+}
+
+fn rnn_inputs() -> Vec<Tensor> {
+    vec![p("x", ("time", "batch", 2)), p("h", ("batch", 5)), p("w", [2, 5]), p("u", [5, 5]), p("b", [5])]
+}
+
+#[test]
+fn recurrent_cells() {
+    hold("the last state", &|| {
+        let i = rnn_inputs();
+        let (last, _) = rnn(Scan::new(), &i[0], &i[1], &i[2], &i[3], &i[4]);
+        (i, vec![last])
+    });
+    hold("all states, backwards", &|| {
+        let i = rnn_inputs();
+        let (_, all) = rnn(Scan::new().reverse(), &i[0], &i[1], &i[2], &i[3], &i[4]);
+        (i, vec![all])
+    });
+    hold("two layers, last and all", &|| {
+        let i = rnn_inputs();
+        let (last, all) = rnn(Scan::new(), &i[0], &i[1], &i[2], &i[3], &i[4]);
+        let (_, second) = rnn(Scan::new().reverse(), &all, &last, &i[3], &i[3].sin(), &i[4]);
+        (i, vec![last, second, all])
+    });
+    hold("gates, batch first", &|| {
+        let (x, h) = (p("x", ("batch", "time", 2)), p("h", ("batch", 4)));
+        let (w, u) = (p("w", [2, 16]), p("u", [4, 16]));
+        let (last, outputs) = scan(&[&h, &constant(2i64), &h.cos()], &[&x.permute(&[1, 0, 2])], |carry, x| {
+            let gates = x[0].matmul(&w) + carry[0].matmul(&u);
+            let gate = |number: usize| gates.slice(1, 4 * number..4 * number + 4);
+            let c = gate(0).sigmoid() * &carry[2] + gate(1).sigmoid() * gate(2).tanh();
+            let h = gate(3).sigmoid() * c.tanh() / carry[1].cast(DType::F64);
+            (vec![h.clone(), &carry[1] + 1i64, c], vec![h.permute(&[1, 0])])
+        });
+        (vec![x, h, w, u], vec![outputs[0].clone(), last[2].clone()])
+    });
+}
+
+#[test]
+fn carries_of_every_kind() {
+    hold("carries that change places", &|| {
+        let (x, a) = (p("x", ("time", 3)), p("a", [3]));
+        let (last, outputs) = scan(&[&a, &a.sin(), &a.cos()], &[&x], |c, x| {
+            (vec![c[1].clone(), &c[0] + &x[0], c[0].clone()], vec![c[0].clone(), c[2].clone(), c[0].clone()])
+        });
+        (vec![x, a], [last, outputs].concat())
+    });
+    hold("one number for two carries", &|| {
+        let (x, a) = (p("x", ("time", 3)), p("a", [3]));
+        let (last, outputs) = scan(&[&a, &a], &[&x], |c, x| {
+            let next = (&c[0] * &c[1] + &x[0]).sin();
+            (vec![next.clone(), next.clone()], vec![next.clone(), next])
+        });
+        (vec![x, a], [last, outputs].concat())
+    });
+    hold("what no step changes", &|| {
+        let (x, a) = (p("x", ("time", 3)), p("a", [3]));
+        let (last, outputs) = scan(&[&a, &x.sum_over(0)], &[&x], |c, x| {
+            (vec![&c[0] * &x[0], c[1].clone()], vec![x[0].clone(), a.exp(), &c[1] * 2.0])
+        });
+        (vec![x, a], [last, outputs].concat())
+    });
+    hold("inputs that are looked at in another way", &|| {
+        let (x, a) = (p("x", ("time", 4)), p("a", [4]));
+        let other = Tensor::concat(&[&x.t(), &x.t()], 0).t();
+        let (last, outputs) = scan(&[&a], &[&x.flip(0), &other, &a.expand(("time", 4)), &x.slice(1, 1..3)], |c, x| {
+            let next = &c[0] + &x[0] * x[1].slice(0, 4..8) + &x[2] * x[3].sum();
+            (vec![next.clone()], vec![next.flip(0)])
+        });
+        (vec![x, a], [last, outputs].concat())
+    });
+}
+
+#[test]
+fn loops_in_loops_and_chance() {
+    hold("a loop in a loop", &|| {
+        let (x, a, w) = (p("x", ("time", "batch", 4)), p("a", [4]), p("w", [4, 4]));
+        let (last, outputs) = scan(&[&a], &[&x], |c, rows| {
+            let (inner, steps) = scan(&[&c[0]], &[&rows[0]], |c, row| {
+                let next = (c[0].matmul(&w) + &row[0]).tanh();
+                (vec![next.clone()], vec![next])
+            });
+            (vec![&inner[0] * 0.5 + &c[0] * 0.5], vec![steps[0].mean_over(0)])
+        });
+        (vec![x, a, w], [last, outputs].concat())
+    });
+    hold("dropout", &|| {
+        let (x, a) = (p("x", ("time", "batch", 8)), p("a", [8]));
+        let mask = zeros([8], DType::F64) + 1.0;
+        let mask = mask.dropout(0.5);
+        let (last, outputs) = scan(&[&a.expand(("batch", 8))], &[&x], |c, x| {
+            let next = (&c[0] * &mask + x[0].dropout(0.3)).tanh();
+            (vec![next.clone()], vec![next.dropout(0.1)])
+        });
+        (vec![x, a], [last, outputs].concat())
+    });
+}
+
+/// Random functions of what is there, all of one shape.
+fn random_body(seed: u64, given: &[Tensor], w: &Tensor, results: usize) -> Vec<Tensor> {
+    let generator = Philox::new(seed, 9);
+    let mut thrown = 0;
+    let mut below = |n: usize| {
+        thrown += 1;
+        (generator.uniform(thrown, 0) as f64 * n as f64) as usize
+    };
+    let mut pool = given.to_vec();
+    for _ in 0..3 + below(12) {
+        let x = pool[below(pool.len())].clone();
+        let y = pool[below(pool.len())].clone();
+        pool.push(match below(8) {
+            0 => x.tanh(),
+            1 => &x + &y,
+            2 => (&x * &y).sin(),
+            3 => x.matmul(w) * 0.3,
+            4 => x.flip(1),
+            5 => x.softmax(1) + &y,
+            6 => x.greater(&y).select(&x, y.sigmoid()),
+            _ => &x - x.mean_over(0).unsqueeze(0),
+        });
+    }
+    (0..results).map(|_| pool[pool.len() - 1 - below(pool.len().min(5))].clone()).collect()
+}
+
+#[test]
+fn random_bodies() {
+    for seed in 0..25 {
+        hold(&format!("body {seed}"), &|| {
+            let (x, y) = (p("x", ("time", "batch", 4)), p("y", ("time", "batch", 4)));
+            let (a, b, w) = (p("a", ("batch", 4)), p("b", ("batch", 4)), p("w", [4, 4]));
+            let steps = if seed % 2 == 0 { Scan::new() } else { Scan::new().reverse() };
+            let (last, outputs) = steps.run(&[&a, &b], &[&x, &y], |c, x| {
+                let given = [c, x, std::slice::from_ref(&b)].concat();
+                let mut results = random_body(seed, &given, &w, 4);
+                let outputs = results.split_off(2);
+                (results, outputs)
+            });
+            // Whatever the body is, all have a gradient.
+            let all = &x * 0.1 + &y * 0.1;
+            let rest = (&a + &b).matmul(&w);
+            (vec![x, y, a, b, w], [last, outputs, vec![all, rest]].concat())
+        });
+    }
+}
+
+#[test]
+fn an_index_out_of_bounds_stops_a_loop_and_names_the_line() {
+    let (x, rows) = (p("x", [4, 2]), placeholder("rows", DType::I64, ["time"]));
+    let (last, _) = scan(&[&zeros([2], DType::F64)], &[&rows], |c, row| (vec![&c[0] + x.gather(&row[0], 0)], vec![]));
+    let session = Session::cpu();
+    let fed = Array::new(&[4, 2], vec![1.0; 8]).unwrap();
+    let sum = session.run(&last[0], feeds! { x => &fed, rows => [0i64, 3] }).unwrap();
+    assert_eq!(sum.to_vec::<f64>(), [2.0, 2.0]);
+    let message = session.run(&last[0], feeds! { x => &fed, rows => [0i64, 4] }).unwrap_err().to_string();
+    assert!(message.contains("index 4") && message.contains("loops.rs"), "{message}");
+}
+
+#[test]
+fn a_longer_loop_is_no_larger_plan() {
+    let i = rnn_inputs();
+    let (_, all) = rnn(Scan::new(), &i[0], &i[1], &i[2], &i[3], &i[4]);
+    let gradients = try_grad(&all.square().sum(), &[&i[2], &i[3], &i[4]]).unwrap();
+    let calls = |time: usize| {
+        let session = Session::cpu();
+        let shapes = [vec![time, 3, 2], vec![3, 5], vec![2, 5], vec![5, 5], vec![5]];
+        let fed = i.iter().zip(&shapes).fold(Feeds::new(), |feeds, (i, shape)| feeds.with(i, numbers(shape, 1)));
+        let plan = session.plan(&gradients, fed).unwrap();
+        let text = plan.to_string();
+        assert!(text.contains(&format!("loop of {time} steps")) && text.contains("    |   b"), "{text}");
+        plan.calls.len()
+    };
+    assert_eq!(calls(2), calls(1000));
+}
