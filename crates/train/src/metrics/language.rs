@@ -1,4 +1,4 @@
-//! Metrics of sequences: [`Perplexity`], [`ErrorRate`], [`Bleu`].
+//! Metrics of sequences: [`Perplexity`], [`ErrorRate`], [`Bleu`]; [`Rouge`](super::Rouge) stands beside them.
 
 use std::collections::BTreeMap;
 
@@ -102,8 +102,8 @@ fn edit_distance<T: PartialEq>(from: &[T], to: &[T]) -> usize {
     distances[to.len()]
 }
 
-/// How much of translations is found in their references: the geometric mean of the shares of their 1- to n-grams, n = 4
-/// if not said, each counted at most as often as a reference has it, times e^(1 − r/c) where all together they are
+/// How much of translations is found in their references: the geometric mean of the shares of their 1- to n-grams, n =
+/// 4 if not said, each counted at most as often as a reference has it, times e^(1 − r/c) where all together they are
 /// shorter than the references (Papineni et al. 2002; of the whole corpus, without smoothing).
 ///
 /// ```
@@ -161,20 +161,53 @@ impl Bleu {
 
     /// BLEU so far, from 0 to 1; 0 if no n-gram of some length was found, NaN if nothing was added.
     pub fn value(&self) -> f64 {
+        self.smoothed(Smoothing::None)
+    }
+
+    /// BLEU so far, with lengths of which no n-gram was found counted by `smoothing`: for few sentences or one. 0 if
+    /// nothing at all was found or translations are shorter than the longest n-gram; the figures of sacrebleu.
+    pub fn smoothed(&self, smoothing: Smoothing) -> f64 {
         if self.reference_length == 0 {
             return f64::NAN;
         }
-        if self.counts.iter().any(|&(found, _)| found == 0) {
+        if self.counts.iter().all(|&(found, _)| found == 0) {
             return 0.0;
         }
-        let logarithms = self.counts.iter().map(|&(found, all)| (found as f64 / all as f64).ln());
-        let precision = (logarithms.sum::<f64>() / self.counts.len() as f64).exp();
+        let mut missed = 0;
+        let precision = |(position, &(found, all)): (usize, &(u64, u64))| {
+            let (found, all) = (found as f64, all as f64);
+            match smoothing {
+                Smoothing::Add(k) if position > 0 => (found + k) / (all + k),
+                _ if all == 0.0 => 0.0,
+                Smoothing::Floor(floor) if found == 0.0 => floor / all,
+                Smoothing::Exponential if found == 0.0 => {
+                    missed += 1;
+                    0.5f64.powi(missed) / all
+                }
+                Smoothing::None | Smoothing::Floor(_) | Smoothing::Add(_) | Smoothing::Exponential => found / all,
+            }
+        };
+        let logarithms: f64 = self.counts.iter().enumerate().map(precision).map(f64::ln).sum();
+        let precision = (logarithms / self.counts.len() as f64).exp();
         precision * (1.0 - self.reference_length as f64 / self.length as f64).min(0.0).exp()
     }
 }
 
+/// What stands for the share of n-grams found where there is none (Chen and Cherry 2014).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Smoothing {
+    /// Nothing: BLEU is 0.
+    None,
+    /// As if so many had been found, 0.1 say.
+    Floor(f64),
+    /// So many more are found, of so many more, at each length but the first.
+    Add(f64),
+    /// As if ½ had been found at the first length without any, ¼ at the next, and so on.
+    Exponential,
+}
+
 /// How often each run of `n` tokens occurs.
-fn n_grams<T: Ord>(tokens: &[T], n: usize) -> BTreeMap<&[T], u64> {
+pub(super) fn n_grams<T: Ord>(tokens: &[T], n: usize) -> BTreeMap<&[T], u64> {
     let mut counts = BTreeMap::new();
     for n_gram in tokens.windows(n) {
         *counts.entry(n_gram).or_insert(0) += 1;
@@ -263,5 +296,34 @@ mod tests {
         short.update(&words("the cat"), &[reference[0].clone(), words("the cat sat")]);
         assert!((short.value() - (-0.5f64).exp()).abs() < 1e-12);
         assert!(Bleu::default().value().is_nan());
+    }
+
+    /// sacrebleu 2.6: `BLEU(tokenize="none", smooth_method=…, smooth_value=…).corpus_score`.
+    #[test]
+    fn bleu_is_that_of_sacrebleu() {
+        let pairs = [
+            ("the cat sat on the mat", "the cat is on the mat"),
+            ("a dog runs", "a dog is running fast"),
+            ("hello there general kenobi", "hello there general kenobi"),
+            ("there is no such thing", "nothing of the kind exists"),
+        ];
+        let bleu = |pairs: &[(&str, &str)]| {
+            let mut bleu = Bleu::default();
+            pairs.iter().for_each(|(output, reference)| bleu.update(&words(output), &[words(reference)]));
+            bleu
+        };
+        for (smoothing, corpus, sentences) in [
+            (Smoothing::None, 0.31460100434445915, [0.0, 0.0, 1.0, 0.0]),
+            (Smoothing::Floor(0.1), 0.31460100434445915, [0.2540663740773073, 0.0, 1.0, 0.0]),
+            (Smoothing::Add(1.0), 0.38386153886703517, [0.48549177170732355, 0.3525065709675943, 1.0, 0.0]),
+            (Smoothing::Exponential, 0.31460100434445915, [0.3799178428257963, 0.0, 1.0, 0.0]),
+        ] {
+            let value = bleu(&pairs).smoothed(smoothing);
+            assert!((value - corpus).abs() < 1e-12, "{smoothing:?}: {value}");
+            for (pair, expected) in pairs.iter().zip(sentences) {
+                let value = bleu(&[*pair]).smoothed(smoothing);
+                assert!((value - expected).abs() < 1e-12, "{smoothing:?} {pair:?}: {value}");
+            }
+        }
     }
 }

@@ -1,21 +1,24 @@
 //! How good a model is: metrics that gather over batches, in f64.
 //!
-//! Everything is defined: a mean over nothing is NaN, a rate whose denominator is zero is 0 where scikit-learn says 0. Where
-//! several classes are the highest the first counts; NaN is higher than every number, as in `argmax`, and never correct.
+//! Everything is defined: a mean over nothing is NaN, a rate whose denominator is zero is 0 where scikit-learn says 0.
+//! Where several classes are the highest the first counts; NaN is higher than every number, as in `argmax`, and never
+//! correct.
 
 mod classification;
 mod language;
 mod ranking;
 mod regression;
+mod rouge;
 
 use serde::{Deserialize, Serialize};
 use thalweg_formats::array::{Array, Real};
 use thiserror::Error;
 
 pub use classification::{ConfusionMatrix, Named, Scores, TopK};
-pub use language::{Bleu, ErrorRate, Perplexity};
+pub use language::{Bleu, ErrorRate, Perplexity, Smoothing};
 pub use ranking::RocAuc;
 pub use regression::Regression;
+pub use rouge::{Overlap, Rouge};
 
 /// What is wrong with what a metric is given.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
