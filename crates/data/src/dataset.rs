@@ -8,6 +8,7 @@ use thalweg_array::{Array, DType, Element, with_elements};
 
 use crate::augment::Augment;
 use crate::error::DataError;
+use crate::fingerprint::hexadecimal;
 use crate::parallel::default_workers;
 use crate::rows::{Made, Rows};
 use crate::sequences::{Sequences, measure_names};
@@ -65,7 +66,7 @@ impl Column {
 
     fn select(&self, indices: &[usize]) -> Column {
         match self {
-            Column::InMemory(array) => Column::InMemory(rows(array, indices)),
+            Column::InMemory(array) => Column::InMemory(select_rows(array, indices)),
             Column::Made(made) => Column::Made(made.select(indices)),
             Column::Sequences(sequences) => Column::Sequences(sequences.select(indices)),
         }
@@ -198,8 +199,8 @@ impl Dataset {
         Ok(())
     }
 
-    /// The same rows, each of which goes on where the one before it ends: a [`Loader`](crate::Loader) then gives them in
-    /// order, so that a state can be carried from batch to batch.
+    /// The same rows, each of which goes on where the one before it ends: a [`Loader`](crate::Loader) then gives them
+    /// in order, so that a state can be carried from batch to batch.
     pub(crate) fn made_contiguous(self) -> Dataset {
         Dataset { contiguous: true, ..self }
     }
@@ -330,7 +331,7 @@ impl Dataset {
             }
         }
         self.classes.iter().for_each(|name| text(&mut hash, name));
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hexadecimal(hash)
     }
 
     /// The rows at `indices`, in that order; a row may come more than once.
@@ -414,8 +415,12 @@ pub(crate) fn find<'a, C>(columns: &'a [(String, C)], name: &str) -> Result<&'a 
     })
 }
 
-/// The rows of `column` at `indices`, copied.
-fn rows(column: &Array, indices: &[usize]) -> Array {
+/// The rows of `column` along its first axis at `indices`, in that order; a row may come more than once.
+///
+/// # Panics
+/// If it has no axes, or an index is not below its first size.
+#[track_caller]
+pub fn select_rows(column: &Array, indices: &[usize]) -> Array {
     let mut shape = column.shape().to_vec();
     shape[0] = indices.len();
     let mut taken = Array::zeros(&shape, column.dtype());

@@ -7,12 +7,15 @@
 //! | [`Picture`], [`Augment`] | pictures in color: from files, to what a model is fed, with chance in training |
 //! | [`contact_sheet`] | a batch of images with captions on one picture |
 //! | `download`, [`cache_folder`] | sets from their public homes (feature `download`), and where they are kept |
+//! | [`audio`] | WAV files, spectrograms, mel bands, cepstra |
+//! | [`text`] | tokenizers, vocabularies, streams for language models, pairs |
 //! | [`Split`] | by fraction, index, position, label or group; k-fold |
 //! | [`Normalize`] | with the training set's statistics |
 //! | [`check_labels`] | are labels class numbers? |
 //! | [`image`] | grey images: shift, resize, center, as recipes and predictions need it |
 //! | [`Loader`] | mini-batches for training and validation, prepared ahead on other threads; [`Random`] for its transforms |
 
+pub mod audio;
 mod augment;
 mod batch;
 mod cache;
@@ -22,6 +25,7 @@ mod digits;
 #[cfg(feature = "download")]
 pub mod download;
 mod error;
+mod fingerprint;
 mod folder;
 mod idx;
 pub mod image;
@@ -47,7 +51,7 @@ pub use augment::{Augment, Border, Step};
 pub use batch::Batch;
 pub use cache::cache_folder;
 pub use cifar::{Cifar, cifar10, cifar100};
-pub use dataset::Dataset;
+pub use dataset::{Dataset, select_rows};
 pub use digits::digits;
 pub use error::DataError;
 pub use folder::{BadFile, BadFiles, Check, FolderOptions, ImageFolder};

@@ -11,7 +11,7 @@ use crate::error::DataError;
 /// No file may hold more bytes than this, decompressed.
 pub(crate) const MAX_BYTES: u64 = 8 << 30;
 
-/// A gzip file may grow to this size whatever its ratio …
+/// A compressed file may grow to this size whatever its ratio …
 const FREE_BYTES: u64 = 64 << 20;
 
 /// … and beyond it to this many times its own size. Images and tables stay below 20; what compresses better than 200
@@ -35,8 +35,12 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, DataError> {
 
 /// The content of the gzip file `compressed`; `path` names it in errors.
 pub(crate) fn gunzip(path: &Path, compressed: &[u8]) -> Result<Vec<u8>, DataError> {
-    let limit = (compressed.len() as u64 * MAX_RATIO).clamp(FREE_BYTES, MAX_BYTES);
-    gunzip_at_most(path, compressed, limit)
+    gunzip_at_most(path, compressed, expanded_at_most(compressed.len()))
+}
+
+/// How many bytes so many compressed ones may become.
+pub(crate) fn expanded_at_most(compressed: usize) -> u64 {
+    (compressed as u64 * MAX_RATIO).clamp(FREE_BYTES, MAX_BYTES)
 }
 
 fn gunzip_at_most(path: &Path, compressed: &[u8], limit: u64) -> Result<Vec<u8>, DataError> {

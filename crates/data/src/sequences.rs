@@ -1,6 +1,5 @@
 //! Columns whose rows differ in length: sentences, recordings.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -8,6 +7,7 @@ use thalweg_array::{Array, DType, Element, Scalar, with_elements};
 
 use crate::dataset::fit;
 use crate::error::DataError;
+use crate::fingerprint::hexadecimal;
 
 /// Rows that differ in the size of their first axis: the tokens of sentences, the frames of recordings. A batch of the
 /// column `x` holds them padded, under three names: `x`, of shape `[rows, time, …]`; `x.mask`, bool `[rows, time]`,
@@ -222,10 +222,7 @@ impl Sequences {
             hash.update((row.len as u64).to_le_bytes());
             hash.update(&values.storage().bytes()[row.start * size..][..row.len * size]);
         }
-        hash.finalize().iter().fold("sequences ".to_string(), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("a string takes all");
-            text
-        })
+        format!("sequences {}", hexadecimal(hash))
     }
 
     /// The rows at `indices`, padded, in `to`; it is made anew unless it has their shape and dtype.

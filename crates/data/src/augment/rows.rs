@@ -9,6 +9,7 @@ use super::Augment;
 use super::levels::Levels;
 use crate::dataset::Dataset;
 use crate::error::DataError;
+use crate::fingerprint::hexadecimal;
 use crate::folder::Entry;
 use crate::picture::{Limits, Picture};
 use crate::random::Random;
@@ -100,7 +101,7 @@ impl Rows for PictureRows {
                 rows.iter().for_each(|row| hash.update(&bytes[row * width..][..width]));
             }
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hexadecimal(hash)
     }
 }
 

@@ -97,7 +97,8 @@ impl Loader {
         self
     }
 
-    /// Every epoch in another order, a function of seed and epoch; but [contiguous](Dataset::is_contiguous) data keep theirs.
+    /// Every epoch in another order, a function of seed and epoch; but [contiguous](Dataset::is_contiguous) data keep
+    /// theirs.
     pub fn shuffled(mut self) -> Loader {
         self.shuffled = true;
         self

@@ -1,5 +1,5 @@
-//! Which rows make which batch: in order, at random, of like length, or in lanes that go on from batch to batch. All of it is a
-//! function of seed and epoch.
+//! Which rows make which batch: in order, at random, of like length, or in lanes that go on from batch to batch. All of
+//! it is a function of seed and epoch.
 
 use thalweg_array::random::{Philox, permutation, stream};
 
@@ -46,8 +46,8 @@ impl Loader {
     }
 
     /// Moves each cut between two windows of a stream by up to `most` tokens, in every epoch elsewhere: so a model does
-    /// not always meet the same words at the beginning of a window. Windows become up to twice `most` shorter or longer;
-    /// their number stays. Batches have up to 4·`most` + 1 sizes, each of which is compiled once.
+    /// not always meet the same words at the beginning of a window. Windows become up to twice `most` shorter or
+    /// longer; their number stays. Batches have up to 4·`most` + 1 sizes, each of which is compiled once.
     ///
     /// # Errors
     /// If the data are no [`windows`](crate::text::windows) of a stream, or a window could lose all its tokens.

@@ -7,13 +7,13 @@ use crate::error::DataError;
 use crate::sequences::Sequences;
 
 /// A stream of `tokens` (or of anything else along the first axis) in windows of `time`, for models that say what comes
-/// next: the columns are `input`, `[time]` a row, and `target`, the same one token later. What is left at the end and fills no window is left
-/// out.
+/// next: the columns are `input`, `[time]` a row, and `target`, the same one token later. What is left at the end and
+/// fills no window is left out.
 ///
-/// The rows are [contiguous](Dataset::is_contiguous). A [`Loader`](crate::Loader) of b rows a batch cuts them into b lanes of
-/// equal length and gives the lanes side by side: each row of a batch goes on where the same row of the batch before it
-/// ended, so that a model carries its state over and forgets it only at position 0 of an epoch. Parts for training and
-/// validation are cut by [`Split::last`](crate::Split::last), or before the text is cut into windows.
+/// The rows are [contiguous](Dataset::is_contiguous). A [`Loader`](crate::Loader) of b rows a batch cuts them into b
+/// lanes of equal length and gives the lanes side by side: each row of a batch goes on where the same row of the batch
+/// before it ended, so that a model carries its state over and forgets it only at position 0 of an epoch. Parts for
+/// training and validation are cut by [`Split::last`](crate::Split::last), or before the text is cut into windows.
 ///
 /// ```
 /// use thalweg_array::Array;
