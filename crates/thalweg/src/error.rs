@@ -24,6 +24,8 @@ pub enum Error {
     Checkpoint(#[from] crate::train::checkpoint::CheckpointError),
     /// A metric that was given something else.
     Metric(#[from] crate::train::metrics::MetricError),
+    /// Text that cannot be decoded.
+    Decode(#[from] crate::train::decoding::DecodeError),
     /// A training that stopped.
     Fit(#[from] crate::train::FitError),
     /// A trained model that cannot be used.

@@ -7,12 +7,13 @@
 //! | `augmented` | [`Augmented`]: test-time augmentation |
 //! | [`learner`] | [`Learner`]: a model with its data, trained in phases, measured, asked |
 //! | [`callbacks`] | what can be added to a training: early stopping, averaging, mixup, logs, … |
+//! | [`decoding`] | what a model says: greedy, by chance, beam search |
 //! | [`diagnosis`] | what goes on inside a model: tensors by path, layers, dead units, gradients, steps |
 //! | [`trained`] | [`Trained`]: a trained model without the code that made it |
 //! | [`checkpoint`] | saved training state: the newest and the best kept, atomic, checksummed |
 //! | [`events`] | records of training for TensorBoard: scalars, histograms, the graph |
 //! | [`interrupt`] | Ctrl-C that saves and stops |
-//! | [`metrics`] | accuracy, top-k, precision, recall, F1, confusion matrix, AUC, perplexity, BLEU, error rates, errors of regressions |
+//! | [`metrics`] | accuracy, top-k, precision, recall, F1, confusion matrix, AUC, perplexity, BLEU, ROUGE, error rates, errors of regressions |
 //! | [`weights`] | weights that were trained elsewhere |
 //! | [`plot`] | lines over two axes, as SVG or as pixels |
 //! | [`progress`] | how far training is: a bar, plain lines or JSON on standard error |
@@ -20,6 +21,7 @@
 mod augmented;
 pub mod callbacks;
 pub mod checkpoint;
+pub mod decoding;
 pub mod diagnosis;
 pub mod evaluate;
 pub mod events;

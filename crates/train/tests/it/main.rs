@@ -9,6 +9,7 @@ mod diagnosis;
 mod events;
 mod fit;
 mod interrupt;
+mod language;
 mod learner;
 mod pictures;
 mod support;
