@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::gather::{self, Gather, SLACK};
+use super::lines::Lines;
 use super::routines::Routine;
 use super::taps::{Phase, Pixel, Source, Terms};
 use super::{Finish, Problem, Side};
@@ -56,6 +57,8 @@ pub(super) struct Direct {
     /// Phase and number of each tap.
     places: Vec<Option<(usize, usize)>>,
     source: Source,
+    /// The source in place of gathered terms, where these are few.
+    lines: Option<Lines>,
     /// Pixels of the result and its channels.
     rows: usize,
     columns: usize,
@@ -99,18 +102,21 @@ impl Direct {
         }
 
         // Pixels of one phase fill tiles only if enough of them are done at once.
-        let unit = tile.rows * sums.len();
+        let lines = Lines::new(problem);
+        let unit = lines.as_ref().map_or(tile.rows * sums.len(), |lines| lines.result[1]);
         let wanted = (rows * columns * problem.terms() / CHUNK_PRODUCTS).clamp(1, CHUNKS);
         let block_rows = rows.div_ceil(wanted).next_multiple_of(unit).min(rows).max(1);
         let blocks_of_columns = wanted / (rows.div_ceil(block_rows).max(1) * groups);
         let block_columns = group_columns.div_ceil(blocks_of_columns.max(1)).next_multiple_of(panel_columns);
         let block_columns = block_columns.max(LEAST_COLUMNS).min(group_columns).max(1);
-        let finished_rows = (FINISHED / block_columns / unit).max(4) * unit;
+        let least = if lines.is_some() { 1 } else { 4 };
+        let finished_rows = (FINISHED / block_columns / unit).max(least) * unit;
         Direct {
             sums,
             side: problem.side,
             places,
             source,
+            lines,
             rows,
             columns,
             tile,
@@ -158,8 +164,21 @@ impl Direct {
         longest.unwrap_or(0).next_multiple_of(16) + SLACK
     }
 
+    /// Elements of gathered rows, or of the lines that what is finished at once reads.
     fn a_elements(&self) -> usize {
-        self.a_row() * self.tile.rows
+        let Some(lines) = &self.lines else { return self.a_row() * self.tile.rows };
+        let width = lines.result[1];
+        let blocks = (0..self.rows).step_by(self.block_rows).flat_map(|first| {
+            let end = self.rows.min(first + self.block_rows);
+            (first..end).step_by(self.finished_rows).map(move |first| first..end.min(first + self.finished_rows))
+        });
+        let elements = blocks.map(|rows| lines.elements(rows.start / width..rows.end / width));
+        elements.max().unwrap_or(0).next_multiple_of(16)
+    }
+
+    /// Elements of the pixels of one phase.
+    fn phase_elements(&self) -> usize {
+        if self.sums.len() > 1 && self.lines.is_none() { self.block_elements() } else { 0 }
     }
 
     /// Elements of a block of the result that is not finished.
@@ -169,8 +188,7 @@ impl Direct {
 
     /// Scratch memory of a worker, in elements: gathered rows, the pixels of one phase, the result.
     pub(super) fn scratch_elements(&self) -> usize {
-        let phases = if self.sums.len() > 1 { self.block_elements() } else { 0 };
-        self.a_elements() + phases + if self.c_in_scratch { self.block_elements() } else { 0 }
+        self.a_elements() + self.phase_elements() + if self.c_in_scratch { self.block_elements() } else { 0 }
     }
 
     /// Columns of the packed weight of a group.
@@ -261,12 +279,18 @@ impl Direct {
             let rows = first..rows.end.min(first + self.finished_rows);
             let c_row = self.c_row_stride();
             let c = if self.c_in_scratch {
-                let phases = if self.sums.len() > 1 { self.block_elements() } else { 0 };
-                own_block.wrapping_add(phases).wrapping_sub(rows.start * c_row + first_column + columns.start)
+                own_block
+                    .wrapping_add(self.phase_elements())
+                    .wrapping_sub(rows.start * c_row + first_column + columns.start)
             } else {
                 operands.c.cast::<S::Sum>()
             };
-            for sums in &self.sums {
+            if let Some(lines) = &self.lines {
+                let block = Block { columns: columns.clone(), group, gathered, c, c_row };
+                // SAFETY: our caller's promise; the scratch memory has room for the lines.
+                unsafe { self.add_up_lines::<S>(isa, lines, rows.clone(), operands, &block) };
+            }
+            for sums in self.sums.iter().filter(|_| self.lines.is_none()) {
                 // SAFETY: our caller's promise; the blocks are inside of the result or of the scratch memory that the plan set
                 // aside for them.
                 unsafe {
@@ -333,6 +357,8 @@ impl Direct {
                     let columns = self.panel_columns.min(block.columns.end - column);
                     let tile = Tile {
                         k: panel.len(),
+                        runs: 1,
+                        jumps: [0; 2],
                         a: block.gathered.cast_const(),
                         a_row,
                         a_step: 1,
@@ -356,6 +382,69 @@ impl Direct {
                 unsafe {
                     let c = block.c.wrapping_add(row * block.c_row + block.columns.start);
                     c.write_bytes(0, block.columns.len());
+                }
+            }
+        }
+    }
+
+    /// The sums of the pixels `rows`, whole lines, with their terms in place; `block.c` is where the result would begin.
+    ///
+    /// # Safety
+    /// As for [`multiply`](Direct::multiply).
+    unsafe fn add_up_lines<S: source::Source<Sum: Routine>>(
+        &self,
+        isa: Isa,
+        lines: &Lines,
+        rows: Range<usize>,
+        operands: Operands,
+        block: &Block<S::Sum>,
+    ) {
+        let kernels = S::Sum::kernels(isa);
+        let weight: *const S::Sum = operands.b.cast();
+        let width = lines.result[1];
+        let all = rows.start / width..rows.end / width;
+        // SAFETY: our caller's promise.
+        let source = unsafe { lines.lay_out::<S>(isa, all.clone(), operands.a.cast(), block.gathered) };
+        for (sums, runs) in self.sums.iter().zip(&lines.runs) {
+            let ([_, first], [_, step], [_, advance]) = (runs.first, runs.step, runs.advance);
+            let count = width.saturating_sub(first).div_ceil(step);
+            // As few rows as the number of tiles allows.
+            let height = count.div_ceil(count.div_ceil(self.tile.rows).max(1)).max(1);
+            for line in all.clone() {
+                let Some(at) = lines.first_run(line, runs) else { continue };
+                let c = block.c.wrapping_add((line * width + first) * block.c_row);
+                for pixel in (0..count).step_by(height) {
+                    let tile_rows = height.min(count - pixel);
+                    let c = c.wrapping_add(pixel * step * block.c_row);
+                    let Some(panel) = sums.panels.first() else {
+                        for row in 0..tile_rows {
+                            let c = c.wrapping_add(row * step * block.c_row + block.columns.start);
+                            // SAFETY: the pixels are inside of the block; zero bytes are a zero of all floats.
+                            unsafe { c.write_bytes(0, block.columns.len()) };
+                        }
+                        continue;
+                    };
+                    for column in block.columns.clone().step_by(self.panel_columns) {
+                        let columns = self.panel_columns.min(block.columns.end - column);
+                        let tile = Tile {
+                            k: runs.length,
+                            runs: runs.count,
+                            jumps: [lines.line() as isize - runs.length as isize, 0],
+                            a: source.wrapping_offset(at).wrapping_add(pixel * advance * lines.pixel()),
+                            a_row: advance * lines.pixel(),
+                            a_step: 1,
+                            b: weight.wrapping_add(self.packed_offset(block.group, sums, panel, column)),
+                            b_step: self.panel_columns,
+                            c: c.wrapping_add(column),
+                            c_row: step * block.c_row,
+                            columns,
+                            add: false,
+                            ahead: [Ahead::NOTHING; 2],
+                            b_ahead: 0,
+                        };
+                        // SAFETY: our caller's promise; the runs are inside of the lines.
+                        unsafe { kernels.tile(tile_rows, columns)(&tile) };
+                    }
                 }
             }
         }
@@ -431,7 +520,8 @@ struct Block<T> {
     group: usize,
     /// Room for the gathered rows of a tile.
     gathered: *mut T,
-    /// The first pixel's column 0 of the group, and elements from a pixel to the next.
+    /// The first pixel's column 0 of the group (of lines, where all of the result would begin), and elements from a pixel to
+    /// the next.
     c: *mut T,
     c_row: usize,
 }

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::gather::{self, Gather, SLACK};
+use super::lines::Lines;
 use super::pieces::Pieces;
 use super::routines::Routine;
 use super::taps::{Phase, Pixel, Source, Terms};
@@ -22,6 +23,8 @@ const PIXELS: usize = 128;
 const GATHERED: usize = 16;
 /// The most terms of a block: those of all pixels in one go stay in the second-level cache.
 const MAX_TERMS: usize = 640;
+/// Elements of y that are multiplied by lines in one go.
+const LINE_ELEMENTS: usize = 4096;
 /// The most channels of y of a block.
 const MAX_OUTPUTS: usize = 256;
 /// Chunks into which the work is cut where it is enough for them.
@@ -36,6 +39,8 @@ pub(super) struct Gradient {
     /// Neighboring columns of the weight.
     blocks: Vec<Terms>,
     source: Source,
+    /// The source in place of gathered terms, where these are few. Pieces are of lines then.
+    lines: Option<Lines>,
     out_channels: usize,
     tile: TileSizes,
     panel_columns: usize,
@@ -61,8 +66,10 @@ impl Gradient {
         let outputs = out_channels / groups;
         let block_outputs = outputs.div_ceil(outputs.div_ceil(MAX_OUTPUTS).max(1)).max(1);
         let wanted = CHUNKS / (blocks.len() * groups * outputs.div_ceil(block_outputs)).max(1);
-        let pieces = Pieces::new(pixels, wanted.min(pixels / LEAST_PIXELS).max(1), problem);
-        Gradient { phase, blocks, source, out_channels, tile, panel_columns, block_outputs, widens, pieces }
+        let lines = Lines::new(problem).filter(|_| blocks.len() == 1 && !widens);
+        let pieces = wanted.min(pixels / LEAST_PIXELS).max(1);
+        let pieces = Pieces::new(lines.as_ref().map_or(pixels, |lines| pixels / lines.result[1]), pieces, problem);
+        Gradient { phase, blocks, source, lines, out_channels, tile, panel_columns, block_outputs, widens, pieces }
     }
 
     fn outputs(&self) -> usize {
@@ -86,6 +93,11 @@ impl Gradient {
 
     /// Scratch memory of a worker, in elements: gathered terms, widened pixels of y.
     pub(super) fn scratch_elements(&self) -> usize {
+        if let Some(lines) = &self.lines {
+            let goes = (0..self.pieces.count()).flat_map(|piece| self.goes(lines, self.pieces.of(piece)));
+            let most = goes.map(|some| lines.elements(some)).max().unwrap_or(0);
+            return most.max(self.pieces.own_scratch_elements());
+        }
         let y = if self.widens { self.block_outputs } else { 0 };
         (PIXELS * (self.gathered_row() + y)).max(self.pieces.own_scratch_elements())
     }
@@ -114,6 +126,10 @@ impl Gradient {
                 unsafe { c.add(row * c_row + block.range.start).write_bytes(0, block.len()) };
             }
         }
+        if let Some(lines) = &self.lines {
+            // SAFETY: our caller's promise.
+            return unsafe { self.multiply_lines::<S>(isa, lines, piece, outputs, operands, scratch) };
+        }
         for first in pixels.clone().step_by(PIXELS) {
             let some = first..pixels.end.min(first + PIXELS);
             let gathered: *mut S::Sum = scratch.own.cast();
@@ -130,6 +146,8 @@ impl Gradient {
                 for row in (0..outputs.len()).step_by(height) {
                     let tile = Tile {
                         k: some.len(),
+                        runs: 1,
+                        jumps: [0; 2],
                         a: y.wrapping_add(row),
                         a_row: 1,
                         a_step: y_row,
@@ -144,6 +162,75 @@ impl Gradient {
                     };
                     // SAFETY: as above.
                     unsafe { kernels.tile(height.min(outputs.len() - row), columns)(&tile) };
+                }
+            }
+        }
+    }
+
+    /// The lines that are added up in one go, of one image: as many as leave y in the first-level cache, if these are not
+    /// too few.
+    fn goes(&self, lines: &Lines, piece: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+        let [height, width] = lines.result;
+        let most = (LINE_ELEMENTS / (width * self.out_channels).max(1)).max(PIXELS.div_ceil(width));
+        let mut first = piece.start;
+        std::iter::from_fn(move || {
+            let end = piece.end.min(first + most).min((first / height + 1) * height);
+            let go = first..end;
+            first = end;
+            (!go.is_empty()).then_some(go)
+        })
+    }
+
+    /// Adds up some lines of pixels with their terms in place.
+    ///
+    /// # Safety
+    /// As for [`multiply`](Gradient::multiply).
+    unsafe fn multiply_lines<S: source::Source<Sum: Routine>>(
+        &self,
+        isa: Isa,
+        lines: &Lines,
+        piece: usize,
+        outputs: Range<usize>,
+        operands: Operands,
+        scratch: Scratch,
+    ) {
+        let kernels = S::Sum::kernels(isa);
+        let (c, c_row) = (self.pieces.target::<S::Sum>(piece, scratch), self.pieces.columns());
+        let piece = self.pieces.of(piece);
+        let width = lines.result[1];
+        let Some(runs) = lines.runs.first() else { return };
+        let height = outputs.len().div_ceil(outputs.len().div_ceil(self.tile.rows).max(1)).max(1);
+        let pixel = runs.advance[1] * lines.pixel();
+        for some in self.goes(lines, piece.clone()) {
+            let y = operands.b.cast::<S::Sum>().wrapping_add(some.start * width * self.out_channels + outputs.start);
+            // SAFETY: our caller's promise; the scratch memory has room for the lines.
+            let source =
+                unsafe { lines.lay_out::<S>(isa, some.clone(), operands.a.cast(), scratch.own.cast::<S::Sum>()) };
+            let Some(at) = lines.first_run(some.start, runs) else { continue };
+            for run in 0..runs.count {
+                let source = source.wrapping_offset(at).wrapping_add(run * lines.line());
+                for column in (0..runs.length).step_by(self.panel_columns) {
+                    let columns = self.panel_columns.min(runs.length - column);
+                    for row in (0..outputs.len()).step_by(height) {
+                        let tile = Tile {
+                            k: width,
+                            runs: some.len(),
+                            jumps: [0, (runs.advance[0] * lines.line()) as isize - (width * pixel) as isize],
+                            a: y.wrapping_add(row),
+                            a_row: 1,
+                            a_step: self.out_channels,
+                            b: source.wrapping_add(column),
+                            b_step: pixel,
+                            c: c.wrapping_add((outputs.start + row) * c_row + run * runs.length + column),
+                            c_row,
+                            columns,
+                            add: some.start > piece.start,
+                            ahead: [Ahead::NOTHING; 2],
+                            b_ahead: 0,
+                        };
+                        // SAFETY: our caller's promise; the runs are inside of the lines.
+                        unsafe { kernels.tile(height.min(outputs.len() - row), columns)(&tile) };
+                    }
                 }
             }
         }

@@ -19,6 +19,7 @@
 //! | `mod.rs` | the interface |
 //! | `problem.rs` | sizes, and where a tap of the kernel falls |
 //! | `taps.rs` | which pixels of the source those of the result read |
+//! | `lines.rs` | lines of few channels, with zeros around them |
 //! | `gather.rs` | what the pixels read, as rows of a matrix |
 //! | `direct.rs` | output and input side: gathered rows times the weight |
 //! | `gradient.rs`, `pieces.rs` | weight side: gathered rows, transposed, times y |
@@ -30,6 +31,7 @@ mod depthwise;
 mod direct;
 mod gather;
 mod gradient;
+mod lines;
 mod pieces;
 #[cfg(test)]
 mod plain;

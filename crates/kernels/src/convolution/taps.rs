@@ -18,7 +18,7 @@ pub(super) struct Positions {
     pub(super) step: usize,
     pub(super) advance: usize,
     /// Taps of the kernel and their offsets, in the order of the offsets.
-    taps: SmallVec<[(usize, isize); 4]>,
+    pub(super) taps: SmallVec<[(usize, isize); 4]>,
 }
 
 impl Positions {
@@ -167,6 +167,12 @@ impl Phase {
             }
         }
         phases
+    }
+
+    /// The positions along the two innermost axes.
+    pub(super) fn plane(&self) -> [&Positions; 2] {
+        let [_, height, width] = &self.positions;
+        [height, width]
     }
 
     /// The number of taps.

@@ -168,6 +168,8 @@ pub(super) unsafe fn multiply<S: Source>(
                         let tile_kernel = kernels.tile(tile.len(), columns);
                         tile_kernel(&Tile {
                             k,
+                            runs: 1,
+                            jumps: [0; 2],
                             a,
                             a_row,
                             a_step,

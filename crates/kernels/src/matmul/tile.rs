@@ -6,10 +6,14 @@ use std::ops::{Add, Mul};
 use super::simd::{Plain, Vector};
 use crate::cpu::{Isa, by_isa, prefetch_to_second_level};
 
-/// A tile of C and what is added up in it: C[i, j] (+)= Σ A[i, p]·B[p, j] for p below `k`, in that order.
+/// A tile of C and what is added up in it: C[i, j] (+)= Σ A[i, p]·B[p, j] for p below `k`, in that order, in each of the runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tile<T> {
     pub(crate) k: usize,
+    /// How many times `k` steps are done; single rows know one run only.
+    pub(crate) runs: usize,
+    /// Elements from the end of a run to the next, of A and B.
+    pub(crate) jumps: [isize; 2],
     /// A[i, p] is at `a + i * a_row + p * a_step`.
     pub(crate) a: *const T,
     pub(crate) a_row: usize,
@@ -210,33 +214,38 @@ unsafe fn tile_in_rows<V: Vector, const ROWS: usize, const VECTORS: usize, const
         }
         let (mut upper, mut lower, mut b) = (t.a, t.a.wrapping_add(half * t.a_row), t.b);
         let mut ahead = t.ahead.map(|ahead| ahead.during(t.k));
-        let mut left = t.k;
-        while left > 0 {
-            ahead.iter_mut().for_each(Fetching::fetch);
-            let steps = left.min(Ahead::STEPS);
-            left -= steps;
-            for _ in 0..steps {
-                let mut row_of_b = [V::zero(); VECTORS];
-                if AHEAD {
-                    for v in 0..VECTORS {
-                        V::prefetch(b.wrapping_add(t.b_ahead * t.b_step + v * V::LANES));
+        for _ in 0..t.runs {
+            let mut left = t.k;
+            while left > 0 {
+                ahead.iter_mut().for_each(Fetching::fetch);
+                let steps = left.min(Ahead::STEPS);
+                left -= steps;
+                for _ in 0..steps {
+                    let mut row_of_b = [V::zero(); VECTORS];
+                    if AHEAD {
+                        for v in 0..VECTORS {
+                            V::prefetch(b.wrapping_add(t.b_ahead * t.b_step + v * V::LANES));
+                        }
                     }
-                }
-                for v in 0..VECTORS - 1 {
-                    row_of_b[v] = V::load(b.add(v * V::LANES));
-                }
-                let b_last = b.add((VECTORS - 1) * V::LANES);
-                row_of_b[VECTORS - 1] = if full { V::load(b_last) } else { V::load_masked(b_last, last) };
-                for i in 0..ROWS {
-                    let x = V::splat(*if i < half { upper.add(row[i]) } else { lower.add(row[i]) });
-                    for v in 0..VECTORS {
-                        sums[i][v] = x.mul_add(row_of_b[v], sums[i][v]);
+                    for v in 0..VECTORS - 1 {
+                        row_of_b[v] = V::load(b.add(v * V::LANES));
                     }
+                    let b_last = b.add((VECTORS - 1) * V::LANES);
+                    row_of_b[VECTORS - 1] = if full { V::load(b_last) } else { V::load_masked(b_last, last) };
+                    for i in 0..ROWS {
+                        let x = V::splat(*if i < half { upper.add(row[i]) } else { lower.add(row[i]) });
+                        for v in 0..VECTORS {
+                            sums[i][v] = x.mul_add(row_of_b[v], sums[i][v]);
+                        }
+                    }
+                    upper = upper.wrapping_add(t.a_step);
+                    lower = lower.wrapping_add(t.a_step);
+                    b = b.wrapping_add(t.b_step);
                 }
-                upper = upper.wrapping_add(t.a_step);
-                lower = lower.wrapping_add(t.a_step);
-                b = b.wrapping_add(t.b_step);
             }
+            upper = upper.wrapping_offset(t.jumps[0]);
+            lower = lower.wrapping_offset(t.jumps[0]);
+            b = b.wrapping_offset(t.jumps[1]);
         }
         for i in 0..ROWS {
             let c = t.c.add(i * t.c_row);

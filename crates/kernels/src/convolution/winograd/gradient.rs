@@ -187,6 +187,8 @@ impl WinogradGradient {
                 for row in (0..outputs).step_by(height) {
                     let tile = Tile {
                         k: tiles,
+                        runs: 1,
+                        jumps: [0; 2],
                         a: y.wrapping_add(point * at_y.step + row).cast_const(),
                         a_row: 1,
                         a_step: at_y.row,

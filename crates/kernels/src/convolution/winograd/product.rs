@@ -316,6 +316,8 @@ impl WinogradProduct {
                     for row in (0..tiles).step_by(height) {
                         let tile = Tile {
                             k: self.panel_length().min(self.channels - channel),
+                            runs: 1,
+                            jumps: [0; 2],
                             a: source.wrapping_add(row * self.source_row() + channel),
                             a_row: self.source_row(),
                             a_step: 1,
