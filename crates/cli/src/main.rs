@@ -6,6 +6,7 @@
 
 mod bench;
 mod choices;
+mod curves;
 mod diagnose;
 #[cfg(feature = "download")]
 mod download;
@@ -65,6 +66,8 @@ enum Command {
     Summary(summary::SummaryArgs),
     /// Say whether the model of a recipe can learn, and how its layers are
     Diagnose(diagnose::DiagnoseArgs),
+    /// Compare trainings: how a number went in each, as a table and as a picture
+    Curves(curves::CurvesArgs),
     /// Show the graph of a recipe: as text, as a picture, or what the compiler makes of it
     Graph(graph::GraphArgs),
     /// Time fixed workloads, beside other frameworks if there are figures of them
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Command::LrFind(args) => ("lr-find", lr_find::run(args)),
         Command::Summary(args) => ("summary", summary::run(args)),
         Command::Diagnose(args) => ("diagnose", diagnose::run(args)),
+        Command::Curves(args) => ("curves", curves::run(args)),
         Command::Graph(args) => ("graph", graph::run(args)),
         Command::Bench(args) => ("bench", bench::run(args)),
     };

@@ -22,7 +22,7 @@ const MODELS: &[Model] = &[
     Model { name: "conv", about: "three convolutions of stride 2, the maximum over all positions" },
     Model { name: "batchnorm", about: "four convolutions of stride 2, each with batch norm" },
     Model { name: "own-batchnorm", about: "the same with a batch norm written in terms of means" },
-    Model { name: "deep", about: "each followed by one of stride 1: twelve layers, without residuals" },
+    Model { name: "deep", about: "each followed by one or two of stride 1: twelve layers, without residuals" },
 ];
 
 /// The share of the training part that is held out.
@@ -134,11 +134,17 @@ fn net(init: &mut Init, model: &str, dropout: f64) -> Sequence {
         "own-batchnorm" => stages(init, &[10, 20, 40, 80, 160], |init, inputs, outputs| {
             vec![Box::new(normed(init, OwnBatchNorm::new, inputs, outputs, 2))]
         }),
-        "deep" => stages(init, &[10, 20, 40, 80, 160], |init, inputs, outputs| {
-            let (first, second) =
-                (normed(init, BatchNorm::new, inputs, outputs, 2), normed(init, BatchNorm::new, outputs, outputs, 1));
-            vec![Box::new(first), Box::new(second)]
-        }),
+        "deep" => {
+            // A convolution of stride 2 and so many of stride 1: with the first one and the dense layer, twelve layers.
+            let mut more = [1, 2, 2, 1].into_iter();
+            stages(init, &[10, 20, 40, 80, 160], |init, inputs, outputs| {
+                let mut layers: Sequence = vec![Box::new(normed(init, BatchNorm::new, inputs, outputs, 2))];
+                for _ in 0..more.next().unwrap_or(0) {
+                    layers.push(Box::new(normed(init, BatchNorm::new, outputs, outputs, 1)));
+                }
+                layers
+            })
+        }
         _ => {
             let mut layers = stages(init, &[16, 32, 64, 128, 256], |init, inputs, outputs| {
                 let first = normed(init, BatchNorm::new, inputs, outputs, 2);

@@ -105,3 +105,25 @@ fn a_diagnosis_that_cannot_be_made_is_refused() {
     let wild = ["diagnose", "digits", "--json", "--steps", "50", "--optimizer", "sgd", "--lr", "1e30"];
     refuse(wild.iter().chain(&SMALL), 1, &["step ", "the first tensor with"]);
 }
+
+#[test]
+fn runs_are_compared() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let (one, two, svg) = (path("one"), path("two"), path("curves.svg"));
+    for (run, seed) in [(&one, "1"), (&two, "2")] {
+        succeed(["train", "digits", "--epochs", "2", "--seed", seed, "--run", run].iter().chain(&SMALL));
+    }
+    let table = succeed(["curves", &one, &two, "--out", &svg]).stdout;
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines.len() == 3 && lines[0].ends_with("accuracy/valid"), "{table}");
+    assert!(lines[1].starts_with("one ") && lines[2].starts_with("two ") && lines[1].ends_with(" steps"), "{table}");
+    let drawn = std::fs::read_to_string(&svg).unwrap();
+    assert!(drawn.contains(">one<") && drawn.contains(">two<") && drawn.contains("accuracy/valid"), "{drawn}");
+
+    let losses = succeed(["curves", &one, "--of", "loss/train", "--json"]).json();
+    let points = losses["points"].as_array().unwrap();
+    assert!(points.len() == 2 && points[1][1].as_f64() < points[0][1].as_f64(), "{losses}");
+    refuse(["curves", &one, "--of", "loss/tset"], 1, &[&one, "nothing is called `loss/tset`", "loss/train"]);
+    refuse(["curves", &path("three")], 1, &["three"]);
+}

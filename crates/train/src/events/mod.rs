@@ -8,12 +8,14 @@ mod histogram;
 mod proto;
 mod read;
 mod record;
+mod scalars;
 mod write;
 
 use thalweg_formats::array::{DType, Shape};
 
 pub use histogram::Histogram;
 pub use read::read;
+pub use scalars::scalars;
 pub use write::EventWriter;
 
 /// What a tag has at a step.

@@ -19,8 +19,9 @@ const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 400.0;
 /// Room for the labels: left, top, right, bottom of the plot.
 const MARGINS: (f64, f64, f64, f64) = (64.0, 32.0, 16.0, 48.0);
-/// Blue, vermilion, green, orange: told apart by color-blind eyes too (Okabe and Ito 2008).
-const PALETTE: [[u8; 3]; 4] = [[0, 114, 178], [213, 94, 0], [0, 158, 115], [230, 159, 0]];
+/// Blue, vermilion, green, orange, purple, sky blue, black: told apart by color-blind eyes too (Okabe and Ito 2008).
+const PALETTE: [[u8; 3]; 7] =
+    [[0, 114, 178], [213, 94, 0], [0, 158, 115], [230, 159, 0], [204, 121, 167], [86, 180, 233], [0, 0, 0]];
 const GRID: Stroke = Stroke { color: [221; 3], width: 1, dashed: false };
 const AXES: Stroke = Stroke { color: [85; 3], width: 1, dashed: false };
 const MARK: Stroke = Stroke { color: [85; 3], width: 1, dashed: true };
