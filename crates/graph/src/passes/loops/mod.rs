@@ -3,19 +3,27 @@
 //! | module | what it does |
 //! | --- | --- |
 //! | `merge` | makes one of loops that take the same steps |
+//! | `products` | takes products of all steps out |
 //! | `tidy` | drops what nobody reads: results, carries, inputs |
 
 use super::{Options, Pass};
 use crate::graph::{Changed, Graph};
 
 mod merge;
+mod products;
 pub(super) mod tidy;
 
 /// The pass.
 pub const PASS: Pass = Pass { name: "loops", run };
 
 fn run(graph: Graph, _: &Options) -> Changed<Graph> {
-    once_and_needed(graph)
+    let once = once_and_needed(graph);
+    let out = products::take_out(once.value);
+    if !out.changed {
+        return Changed { value: out.value, changed: once.changed };
+    }
+    // The loops are given less now, and give other things, some of them twice.
+    Changed { value: once_and_needed(out.value).value, changed: true }
 }
 
 /// The graph with each loop once, without what nobody needs.
