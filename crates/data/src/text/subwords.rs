@@ -41,8 +41,8 @@ impl Subwords {
         Ok(Subwords { tokenizer })
     }
 
-    /// Merges pairs of bytes of `texts` until there are `size` different tokens: 256 bytes, and the pairs that stand
-    /// together most often.
+    /// Merges pairs of bytes of `texts` until there are `size` different tokens, 256 bytes and the pairs that stand
+    /// together most often, or no pair is left.
     ///
     /// # Errors
     /// If the size is below 256.
@@ -105,8 +105,11 @@ mod tests {
 
     #[test]
     fn no_text_is_unknown_and_files_read_back() {
-        let subwords = Subwords::train(["the cat sat", "the cat ran", "the dog"], 270).unwrap();
-        assert_eq!(format!("{subwords:?}"), "Subwords { size: 270, .. }");
+        let subwords = Subwords::train(["the cat sat", "the cat ran", "the dog"], 268).unwrap();
+        assert_eq!(format!("{subwords:?}"), "Subwords { size: 268, .. }");
+        // Of the five words, 13 pairs come.
+        let whole = Subwords::train(["the cat sat", "the cat ran", "the dog"], 1000).unwrap();
+        assert_eq!(format!("{whole:?}"), "Subwords { size: 269, .. }");
         let tokens = subwords.tokens("the cat");
         assert!(tokens.len() <= 3, "{tokens:?}");
         let folder = tempfile::tempdir().unwrap();
