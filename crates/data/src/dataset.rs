@@ -170,7 +170,7 @@ impl Dataset {
         self.replace(name, replaced)
     }
 
-    fn replace(mut self, name: &str, replaced: Column) -> Result<Dataset, DataError> {
+    pub(crate) fn replace(mut self, name: &str, replaced: Column) -> Result<Dataset, DataError> {
         find(&self.columns, name)?;
         self.check_len(name, &replaced)?;
         for (known, column) in &mut self.columns {
@@ -267,9 +267,14 @@ impl Dataset {
     /// # Errors
     /// If there is no such column.
     pub fn augmentation(&self, name: &str) -> Result<Option<&Augment>, DataError> {
+        Ok(self.made(name)?.and_then(Made::augmentation))
+    }
+
+    /// The column `name`, if its rows are made when a batch needs them.
+    pub(crate) fn made(&self, name: &str) -> Result<Option<&Made>, DataError> {
         Ok(match find(&self.columns, name)? {
             Column::InMemory(_) | Column::Sequences(_) => None,
-            Column::Made(made) => made.augmentation(),
+            Column::Made(made) => Some(made),
         })
     }
 

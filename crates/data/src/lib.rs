@@ -5,7 +5,7 @@
 //! | [`Dataset`], [`Rows`], [`Sequences`] | named columns, in memory, made row by row as needed, or of rows that differ in length |
 //! | [`read_idx`], [`mnist()`], [`cifar10`], [`cifar100`], [`digits()`], [`Csv`], [`ImageFolder`] | sources |
 //! | [`Picture`], [`Augment`] | pictures in color: from files, to what a model is fed, with chance in training |
-//! | [`contact_sheet`] | a batch of images with captions on one picture |
+//! | [`contact_sheet`], [`heat_sheet`] | a batch of images with captions on one picture; numbers laid over a picture |
 //! | `download`, [`cache_folder`] | sets from their public homes (feature `download`), and where they are kept |
 //! | [`audio`] | WAV files, spectrograms, mel bands, cepstra |
 //! | [`text`] | tokenizers, vocabularies, streams for language models, pairs |
@@ -27,6 +27,7 @@ pub mod download;
 mod error;
 mod fingerprint;
 mod folder;
+mod heat;
 mod idx;
 pub mod image;
 mod labels;
@@ -47,7 +48,7 @@ mod table;
 pub mod text;
 mod transform;
 
-pub use augment::{Augment, Border, Step};
+pub use augment::{Augment, Border, Part, Step};
 pub use batch::Batch;
 pub use cache::cache_folder;
 pub use cifar::{Cifar, cifar10, cifar100};
@@ -55,6 +56,7 @@ pub use dataset::{Dataset, select_rows};
 pub use digits::digits;
 pub use error::DataError;
 pub use folder::{BadFile, BadFiles, Check, FolderOptions, ImageFolder};
+pub use heat::heat_sheet;
 pub use idx::read_idx;
 pub use labels::check_labels;
 pub use loader::{Batches, Loader};

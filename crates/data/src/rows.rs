@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use thalweg_array::{Array, DType, Element};
 
 use crate::augment::Augment;
+use crate::error::DataError;
 use crate::parallel::{lock, together};
 use crate::random::Random;
 use crate::transform::{TransformError, guarded};
@@ -70,6 +71,15 @@ pub trait Rows: fmt::Debug + Send + Sync + 'static {
     fn augmentation(&self) -> Option<&Augment> {
         None
     }
+
+    /// The same pictures, made into rows in another way, if they are pictures.
+    fn augmented(&self, augment: &Augment) -> Option<Result<Self, DataError>>
+    where
+        Self: Sized,
+    {
+        let _ = augment;
+        None
+    }
 }
 
 /// A row that a batch needs.
@@ -84,6 +94,7 @@ trait AnyRows: fmt::Debug + Send + Sync {
     fn dtype(&self) -> DType;
     fn fingerprint(&self, rows: &[usize]) -> String;
     fn augmentation(&self) -> Option<&Augment>;
+    fn augmented(&self, augment: &Augment) -> Option<Result<Arc<dyn AnyRows>, DataError>>;
     fn fill(&self, wanted: Vec<Wanted>, workers: usize, to: &mut Array) -> Result<(), (usize, TransformError)>;
 }
 
@@ -102,6 +113,11 @@ impl<R: Rows> AnyRows for R {
 
     fn augmentation(&self) -> Option<&Augment> {
         Rows::augmentation(self)
+    }
+
+    fn augmented(&self, augment: &Augment) -> Option<Result<Arc<dyn AnyRows>, DataError>> {
+        let rows = Rows::augmented(self, augment)?;
+        Some(rows.map(|rows| Arc::new(rows) as Arc<dyn AnyRows>))
     }
 
     fn fill(&self, wanted: Vec<Wanted>, workers: usize, to: &mut Array) -> Result<(), (usize, TransformError)> {
@@ -169,6 +185,12 @@ impl Made {
 
     pub(crate) fn augmentation(&self) -> Option<&Augment> {
         self.source.augmentation()
+    }
+
+    /// The same pictures, made into rows in another way; none if they are no pictures.
+    pub(crate) fn augmented(&self, augment: &Augment) -> Option<Result<Made, DataError>> {
+        let source = self.source.augmented(augment)?;
+        Some(source.map(|source| Made { source, rows: self.rows.clone() }))
     }
 
     pub(crate) fn select(&self, indices: &[usize]) -> Made {

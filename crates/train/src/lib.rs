@@ -39,4 +39,6 @@ pub use callbacks::{EarlyStopping, Target, Watch};
 pub use evaluate::{Evaluation, Inference, evaluate, evaluate_with};
 pub use fit::{End, FitError, FitOptions, Fitted, Length, Minimize, RunFolder, Task, Training, fit};
 pub use learner::{Learner, Rates, TrainingData};
-pub use trained::{Drawing, ModelCard, Prediction, Prepare, StoredTraining, Trained, TrainedError};
+pub use trained::{
+    Drawing, Look, MapMethod, Maps, ModelCard, Prediction, Prepare, StoredTraining, Trained, TrainedError,
+};

@@ -4,6 +4,7 @@ mod chance;
 mod color;
 mod levels;
 mod rows;
+mod seen;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -19,6 +20,7 @@ use crate::random::Random;
 use crate::resample::{level, resample};
 
 pub(crate) use rows::{PictureRows, Source};
+pub use seen::Part;
 pub use window::Border;
 
 /// What is done to a picture before a model sees it, step by step, and the numbers it becomes: f32 of shape
@@ -220,6 +222,26 @@ impl Augment {
         }
         self.normalize = Some(normalize);
         Ok(self)
+    }
+
+    /// For pictures of any size, where the steps were meant for pictures of `size` (height, width), as those of CIFAR are: if
+    /// none of them resizes, pictures are brought to that size first, and what is left over at the ends is cut off.
+    ///
+    /// ```
+    /// use thalweg_data::Augment;
+    /// let small = Augment::new().random_crop(32, 32, 4).flip();
+    /// assert_eq!(small.clone().from_any_size((32, 32)).seen((100, 200)).width, 100.0);
+    /// assert_eq!(small.seen((100, 200)).width, 32.0);
+    /// ```
+    pub fn from_any_size(mut self, (height, width): (usize, usize)) -> Augment {
+        let resizes = |step: &Step| {
+            matches!(step, Step::Resize { .. } | Step::ResizeShorter { .. } | Step::RandomResizedCrop { .. })
+        };
+        if !self.steps.iter().any(resizes) {
+            let fit = [Step::ResizeShorter { side: height.max(width) }, Step::Crop { height, width }];
+            self.steps.splice(0..0, fit);
+        }
+        self
     }
 
     /// The steps.

@@ -7,7 +7,7 @@ use thalweg_array::{Array, DType};
 
 use super::Augment;
 use super::levels::Levels;
-use crate::dataset::Dataset;
+use crate::dataset::{Column, Dataset};
 use crate::error::DataError;
 use crate::fingerprint::hexadecimal;
 use crate::folder::Entry;
@@ -17,7 +17,7 @@ use crate::rows::Rows;
 use crate::transform::TransformError;
 
 /// Where the pictures of a column come from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Source {
     /// Files, read and decoded whenever they are needed.
     Files { entries: Arc<[Entry]>, limits: Limits },
@@ -29,6 +29,8 @@ pub(crate) enum Source {
 #[derive(Debug)]
 pub(crate) struct PictureRows {
     source: Source,
+    /// Height and width of all pictures, if they are the same and known.
+    size: Option<(usize, usize)>,
     augment: Augment,
     shape: [usize; 3],
     levels: Levels,
@@ -47,7 +49,7 @@ impl PictureRows {
             return Err(DataError::setting("augmentation", reason));
         };
         let levels = Levels::new(augment.normalization());
-        Ok(PictureRows { source, augment: augment.clone(), shape: [3, height, width], levels })
+        Ok(PictureRows { source, size, augment: augment.clone(), shape: [3, height, width], levels })
     }
 }
 
@@ -90,6 +92,10 @@ impl Rows for PictureRows {
         Some(&self.augment)
     }
 
+    fn augmented(&self, augment: &Augment) -> Option<Result<PictureRows, DataError>> {
+        Some(PictureRows::new(self.source.clone(), self.size, augment))
+    }
+
     fn fingerprint(&self, rows: &[usize]) -> String {
         let mut hash = Sha256::new();
         hash.update(format!("{:?}", self.augment));
@@ -118,12 +124,15 @@ fn interleaved(pictures: &Array, row: usize) -> Result<Picture, DataError> {
 
 impl Dataset {
     /// The same rows with the pictures in the column `name`, bytes `[n, 3, height, width]`, as `augment` has them, made
-    /// when a batch needs them: numbers of shape `[3, height, width]`, in training with chance.
+    /// when a batch needs them: numbers of shape `[3, height, width]`, in training with chance. Pictures that are made so
+    /// already, as those of a folder, are made so instead.
     ///
     /// # Errors
-    /// If there is no such column in memory, it holds no pictures, or `augment` has settings that no picture can
-    /// follow.
+    /// If there is no such column, it holds no pictures, or `augment` has settings that no picture can follow.
     pub fn augment(self, name: &str, augment: &Augment) -> Result<Dataset, DataError> {
+        if let Some(column) = self.made(name)?.and_then(|made| made.augmented(augment)) {
+            return self.replace(name, Column::Made(column?));
+        }
         let pictures = self.column(name)?;
         let &[_, 3, height, width] = pictures.shape() else {
             let reason = format!("has shape {:?}; pictures are [n, 3, height, width]", pictures.shape());

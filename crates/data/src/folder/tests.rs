@@ -101,6 +101,14 @@ fn the_way_of_preparing_is_known_to_the_data() {
     assert_eq!(data.select(&[1]).augmentation("image").unwrap(), Some(&augment));
     assert_eq!(data.augmentation("label").unwrap(), None);
     assert!(data.augmentation("x").unwrap_err().to_string().contains("no column `x`"));
+    // Pictures of files can be made into rows in another way, rows of anything else cannot.
+    let (chosen, smaller) = (data.select(&[2, 0]), Augment::new().resize(2, 3));
+    let other = chosen.clone().augment("image", &smaller).unwrap();
+    assert_eq!(other.row("image").unwrap().0, [3, 2, 3]);
+    assert_eq!(other["file"], chosen["file"]);
+    let expected = ImageFolder::open(folder.path()).unwrap().dataset(&smaller).unwrap().select(&[2, 0]);
+    assert_eq!(other.in_memory().unwrap()["image"], expected.in_memory().unwrap()["image"]);
+    assert!(data.augment("label", &smaller).unwrap_err().to_string().contains("column `label`: has shape [5]"));
 }
 
 #[test]

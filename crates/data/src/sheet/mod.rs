@@ -11,8 +11,8 @@ use crate::picture::Picture;
 const GAP: usize = 6;
 /// Lines of a caption.
 const LINES: usize = 3;
-const PAPER: [u8; 3] = [250; 3];
-const INK: [u8; 3] = [20; 3];
+pub(crate) const PAPER: [u8; 3] = [250; 3];
+pub(crate) const INK: [u8; 3] = [20; 3];
 
 /// The images of a batch beside and below each other, each with its caption, to be looked at: what a model is fed, or
 /// what it takes for what. `images` is `[n, height, width]` or `[n, channels, height, width]` with one channel or
@@ -93,7 +93,7 @@ impl Picture {
 }
 
 /// Each pixel as a square of `zoom` x `zoom`.
-fn enlarged(picture: &Picture, zoom: usize) -> Picture {
+pub(crate) fn enlarged(picture: &Picture, zoom: usize) -> Picture {
     let (height, width) = picture.size();
     let wide = |row: &[u8]| row.chunks_exact(3).flat_map(|pixel| pixel.repeat(zoom)).collect::<Vec<u8>>();
     let pixels = picture.rows().flat_map(|row| wide(row).repeat(zoom)).collect();

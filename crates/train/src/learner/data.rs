@@ -278,14 +278,16 @@ impl TrainingData {
     }
 
     /// What tells these data from others, for the configuration of a run.
-    pub(super) fn fingerprints(&self) -> [(String, String); 4] {
+    pub(super) fn fingerprints(&self) -> Vec<(String, String)> {
         let hash = |data: &Dataset| format!("sha256:{}", data.fingerprint());
-        [
-            ("data".to_string(), hash(&self.train)),
-            ("validation data".to_string(), hash(&self.valid)),
-            ("batch".to_string(), self.batch.to_string()),
-            ("seed of the data".to_string(), self.seed.to_string()),
-        ]
+        let pictures = self.prepare.pictures.as_ref().map(|augment| ("pictures", format!("{augment:?}")));
+        let always = [
+            ("data", hash(&self.train)),
+            ("validation data", hash(&self.valid)),
+            ("batch", self.batch.to_string()),
+            ("seed of the data", self.seed.to_string()),
+        ];
+        always.into_iter().chain(pictures).map(|(name, value)| (name.to_string(), value)).collect()
     }
 }
 

@@ -43,6 +43,34 @@ impl Learner {
         })
     }
 
+    /// Trains a model whose first layer groups were trained on other data, in two phases of one cycle each: `alone` the last
+    /// group, which is new, at the rate `lr`, the others frozen; then for so long `all`, the last group at half that rate and
+    /// the first at a hundredth of the half. A phase of no length is left out. Parts and rates are those of fast.ai (Howard and
+    /// Gugger 2020). A number is that of epochs.
+    ///
+    /// # Errors
+    /// As [`Learner::fit`].
+    pub fn fine_tune(
+        &mut self,
+        alone: impl Into<Length>,
+        all: impl Into<Length>,
+        lr: f64,
+    ) -> Result<Option<Fitted>, FitError> {
+        const OF_ALL: f64 = 0.5;
+        const OF_FIRST: f64 = 0.01;
+        let is_some = |length: &Length| !matches!(length, Length::Epochs(0) | Length::Steps(0));
+        let mut fitted = None;
+        if let Some(length) = Some(alone.into()).filter(is_some) {
+            self.freeze()?;
+            fitted = Some(self.fit_one_cycle(length, lr)?);
+        }
+        if let Some(length) = Some(all.into()).filter(is_some) {
+            self.unfreeze()?;
+            fitted = Some(self.fit_one_cycle(length, (lr * OF_ALL * OF_FIRST, lr * OF_ALL))?);
+        }
+        Ok(fitted)
+    }
+
     /// Trains in `cycles` cycles, the first of so many epochs, each `growth` times as long as the one before: in each the
     /// learning rate falls from `lr` to 0 as half a cosine (SGDR, Loshchilov and Hutter 2017). Each ends with a checkpoint.
     ///

@@ -95,11 +95,7 @@ impl Learner {
 
     /// Weights and model, as they are now.
     fn as_checkpoint(&self) -> Result<Checkpoint, FitError> {
-        let mut checkpoint = Checkpoint::default();
-        for (_, variable) in &self.variables {
-            checkpoint.tensors.insert(variable.name().to_string(), self.session.read(variable)?);
-        }
-        ModelCard::new(&self.inference, self.data.classes(), self.data.prepare().clone()).write(&mut checkpoint);
-        Ok(checkpoint)
+        let card = ModelCard::new(&self.inference, self.data.classes(), self.data.prepare().clone());
+        Ok(card.with_values(&self.inference, &self.session)?)
     }
 }

@@ -25,19 +25,21 @@
 //! ```
 
 mod card;
+mod maps;
 mod prepare;
 mod training;
 
 use std::path::{Path, PathBuf};
 
-use thalweg_data::{Augment, DataError, Dataset, Loader};
+use thalweg_data::{Augment, DataError, Dataset, Loader, Picture};
 use thalweg_run::graph::tensor::topological;
 use thalweg_run::graph::text::{ParseError, parse};
 use thalweg_run::graph::{Array, Op, Tensor, Variable};
 use thalweg_run::{Feeds, RunError, Session};
 use thiserror::Error;
 
-pub use card::ModelCard;
+pub use card::{ModelCard, export};
+pub use maps::{Look, MapMethod, Maps};
 pub use prepare::{Drawing, Prepare};
 pub(crate) use training::StepCard;
 pub use training::StoredTraining;
@@ -187,11 +189,11 @@ impl Trained {
     /// # Errors
     /// If the input is not one row of what the model takes, or the model is no classifier.
     pub fn predict(&self, input: &Array) -> Result<Prediction, TrainedError> {
-        let one = match input.rank() + 1 == self.input.rank() {
-            true => input.reshape(&[&[1], input.shape()].concat()).map_err(DataError::from)?,
+        let row = match input.rank() + 1 == self.input.rank() {
+            true => one(input)?,
             false => input.clone(),
         };
-        let mut predictions = self.predict_rows(&one)?;
+        let mut predictions = self.predict_rows(&row)?;
         match (predictions.pop(), predictions.is_empty()) {
             (Some(prediction), true) => Ok(prediction),
             _ => Err(self.wrong_input(input)),
@@ -216,6 +218,29 @@ impl Trained {
         let seen = self.card.prepare.picture(pixels, size)?;
         let prediction = self.predict(&seen)?;
         Ok((prediction, seen))
+    }
+
+    /// Which class a photo of any size is of. Also gives what the model saw of it, before colors become numbers.
+    ///
+    /// # Errors
+    /// If the model was not trained on pictures, or it is no classifier.
+    pub fn predict_photo(&self, photo: Picture) -> Result<(Prediction, Picture), TrainedError> {
+        let steps = self.photos()?;
+        let seen = steps.apply(photo.clone(), None)?;
+        let mut predictions = self.classify(&one(&steps.numbers(photo)?)?)?;
+        Ok((predictions.swap_remove(0), seen))
+    }
+
+    /// How a photo becomes what the model takes.
+    fn photos(&self) -> Result<Augment, TrainedError> {
+        let sizes: Vec<Option<usize>> = self.input.shape().iter().map(|size| size.number()).collect();
+        match sizes[..] {
+            [_, Some(3), Some(height), Some(width)] => Ok(self.card.prepare.photos((height, width))?),
+            _ => Err(TrainedError::Model {
+                path: self.checkpoint.path.clone(),
+                reason: format!("it takes {}, which are no pictures in color", self.input.meta()),
+            }),
+        }
     }
 
     /// What the model answers to each row of `inputs`, which are as in the data set: of a classifier probabilities.
@@ -322,6 +347,11 @@ impl Trained {
             found: format!("{}{:?}", found.dtype(), found.shape()),
         }
     }
+}
+
+/// `row` with an axis of rows.
+fn one(row: &Array) -> Result<Array, DataError> {
+    Ok(row.reshape(&[&[1], row.shape()].concat())?)
 }
 
 fn is_placeholder(tensor: &Tensor) -> bool {

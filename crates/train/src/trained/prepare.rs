@@ -1,7 +1,7 @@
 //! [`Prepare`]: from what a user has to what a model takes.
 
 use serde::{Deserialize, Serialize};
-use thalweg_data::{Augment, DataError, Dataset, Normalize, Picture, image};
+use thalweg_data::{Augment, DataError, Dataset, Normalize, image};
 use thalweg_formats::array::Array;
 
 /// How an input is prepared; travels with the model. The default does nothing.
@@ -11,7 +11,7 @@ pub struct Prepare {
     pub drawing: Option<Drawing>,
     /// How rows of the data set are normalized, with the statistics of the training part.
     pub normalize: Option<Normalize>,
-    /// How pictures become what the model takes, if rows are pictures: bytes `[3, height, width]`.
+    /// How pictures become what the model takes, if rows are pictures: bytes `[3, height, width]`, or files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pictures: Option<Augment>,
 }
@@ -60,28 +60,32 @@ impl Prepare {
         }
     }
 
-    /// A data set whose inputs are in the column `name`, as the model takes them. Rows that are made one by one are taken as
-    /// they are made; pictures become such rows.
+    /// A data set whose inputs are in the column `name`, as the model takes them. Pictures become rows that are made one by
+    /// one, those of files too, which were made in another way until now.
     ///
     /// # Errors
     /// As [`Prepare::apply`], or if there is no such column.
     pub fn dataset(&self, name: &str, data: &Dataset) -> Result<Dataset, DataError> {
         match (&self.pictures, &self.normalize) {
-            (Some(_), _) if data.augmentation(name)?.is_some() => Ok(data.clone()),
+            (Some(augment), _) if data.augmentation(name)? == Some(augment) => Ok(data.clone()),
             (Some(augment), _) => data.clone().augment(name, augment),
             (None, Some(_)) => data.clone().map(name, |rows| self.apply(name, rows)),
             (None, None) => Ok(data.clone()),
         }
     }
 
-    /// A photo as the model takes it, without the axis of rows.
+    /// How a photo becomes what the model takes, which is pictures of `size` (height, width).
     ///
     /// # Errors
-    /// If the model was not trained on pictures, or the photo is smaller than a part that is cut out of it.
-    pub fn photo(&self, photo: Picture) -> Result<Array, DataError> {
-        let (height, width) = photo.size();
-        let none = || DataError::Image { height, width, reason: "the model was not trained on photos".into() };
-        self.pictures.as_ref().ok_or_else(none)?.numbers(photo)
+    /// If the model was not trained on pictures.
+    pub fn photos(&self, size: (usize, usize)) -> Result<Augment, DataError> {
+        match &self.pictures {
+            Some(augment) => Ok(augment.clone().from_any_size(size)),
+            None => Err(DataError::Setting {
+                setting: "a photo".into(),
+                reason: "the model was not trained on pictures in color: give it rows of its data set".into(),
+            }),
+        }
     }
 
     /// A gray picture of `size` (height, width) as one row of the data set, without the axis of rows.

@@ -311,7 +311,7 @@ fn pictures_are_changed_in_training_and_photos_prepared_as_they_were() {
     // What is exported takes photos, and data as they are.
     pictures.export(folder.path().join("model")).unwrap();
     let opened = Trained::open(folder.path().join("model")).unwrap();
-    let bright = opened.card().prepare.photo(Picture::plain(4, 4, [230; 3])).unwrap();
+    let bright = opened.card().prepare.photos((4, 4)).unwrap().numbers(Picture::plain(4, 4, [230; 3])).unwrap();
     let raw = Array::new(&[3, 4, 4], vec![230u8; 48]).unwrap();
     assert_eq!(opened.predict(&raw).unwrap().name, "bright");
     assert_eq!(bright.shape(), [3, 4, 4]);

@@ -11,6 +11,7 @@ mod fit;
 mod interrupt;
 mod language;
 mod learner;
+mod maps;
 mod pictures;
 mod support;
 mod trained;
