@@ -99,6 +99,11 @@ fn whole<T: TryFrom<u64>>(text: &str, least: u64, greatest: u64) -> Result<T, St
     number.ok_or_else(|| format!("give a whole number from {least} to {greatest}"))
 }
 
+/// How many folds.
+pub(crate) fn folds(text: &str) -> Result<usize, String> {
+    whole(text, 2, 1 << 16)
+}
+
 /// How many threads.
 pub(crate) fn threads(text: &str) -> Result<u16, String> {
     whole(text, 1, 1024)

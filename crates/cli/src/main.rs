@@ -11,8 +11,10 @@ mod diagnose;
 #[cfg(feature = "download")]
 mod download;
 mod evaluate;
+mod folds;
 mod graph;
 mod lr_find;
+mod maps;
 mod message;
 mod output;
 mod plot_file;
@@ -60,6 +62,8 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Say what a trained model sees in pictures
     Predict(predict::PredictArgs),
+    /// Show where a trained model looks in photos
+    Maps(maps::MapsArgs),
     /// Find the learning rate at which the model of a recipe learns fastest
     LrFind(lr_find::LrFindArgs),
     /// Show what the model of a recipe consists of: layers, shapes, parameters, memory, operations
@@ -83,6 +87,7 @@ fn main() -> ExitCode {
         Command::Download(args) => ("download", download::run(args)),
         Command::Evaluate(args) => ("evaluate", evaluate::run(args)),
         Command::Predict(args) => ("predict", predict::run(args)),
+        Command::Maps(args) => ("maps", maps::run(args)),
         Command::LrFind(args) => ("lr-find", lr_find::run(args)),
         Command::Summary(args) => ("summary", summary::run(args)),
         Command::Diagnose(args) => ("diagnose", diagnose::run(args)),

@@ -1,4 +1,4 @@
-//! `thalweg predict`: what a trained model sees in pictures, or in rows of its test set.
+//! `thalweg predict`: what a trained model sees in drawings and photos, or in rows of its test set.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
 use thalweg::array::Array;
+use thalweg::data::{Limits, Picture, picture_sheet};
 use thalweg::train::checkpoint::Which;
 use thalweg::train::{Prediction, Trained};
 use thalweg_zoo::{ZooError, picture, test_row};
@@ -26,7 +27,7 @@ pub(crate) struct PredictArgs {
     /// Folder of the run, as `thalweg train --run` made it
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// Pictures (PNG, JPEG, GIF, BMP, WebP) of any size, dark on light or light on dark
+    /// Pictures (PNG, JPEG, GIF, BMP, WebP) of any size: photos, or drawings, dark on light or light on dark
     #[arg(value_name = "FILE", required_unless_present = "row", conflicts_with = "row")]
     files: Vec<PathBuf>,
     /// A row of the test set in place of pictures, counted from 0
@@ -54,8 +55,16 @@ struct Sighting {
     label: Option<String>,
     /// What it was taken for.
     prediction: Prediction,
-    /// What the model saw, as a row of the data set.
-    seen: Array,
+    /// What the model saw.
+    seen: Seen,
+}
+
+/// What a model sees of what it is given.
+enum Seen {
+    /// A row of the data set.
+    Row(Array),
+    /// The part of a photo, at the size that the model takes.
+    Photo(Picture),
 }
 
 /// Predicts, and prints the classes. A picture that cannot be read does not keep the others from being read.
@@ -89,22 +98,46 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
 fn see_row(trained: &Trained, args: &PredictArgs, row: usize) -> Result<Sighting, ZooError> {
     let (seen, label) = test_row(trained, args.data.as_deref(), row)?;
     let prediction = trained.predict(&seen)?;
-    Ok(Sighting { input: format!("test row {row}"), label: Some(label), prediction, seen })
+    Ok(Sighting { input: format!("test row {row}"), label: Some(label), prediction, seen: Seen::Row(seen) })
 }
 
 fn see_picture(trained: &Trained, file: &Path) -> anyhow::Result<Sighting> {
-    let picture = picture::read(file)?;
-    let (prediction, seen) =
-        trained.predict_picture(&picture.pixels, picture.size).with_context(|| file.display().to_string())?;
-    Ok(Sighting { input: file.display().to_string(), label: None, prediction, seen })
+    let input = file.display().to_string();
+    let (prediction, seen) = if trained.card().prepare.pictures.is_some() {
+        let photo = Picture::read(file, &Limits::default())?;
+        let (prediction, seen) = trained.predict_photo(photo).with_context(|| input.clone())?;
+        (prediction, Seen::Photo(seen))
+    } else {
+        let picture = picture::read(file)?;
+        let (prediction, seen) =
+            trained.predict_picture(&picture.pixels, picture.size).with_context(|| input.clone())?;
+        (prediction, Seen::Row(seen))
+    };
+    Ok(Sighting { input, label: None, prediction, seen })
 }
 
 /// Draws what the model saw, side by side.
 fn show(trained: &Trained, file: &Path, sightings: &[Sighting]) -> Result<(), ZooError> {
+    let mut rows = Vec::new();
+    let mut photos = Vec::new();
+    for sighting in sightings {
+        match &sighting.seen {
+            Seen::Row(row) => rows.push(row),
+            Seen::Photo(photo) => photos.push((photo.clone(), sighting.prediction.name.clone())),
+        }
+    }
+    if rows.is_empty() {
+        let (photos, captions): (Vec<Picture>, Vec<String>) = photos.into_iter().unzip();
+        return Ok(picture_sheet(&photos, &captions)?.write_png(file)?);
+    }
+    show_rows(trained, file, &rows)
+}
+
+/// Draws rows of a data set of drawings, side by side.
+fn show_rows(trained: &Trained, file: &Path, rows: &[&Array]) -> Result<(), ZooError> {
     /// The side of a drawn picture, about, in pixels.
     const SIDE: usize = 280;
-    let seen: Vec<&Array> = sightings.iter().map(|sighting| &sighting.seen).collect();
-    let sheet = side_by_side(&seen)?;
+    let sheet = side_by_side(rows)?;
     let largest = |array: &Array| array.to_vec::<f32>().into_iter().fold(f32::MIN_POSITIVE, f32::max);
     let most = trained.card().prepare.drawing.map_or_else(|| largest(&sheet), |drawing| drawing.ink());
     let zoom = SIDE.div_ceil(sheet.shape()[0].max(1));
@@ -203,8 +236,8 @@ mod tests {
         let mut probabilities = vec![0.01; 30];
         (probabilities[20], probabilities[7]) = (0.4, 0.32);
         let prediction = Prediction { class: 20, name: "c20".into(), probabilities };
-        let text =
-            as_text(&Sighting { input: "x".into(), label: None, prediction, seen: Array::scalar(0f32) }, &classes);
+        let seen = Seen::Row(Array::scalar(0f32));
+        let text = as_text(&Sighting { input: "x".into(), label: None, prediction, seen }, &classes);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 11, "{text}");
         assert_eq!(lines[0], "x: c20 (40.0 %)");

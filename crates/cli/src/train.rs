@@ -10,7 +10,8 @@ use thalweg::train::interrupt::Interrupt;
 use thalweg::train::progress::{Progress, Style};
 use thalweg_zoo::{Options, Outcome, recipe, train};
 
-use crate::choices::{Subject, count};
+use crate::choices::{Subject, count, folds};
+use crate::folds;
 use crate::output::{self, percent};
 
 /// What `thalweg train` takes.
@@ -40,6 +41,9 @@ pub(crate) struct TrainArgs {
     /// Put the gradients of so many batches together to one step
     #[arg(long, value_name = "N", value_parser = count::<usize>, default_value_t = 1)]
     accumulate: usize,
+    /// Train once for each of K parts of the data, which is held out for the test, and print a table
+    #[arg(long, value_name = "K", value_parser = folds, conflicts_with_all = ["run", "resume"])]
+    folds: Option<usize>,
     /// Print the result as one line of JSON, and progress on standard error as one object a line
     #[arg(long)]
     json: bool,
@@ -61,7 +65,12 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
         interrupt: interrupt.clone(),
         ..args.subject.options()
     };
-    let outcome = train(recipe(&args.subject.recipe)?, &options)?;
+    let recipe = recipe(&args.subject.recipe)?;
+    if let Some(folds) = args.folds {
+        let interrupted = folds::run(recipe, &options, folds, args.json)?;
+        return Ok(if interrupted { ExitCode::from(interrupt.exit_code()) } else { ExitCode::SUCCESS });
+    }
+    let outcome = train(recipe, &options)?;
     output::line(if args.json { as_json(&outcome).to_string() } else { as_text(&outcome) })?;
     if outcome.interrupted {
         Progress::new(style, 0, None).message(match &args.run {

@@ -84,6 +84,7 @@ macro_rules! through_thalweg {
 through_thalweg!(
     thalweg::array::ArrayError,
     thalweg::data::DataError,
+    thalweg::formats::FormatError,
     thalweg::nn::NnError,
     thalweg::run::RunError,
     thalweg::train::FitError,

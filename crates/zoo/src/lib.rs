@@ -13,10 +13,11 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | `recipe` | [`Recipe`], [`Splits`]: data, model and phases on the learner |
-//! | `digits`, `mnist`, `cifar10` | the recipes |
+//! | `digits`, `mnist`, `cifar10`, `images` | the recipes |
 //! | `classifier` | data and learners of drawings |
 //! | `options` | [`Options`] of a user, [`Settings`] that follow |
 //! | `train` | [`train()`]: a recipe from data to [`Outcome`]; its [`learner`] before the first step |
+//! | `folds` | [`cross_validate`]: a recipe on each of several folds of its data |
 //! | `examine` | [`evaluate`]: a run against its test set; rows of it |
 //! | [`picture`] | drawings in picture files to numbers, and numbers drawn |
 //! | [`vision`] | published image networks |
@@ -27,6 +28,8 @@ mod classifier;
 mod digits;
 mod error;
 mod examine;
+mod folds;
+mod images;
 mod mnist;
 mod options;
 pub mod picture;
@@ -36,6 +39,7 @@ pub mod vision;
 
 pub use error::ZooError;
 pub use examine::{Report, evaluate, test_row};
+pub use folds::{Fold, Folds, cross_validate};
 pub use options::{Options, Settings};
 pub use recipe::{Defaults, Model, Recipe, Setting, Source, Splits, recipe, recipes};
 pub use train::{Outcome, blank_learner, build, learner, train};

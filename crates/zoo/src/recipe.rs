@@ -9,6 +9,7 @@ use thalweg::train::{FitError, Length};
 use crate::cifar10::Cifar10;
 use crate::digits::Digits;
 use crate::error::ZooError;
+use crate::images::Images;
 use crate::mnist::Mnist;
 use crate::options::Settings;
 
@@ -43,12 +44,31 @@ pub trait Recipe: Sync {
     /// What else can be set, by name.
     fn settings(&self) -> &'static [Setting];
 
+    /// Whether it can be trained with these settings. Graphs are built without asking.
+    ///
+    /// # Errors
+    /// If something is missing, such as weights, or does not fit.
+    fn ready(&self, settings: &Settings) -> Result<(), ZooError> {
+        let _ = settings;
+        Ok(())
+    }
+
     /// The data, with how they are prepared and augmented. `folder` is there if the [`source`](Recipe::source) is one. Batch
     /// size and seed are set by whoever follows the recipe.
     ///
     /// # Errors
     /// If they cannot be read.
     fn load(&self, folder: &Path, settings: &Settings) -> Result<Splits, DataError>;
+
+    /// The data in `k` ways, each with another k-th of them for the test, for a recipe whose data have no test set of their own.
+    ///
+    /// # Errors
+    /// If they have one, cannot be read, or are fewer than folds.
+    fn folds(&self, folder: &Path, settings: &Settings, k: usize) -> Result<Vec<Splits>, ZooError> {
+        let (_, _) = (folder, settings);
+        let reason = format!("the recipe `{}` has a test set of its own", self.name());
+        Err(ZooError::setting(format!("{k} folds"), reason))
+    }
 
     /// Data of the same form that say nothing, [`Settings::batch`] rows: what graphs are made of where there are no data.
     ///
@@ -125,7 +145,7 @@ pub struct Splits {
 
 /// All recipes.
 pub fn recipes() -> &'static [&'static dyn Recipe] {
-    &[&Digits, &Mnist, &Cifar10]
+    &[&Digits, &Mnist, &Cifar10, &Images]
 }
 
 /// The recipe of this name.

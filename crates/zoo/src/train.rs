@@ -56,7 +56,18 @@ pub struct Outcome {
 /// If a setting is wrong, the data cannot be read, the run's folder cannot be used, or the numbers leave their range.
 pub fn train(recipe: &dyn Recipe, options: &Options) -> Result<Outcome, ZooError> {
     let settings = Settings::new(recipe, options)?;
-    let Splits { data, test } = load(recipe, options.data.as_deref(), &settings)?;
+    recipe.ready(&settings)?;
+    train_on(recipe, load(recipe, options.data.as_deref(), &settings)?, options, &settings)
+}
+
+/// Follows a recipe on these data.
+pub(crate) fn train_on(
+    recipe: &dyn Recipe,
+    splits: Splits,
+    options: &Options,
+    settings: &Settings,
+) -> Result<Outcome, ZooError> {
+    let Splits { data, test } = splits;
     let run = options.run.as_ref().map(|path| RunFolder {
         resume: options.resume,
         save_every: options.save_every,
@@ -64,11 +75,11 @@ pub fn train(recipe: &dyn Recipe, options: &Options) -> Result<Outcome, ZooError
         may_differ: DATA.into_iter().filter(|_| options.new_data).map(String::from).collect(),
         ..RunFolder::new(path)
     });
-    let learner = on_data(recipe, data, options, &settings)?;
+    let learner = on_data(recipe, data, options, settings)?;
     let learner = learner.progress(options.progress).interrupt(options.interrupt.clone());
     let mut learner = learner.options(|options| options.run = run);
 
-    let interrupted = match recipe.fit(&mut learner, &settings) {
+    let interrupted = match recipe.fit(&mut learner, settings) {
         Ok(()) => false,
         Err(FitError::Interrupted { .. }) => true,
         Err(error) => return Err(advised(error)),
@@ -107,6 +118,7 @@ pub(crate) fn sees_changed_pictures(prepare: &Prepare) -> bool {
 /// If a setting is wrong, or the data cannot be read.
 pub fn learner(recipe: &dyn Recipe, options: &Options) -> Result<Learner, ZooError> {
     let settings = Settings::new(recipe, options)?;
+    recipe.ready(&settings)?;
     let Splits { data, .. } = load(recipe, options.data.as_deref(), &settings)?;
     on_data(recipe, data, options, &settings)
 }
@@ -167,20 +179,24 @@ pub fn build(recipe: &dyn Recipe, options: &Options) -> Result<(Task, Step), Zoo
     Ok(first.take().expect("a recipe trains in at least one phase: a bug in Thalweg"))
 }
 
-/// The data of a recipe: in `folder`, else where public sets are kept.
+/// The data of a recipe.
 pub(crate) fn load(recipe: &dyn Recipe, folder: Option<&Path>, settings: &Settings) -> Result<Splits, ZooError> {
-    let folder = match (recipe.source(), folder) {
-        (Source::Embedded, None) => PathBuf::new(),
+    Ok(recipe.load(&folder_of(recipe, folder)?, settings)?)
+}
+
+/// Where the data of a recipe are, if they are in a folder: in `folder`, else where public sets are kept.
+pub(crate) fn folder_of(recipe: &dyn Recipe, folder: Option<&Path>) -> Result<PathBuf, ZooError> {
+    match (recipe.source(), folder) {
+        (Source::Embedded, None) => Ok(PathBuf::new()),
         (Source::Embedded, Some(folder)) => {
             let reason = format!("the recipe `{}` has its data in the program", recipe.name());
-            return Err(ZooError::setting(format!("data {}", folder.display()), reason));
+            Err(ZooError::setting(format!("data {}", folder.display()), reason))
         }
-        (Source::Folder(_), Some(folder)) => folder.into(),
+        (Source::Folder(_), Some(folder)) => Ok(folder.into()),
         (Source::Folder(what), None) => {
             let recipe = recipe.name();
             let cached = cache_folder(recipe).filter(|folder| folder.is_dir());
-            cached.ok_or(ZooError::NeedsData { recipe, what })?
+            cached.ok_or(ZooError::NeedsData { recipe, what })
         }
-    };
-    Ok(recipe.load(&folder, settings)?)
+    }
 }

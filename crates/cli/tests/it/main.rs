@@ -2,6 +2,7 @@
 
 mod bench;
 mod graph;
+mod images;
 mod kill;
 mod look;
 mod misuse;

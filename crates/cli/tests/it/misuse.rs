@@ -185,7 +185,9 @@ fn help_shows_the_way() {
     for part in ["Exit codes:", "130, 143, 129"] {
         assert!(help.contains(part), "{part}\n{help}");
     }
-    for command in ["recipes", "train", "evaluate", "predict", "lr-find", "summary", "diagnose", "graph", "bench"] {
+    for command in
+        ["recipes", "train", "evaluate", "predict", "maps", "lr-find", "summary", "diagnose", "graph", "bench"]
+    {
         assert!(help.contains(&format!("\n  {command}")), "{help}");
         assert!(succeed([command, "--help"]).stdout.contains(&format!("Usage: thalweg {command}")));
     }

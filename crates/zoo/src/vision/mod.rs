@@ -10,6 +10,7 @@
 //! | [`squeezenet`] | SqueezeNet 1.1 (Iandola et al. 2016) |
 //! | [`mobilenet`] | MobileNetV2 (Sandler et al. 2018) |
 //! | [`resnet`] | ResNet-18, -34, -50 (He et al. 2016), with pre-activation, and the small ones for CIFAR |
+//! | [`transfer`] | a new head on the convolutions of SqueezeNet |
 //!
 //! All take `[batch, channel, y, x]` and give `[batch, class]`. Their parameters have the names that they have in
 //! torchvision, so that its weights load ([`torch_names`]); what it does not have is called as in the best known
@@ -21,6 +22,7 @@ pub mod lenet;
 pub mod mobilenet;
 pub mod resnet;
 pub mod squeezenet;
+pub mod transfer;
 pub mod vgg;
 pub mod zfnet;
 
