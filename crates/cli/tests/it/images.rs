@@ -85,13 +85,13 @@ fn what_cannot_be_looked_at_is_named() {
         let out = ["--out".as_ref(), out.as_os_str()].into_iter().filter(|_| command == "maps");
         let ran = run(args.iter().map(|arg| arg.as_os_str()).chain(out));
         assert_eq!(ran.code, Some(1), "{ran:?}");
-        assert!(ran.stderr.contains("text.jpg: is no picture in PNG, JPEG"), "{ran:?}");
+        assert!(ran.stderr.contains("text.jpg is no picture in PNG, JPEG"), "{ran:?}");
         assert!(ran.stdout.contains("red/3.png: "), "one bad file does not keep the others from being seen: {ran:?}");
     }
     let maps = |args: &[&Path]| asked("maps", [&[&*photo, "--out".as_ref()], args].concat());
     refuse(maps(&[&text]), 1, &["text.jpg: cannot be made"]);
     refuse(maps(&[&out, "--method".as_ref(), "cam".as_ref()]), 1, &["no sum over the positions", "Grad-CAM is"]);
-    refuse(maps(&[&out, "--class".as_ref(), "rde".as_ref()]), 2, &["no class `rde`", "did you mean `red`?"]);
+    refuse(maps(&[&out, "--class".as_ref(), "gren".as_ref()]), 2, &["no class `gren`", "did you mean `green`?"]);
     let digits = crate::support::digits();
     let args = ["maps".as_ref(), digits.as_os_str(), photo.as_os_str(), "--out".as_ref(), out.as_os_str()];
     refuse(args, 1, &["f32[batch,8,8], which are no pictures in color"]);
@@ -115,7 +115,7 @@ fn folders_of_photos_that_cannot_be_learned_from_are_named() {
         path
     };
     write("flat/a.png");
-    refused(&root.join("flat"), &["flat: holds pictures, but no folders", "a folder for each class"]);
+    refused(&root.join("flat"), &["flat holds pictures, but no folders", "a folder for each class"]);
     write("one/cat/a.png");
     refused(&root.join("one"), &["holds one class, `cat`", "at least two"]);
     draw(&root.join("bad"));
