@@ -93,11 +93,12 @@ fn squeezenet_looks_at_the_face_of_the_cat() {
         let look = trained.maps(method).unwrap().look(&photo, None).unwrap();
         assert!(look.name.contains("Egyptian cat") && look.heat.shape() == [14, 14], "{look:?}");
         let heat: Vec<f32> = look.heat.to_vec::<f32>().into_iter().map(|x| x.max(0.0)).collect();
-        // The head is in the middle of the upper two thirds.
+        // The head is in the middle of the upper two thirds, a quarter of the picture.
         let head = |at: &usize| (1..9).contains(&(at / 14)) && (4..10).contains(&(at % 14));
+        let most = (0..14 * 14).max_by(|&a, &b| heat[a].total_cmp(&heat[b])).unwrap();
         let on_it: f32 = (0..14 * 14).filter(head).map(|at| heat[at]).sum();
         let share = on_it / heat.iter().sum::<f32>();
-        assert!(share > 0.7, "{method:?}: {share}");
+        assert!(head(&most) && share > 0.5, "{method:?}: the most at {most}, {share} on the head");
     }
 }
 
