@@ -234,8 +234,8 @@ mod tests {
     use crate::options::Options;
     use crate::train::build;
 
-    /// The losses of the first steps on pictures of noise whose mean brightness tells the class.
-    fn losses(model: &str, steps: u64) -> Vec<f64> {
+    /// The losses of the first steps on so many batches of noise whose mean brightness tells the class.
+    fn losses(model: &str, steps: u64, batches: u64) -> Vec<f64> {
         let length = Some(Length::Steps(2_000));
         let options = Options { model: Some(model.into()), length, ..Options::default() };
         let (task, step) = build(&Cifar10, &options).unwrap();
@@ -243,7 +243,7 @@ mod tests {
         let labels: Vec<i64> = (0..32).map(|row| row % CLASSES as i64).collect();
         let label = Array::from(labels.clone());
         let loss = |step_number: u64| {
-            let noise = Session::builder().seed(step_number).build().unwrap();
+            let noise = Session::builder().seed(step_number % batches).build().unwrap();
             let noise = noise.run(&random_normal([32, 3, 32, 32], f32), Feeds::new()).unwrap().to_vec::<f32>();
             let brighter = |(i, x): (usize, &f32)| x + labels[i / (3 * 32 * 32)] as f32 * 0.1;
             let image = Array::new(&[32, 3, 32, 32], noise.iter().enumerate().map(brighter).collect()).unwrap();
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn batch_norm_from_primitives_trains_as_the_built_in_one() {
-        let (own, built_in) = (losses("own-batchnorm", 20), losses("batchnorm", 20));
+        let (own, built_in) = (losses("own-batchnorm", 20, 20), losses("batchnorm", 20, 20));
         assert!(built_in[19] < built_in[0], "{built_in:?}");
         for (step, (own, built_in)) in own.iter().zip(&built_in).enumerate() {
             assert!((own / built_in - 1.0).abs() < 1e-4, "step {step}: {own}, built in {built_in}");
@@ -265,8 +265,9 @@ mod tests {
     #[test]
     fn every_model_learns() {
         for model in MODELS {
-            let losses = losses(model.name, 6);
-            assert!(losses[5] < losses[0], "{}: {losses:?}", model.name);
+            // One batch again and again; the first steps of a deep net go up and down.
+            let losses = losses(model.name, 12, 1);
+            assert!(losses[11] < 0.9 * losses[0], "{}: {losses:?}", model.name);
         }
     }
 
