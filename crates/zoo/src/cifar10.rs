@@ -39,7 +39,9 @@ impl Recipe for Cifar10 {
     }
 
     fn source(&self) -> Source {
-        Source::Folder("the files of CIFAR-10 in its binary form, plain or in gzip")
+        Source::Folder(
+            "the files of CIFAR-10 in its binary form, plain or in gzip (`thalweg download cifar10` gets them)",
+        )
     }
 
     fn models(&self) -> &'static [Model] {

@@ -28,9 +28,7 @@ pub enum ZooError {
         reason: String,
     },
     /// A recipe that needs a folder of data and was given none.
-    #[error(
-        "the recipe `{recipe}` needs data: {what}; say where they are with `--data`, or get them once with `thalweg download`"
-    )]
+    #[error("the recipe `{recipe}` needs data: {what}; say where they are with `--data`")]
     NeedsData {
         /// The recipe.
         recipe: &'static str,

@@ -29,7 +29,7 @@ impl Recipe for Mnist {
     }
 
     fn source(&self) -> Source {
-        Source::Folder("the four files of MNIST, as IDX or IDX in gzip")
+        Source::Folder("the four files of MNIST, as IDX or IDX in gzip (`thalweg download mnist` gets them)")
     }
 
     fn defaults(&self, _: Option<&str>) -> Defaults {

@@ -89,7 +89,11 @@ fn a_setting_out_of_its_range_is_named() {
 
 #[test]
 fn data_that_are_not_there_are_named() {
-    refuse(["train", "mnist"], 2, &["`mnist` needs data", "--data", "thalweg download"]);
+    refuse(["train", "mnist"], 2, &["`mnist` needs data", "--data", "thalweg download mnist"]);
+    let photos: Ran = thalweg().args(["train", "images", "--model", "scratch"]).output().unwrap().into();
+    let said = &photos.stderr;
+    // Nobody has photos of one's own to download.
+    assert!(said.contains("`images` needs data") && !said.contains("download"), "{photos:?}");
     refuse(["train", "digits", "--data", "somewhere"], 2, &["data somewhere", "in the program"]);
     let folder = folder();
     let path = folder.path().to_str().unwrap();
