@@ -34,7 +34,7 @@ pub use layer::{
     Activation, AdaptiveAveragePool, AdaptiveMaxPool, AveragePool, BatchNorm, Branches, Conv, Conv1d, Conv2d, Conv3d,
     ConvConfig, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dropout, Flatten, Forward,
     GaussianNoise, GlobalPool, GroupNorm, InstanceNorm, Layer, LayerNorm, Linear, LinearConfig, MaxPool, Mlp,
-    MlpConfig, Residual, RmsNorm, Upsample,
+    MlpConfig, Residual, RmsNorm, State, Upsample,
 };
 pub use loss::{CrossEntropy, Loss, binary_cross_entropy_with_logits, cross_entropy, l1, squared_error};
 pub use module::{Module, Path, Visitor};

@@ -36,37 +36,89 @@ pub use noise::GaussianNoise;
 pub use norm::{GroupNorm, InstanceNorm, LayerNorm, RmsNorm};
 pub use pool::{AdaptiveAveragePool, AdaptiveMaxPool, AveragePool, Flatten, GlobalPool, MaxPool, Upsample};
 pub use residual::{Branches, Residual};
+
 use std::fmt;
 
-use thalweg_graph::Tensor;
+use thalweg_graph::{DType, IntoShape, Tensor, placeholder};
 
 use crate::Module;
+use crate::error::refuse;
 
-/// What layers are told while a graph is built: whether it is for training.
+/// What layers are told while a graph is built, and what they say beside their result: whether it is for training, and what
+/// they carry over from one batch to the next.
 ///
 /// ```
 /// use thalweg_nn::Forward;
 /// assert!(Forward::train().training() && !Forward::infer().training());
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Forward {
     training: bool,
+    states: Vec<State>,
+}
+
+/// What a layer carries over from one batch to the next: what it has before a batch, all zeros before the first, and what
+/// it has after. Since it comes from outside the graph, no gradient goes back into the batches before.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// A placeholder, called `state` with a number.
+    pub before: Tensor,
+    /// Of the same dtype and shape.
+    pub after: Tensor,
 }
 
 impl Forward {
     /// For a training graph: dropout drops, statistics are of the batch.
     pub fn train() -> Forward {
-        Forward { training: true }
+        Forward { training: true, states: Vec::new() }
     }
 
     /// For an inference graph.
     pub fn infer() -> Forward {
-        Forward { training: false }
+        Forward { training: false, states: Vec::new() }
     }
 
     /// Whether the graph is for training.
     pub fn training(&self) -> bool {
         self.training
+    }
+
+    /// A state that goes on from batch to batch, as it is before this one; [`carry_on`](Forward::carry_on) says what it is
+    /// afterwards. Who runs the graph hands it on, with zeros at the beginning of a text.
+    ///
+    /// ```
+    /// # use thalweg_graph::{DType, placeholder};
+    /// # use thalweg_nn::Forward;
+    /// let mut cx = Forward::train();
+    /// let x = placeholder("x", DType::F32, ("batch", 3));
+    /// let sum = cx.carried(DType::F32, x.shape().clone());
+    /// let y = &sum + &x;
+    /// cx.carry_on(&sum, &y);
+    /// assert_eq!(cx.states().len(), 1);
+    /// ```
+    pub fn carried(&mut self, dtype: DType, shape: impl IntoShape) -> Tensor {
+        let before = placeholder(format!("state{}", self.states.len()), dtype, shape);
+        self.states.push(State { before: before.clone(), after: before.clone() });
+        before
+    }
+
+    /// Says what becomes of a state.
+    ///
+    /// # Panics
+    /// If `before` is none of [`carried`](Forward::carried), or `after` has another dtype or shape.
+    #[track_caller]
+    pub fn carry_on(&mut self, before: &Tensor, after: &Tensor) {
+        let state = self.states.iter_mut().find(|state| state.before.id() == before.id());
+        let Some(state) = state else { refuse("carry_on", &[("before", before)], "it is no state of this `Forward`") };
+        if before.meta() != after.meta() {
+            refuse("carry_on", &[("before", before), ("after", after)], "a state keeps its dtype and shape");
+        }
+        state.after = after.clone();
+    }
+
+    /// What layers carry over, in the order in which they said so.
+    pub fn states(&self) -> &[State] {
+        &self.states
     }
 }
 
