@@ -32,7 +32,7 @@ pub use error::NnError;
 pub use init::{Fans, Init, Initializer};
 pub use layer::{
     Activation, AdaptiveAveragePool, AdaptiveMaxPool, AveragePool, BatchNorm, Branches, Conv, Conv1d, Conv2d, Conv3d,
-    ConvConfig, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dropout, Flatten, Forward,
+    ConvConfig, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dropout, Embedding, Flatten, Forward,
     GaussianNoise, GlobalPool, GroupNorm, InstanceNorm, Layer, LayerNorm, Linear, LinearConfig, MaxPool, Mlp,
     MlpConfig, Residual, RmsNorm, State, Upsample,
 };

@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`linear`] | [`Linear`]: x W + b |
+//! | [`embedding`] | [`Embedding`]: a vector for each token |
 //! | [`mlp`] | [`Mlp`]: linear layers with an activation between |
 //! | [`conv`] | [`Conv`], [`ConvTranspose`]: convolutions over one to three axes |
 //! | [`pool`] | pooling, flattening, other resolutions |
@@ -17,6 +18,7 @@ pub mod activation;
 pub mod batch_norm;
 pub mod conv;
 pub mod dropout;
+pub mod embedding;
 pub mod linear;
 pub mod mlp;
 pub mod noise;
@@ -30,6 +32,7 @@ pub use conv::{
     Conv, Conv1d, Conv2d, Conv3d, ConvConfig, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d,
 };
 pub use dropout::Dropout;
+pub use embedding::Embedding;
 pub use linear::{Linear, LinearConfig};
 pub use mlp::{Mlp, MlpConfig};
 pub use noise::GaussianNoise;
