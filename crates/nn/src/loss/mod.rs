@@ -12,6 +12,9 @@
 //! | [`margin`] | [`Hinge`], [`MultiClassHinge`], [`Perceptron`], [`MultiClassPerceptron`] |
 //! | [`divergence`] | [`KlDivergence`] |
 //! | [`similarity`] | [`Cosine`], [`Triplet`] |
+//! | [`sequence`] | [`SequenceCrossEntropy`]: of texts that are padded; perplexity |
+//! | [`mod@ctc`] | [`Ctc`]: labels of which it is not known where they stand |
+//! | [`sampled`] | [`SampledSoftmax`]: cross-entropy over many classes by a few of them |
 
 use thalweg_graph::{DType, Size, Tensor, iota};
 
@@ -19,16 +22,22 @@ use crate::error::refuse;
 
 pub mod binary;
 pub mod cross_entropy;
+pub mod ctc;
 pub mod divergence;
 pub mod margin;
 pub mod regression;
+pub mod sampled;
+pub mod sequence;
 pub mod similarity;
 
 pub use binary::{BinaryCrossEntropy, binary_cross_entropy_with_logits};
 pub use cross_entropy::{CrossEntropy, cross_entropy};
+pub use ctc::Ctc;
 pub use divergence::KlDivergence;
 pub use margin::{Hinge, MultiClassHinge, MultiClassPerceptron, Perceptron, hinge};
 pub use regression::{Huber, L1, SquaredError, huber, l1, squared_error};
+pub use sampled::SampledSoftmax;
+pub use sequence::{SequenceCrossEntropy, SequenceLoss};
 pub use similarity::{Cosine, Triplet};
 
 /// How far an output is from a target.
