@@ -54,12 +54,35 @@ impl Init {
         self.variable_with_fans(shape, Fans::of(shape), initializer)
     }
 
+    /// A variable of `shape` whose last axis is cut into equal parts, each of which begins as a variable of its own would:
+    /// the gates of a cell.
+    ///
+    /// # Panics
+    /// If the last axis does not divide.
+    #[track_caller]
+    pub fn joined(&mut self, shape: &[usize], parts: &[Initializer]) -> Variable {
+        let mut part_shape = shape.to_vec();
+        match part_shape.last_mut() {
+            Some(last) if !parts.is_empty() && last.is_multiple_of(parts.len()) => *last /= parts.len(),
+            _ => panic!("init: the last axis of {shape:?} does not divide into {} parts", parts.len()),
+        }
+        let parts: Vec<Tensor> =
+            parts.iter().map(|&part| self.initial(&part_shape, Fans::of(&part_shape), part)).collect();
+        Variable::unnamed(Tensor::concat(&parts.iter().collect::<Vec<_>>(), -1))
+    }
+
     /// As [`Init::variable`], where the fans do not follow from the shape.
     #[track_caller]
     pub fn variable_with_fans(&mut self, shape: &[usize], fans: Fans, initializer: Initializer) -> Variable {
+        Variable::unnamed(self.initial(shape, fans, initializer))
+    }
+
+    /// Numbers to begin with, from the next stream.
+    #[track_caller]
+    fn initial(&mut self, shape: &[usize], fans: Fans, initializer: Initializer) -> Tensor {
         let stream = mix(self.seed ^ stream("init", self.made));
         self.made += 1;
-        Variable::unnamed(initializer.tensor(shape, fans, self.dtype, stream))
+        initializer.tensor(shape, fans, self.dtype, stream)
     }
 }
 
@@ -263,9 +286,9 @@ fn orthogonal(shape: &[usize], gain: f64, stream: u64) -> Array {
     let mut vectors: Vec<Vec<f64>> = Vec::with_capacity(count);
     for position in 0..count {
         let mut vector: Vec<f64> = (0..length).map(|i| generator.normal((position * length + i) as u64, 0)).collect();
-        for other in [&vectors[..], &vectors[..]].concat() {
-            let along: f64 = vector.iter().zip(&other).map(|(x, y)| x * y).sum();
-            vector.iter_mut().zip(&other).for_each(|(x, y)| *x -= along * y);
+        for other in vectors.iter().chain(&vectors) {
+            let along = dot(&vector, other);
+            vector.iter_mut().zip(other).for_each(|(x, y)| *x -= along * y);
         }
         let norm = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
         vector.iter_mut().for_each(|x| *x /= norm);
@@ -279,6 +302,16 @@ fn orthogonal(shape: &[usize], gain: f64, stream: u64) -> Array {
         Ok(array) => array,
         Err(error) => panic!("an orthogonal matrix of another size ({error}): a bug in Thalweg"),
     }
+}
+
+/// The sum of products, in lanes that a processor adds up side by side.
+fn dot(x: &[f64], y: &[f64]) -> f64 {
+    let mut lanes = [0.0; 16];
+    let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<16>(), y.as_chunks::<16>());
+    for (x, y) in x.iter().zip(y) {
+        lanes.iter_mut().zip(x.iter().zip(y)).for_each(|(lane, (x, y))| *lane += x * y);
+    }
+    lanes.iter().sum::<f64>() + x_rest.iter().zip(y_rest).map(|(x, y)| x * y).sum::<f64>()
 }
 
 /// Layer-sequential unit variance (Mishkin and Matas 2015): layer by layer, the weights are scaled until the layer's

@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | [`mod@module`] | [`Module`]: what holds variables; paths, freezing, summaries |
 //! | [`init`] | [`Init`], [`Initializer`]: how variables begin |
-//! | [`layer`] | [`Layer`]: [`Linear`], [`Mlp`], [`LayerNorm`], [`Dropout`], [`GaussianNoise`], [`Activation`] |
+//! | [`layer`] | [`Layer`]: [`Linear`], [`Mlp`], [`Conv`], [`Recurrent`], [`LayerNorm`], [`Dropout`], [`GaussianNoise`], [`Activation`] |
 //! | [`loss`] | [`Loss`]: cross-entropy and all others that need no sequence |
 //! | [`penalty`] | [`Penalty`]: L1 and L2 on weights |
 //! | [`optim`] | [`Optimizer`]: [`Sgd`] … [`Lion`], clipping, decay, accumulation, averaging |
@@ -31,10 +31,10 @@ mod testing;
 pub use error::NnError;
 pub use init::{Fans, Init, Initializer};
 pub use layer::{
-    Activation, AdaptiveAveragePool, AdaptiveMaxPool, AveragePool, BatchNorm, Branches, Conv, Conv1d, Conv2d, Conv3d,
-    ConvConfig, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dropout, Embedding, Flatten, Forward,
-    GaussianNoise, GlobalPool, GroupNorm, InstanceNorm, Layer, LayerNorm, Linear, LinearConfig, MaxPool, Mlp,
-    MlpConfig, Residual, RmsNorm, State, Upsample,
+    Activation, AdaptiveAveragePool, AdaptiveMaxPool, AveragePool, BatchNorm, Bidirectional, Branches, Conv, Conv1d,
+    Conv2d, Conv3d, ConvConfig, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dropout, Embedding,
+    Flatten, Forward, GaussianNoise, GlobalPool, GroupNorm, Gru, InstanceNorm, Layer, LayerNorm, Linear, LinearConfig,
+    Lstm, MaxPool, Mlp, MlpConfig, Recurrence, Recurrent, Residual, RmsNorm, Rnn, Stacked, State, Stateful, Upsample,
 };
 pub use loss::{CrossEntropy, Loss, binary_cross_entropy_with_logits, cross_entropy, l1, squared_error};
 pub use module::{Module, Path, Visitor};

@@ -61,6 +61,11 @@ impl State {
         results.fetches.iter().map(Array::to_vec).collect()
     }
 
+    /// From now on the variable has this value.
+    pub(crate) fn write(&mut self, variable: &Variable, value: Array) {
+        self.values.insert(variable.id(), value);
+    }
+
     /// The value of a variable.
     pub(crate) fn read(&self, variable: &Variable) -> Vec<f64> {
         match self.values.get(&variable.id()) {

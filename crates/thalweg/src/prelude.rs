@@ -10,7 +10,8 @@ pub use crate::graph::{
 pub use crate::nn::{
     Activation, Adam, AdamW, BatchNorm, Conv1d, Conv2d, Conv3d, ConvConfig, ConvTranspose2d, CrossEntropy, Dropout,
     Embedding, Flatten, Forward, GaussianNoise, GlobalPool, Init, Initializer, Layer, LayerNorm, Linear, Loss, MaxPool,
-    Mlp, MlpConfig, Module, Optimizer, Penalty, Residual, Schedule, Sgd, cross_entropy, squared_error,
+    Mlp, MlpConfig, Module, Optimizer, Penalty, Recurrence, Recurrent, Residual, Schedule, Sgd, Stacked, Stateful,
+    cross_entropy, squared_error,
 };
 pub use crate::run::{Eval, Feeds, Session};
 pub use crate::train::{

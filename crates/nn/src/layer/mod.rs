@@ -9,6 +9,7 @@
 //! | [`pool`] | pooling, flattening, other resolutions |
 //! | [`batch_norm`] | [`BatchNorm`] |
 //! | [`norm`] | [`LayerNorm`], [`GroupNorm`], [`InstanceNorm`], [`RmsNorm`] |
+//! | [`recurrent`] | [`Recurrent`] and its cells: walks along time |
 //! | [`residual`] | [`Residual`], [`Branches`]: ways around and beside |
 //! | [`dropout`] | [`Dropout`] |
 //! | [`noise`] | [`GaussianNoise`]: noise on inputs, activations and weights |
@@ -24,6 +25,7 @@ pub mod mlp;
 pub mod noise;
 pub mod norm;
 pub mod pool;
+pub mod recurrent;
 pub mod residual;
 
 pub use activation::Activation;
@@ -38,6 +40,7 @@ pub use mlp::{Mlp, MlpConfig};
 pub use noise::GaussianNoise;
 pub use norm::{GroupNorm, InstanceNorm, LayerNorm, RmsNorm};
 pub use pool::{AdaptiveAveragePool, AdaptiveMaxPool, AveragePool, Flatten, GlobalPool, MaxPool, Upsample};
+pub use recurrent::{Bidirectional, Gru, Lstm, Recurrence, Recurrent, Rnn, Stacked, Stateful};
 pub use residual::{Branches, Residual};
 
 use std::fmt;
