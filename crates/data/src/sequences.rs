@@ -180,6 +180,40 @@ impl Sequences {
         self.rows.iter().map(|row| row.len)
     }
 
+    /// Looks whether each row is a label that can be read off as many frames as `frames` says, as connectionist temporal
+    /// classification does (`Ctc`): a row needs a frame for each of its symbols, and one for the blank between equal
+    /// neighbours. A model that makes one frame of several says so: `labels.check_alignable(sounds.lengths().map(|n| n / 4))`.
+    ///
+    /// # Errors
+    /// If a row has too few frames or holds the blank, which is 0; if there are not as many numbers as rows, or the rows
+    /// hold no integers.
+    pub fn check_alignable(&self, frames: impl IntoIterator<Item = usize>) -> Result<(), DataError> {
+        let frames: Vec<usize> = frames.into_iter().collect();
+        if frames.len() != self.len() || !self.dtype().is_int() || !self.element_shape().is_empty() {
+            let what = format!("{} labels of {}{:?}", self.len(), self.dtype(), self.element_shape());
+            let reason = format!("a label is a row of integers, and there are {} numbers of frames", frames.len());
+            return Err(DataError::setting(what, reason));
+        }
+        for (row, frames) in frames.into_iter().enumerate() {
+            let symbols: Vec<i64> = self.row(row).to_vec();
+            if let Some(place) = symbols.iter().position(|&symbol| symbol == 0) {
+                let reason = "0 is the blank, which stands between symbols; symbols are numbered from 1";
+                return Err(DataError::setting(format!("symbol 0 at position {place} of label {row}"), reason));
+            }
+            let repeated = symbols.windows(2).filter(|pair| pair[0] == pair[1]).count();
+            let needed = symbols.len() + repeated;
+            if frames < needed {
+                let reason = format!(
+                    "{} symbols, {repeated} of them like the one before, need {needed} frames; leave the row out, or make \
+                     more frames of it",
+                    symbols.len()
+                );
+                return Err(DataError::setting(format!("label {row} of {frames} frames"), reason));
+            }
+        }
+        Ok(())
+    }
+
     /// The type of the elements.
     pub fn dtype(&self) -> DType {
         self.values.dtype()
@@ -335,6 +369,25 @@ mod tests {
                 "{message}"
             );
         }
+    }
+
+    #[test]
+    fn labels_longer_than_their_frames_are_named() {
+        let labels = Sequences::of_tokens([vec![1, 2, 2], vec![3], vec![4, 4, 4]]).unwrap();
+        assert!(labels.check_alignable([4, 1, 5]).is_ok());
+        let message = labels.check_alignable([4, 1, 4]).unwrap_err().to_string();
+        let part = "label 2 of 4 frames: 3 symbols, 2 of them like the one before, need 5 frames";
+        assert!(message.starts_with(part), "{message}");
+        let message = labels.check_alignable([4, 0, 5]).unwrap_err().to_string();
+        assert!(message.starts_with("label 1 of 0 frames"), "{message}");
+        let message = labels.check_alignable([4, 1]).unwrap_err().to_string();
+        assert!(
+            message.contains("3 labels of i64[]") && message.contains("there are 2 numbers of frames"),
+            "{message}"
+        );
+        let blank = Sequences::of_tokens([vec![1], vec![2, 0]]).unwrap();
+        let message = blank.check_alignable([9, 9]).unwrap_err().to_string();
+        assert!(message.contains("symbol 0 at position 1 of label 1: 0 is the blank"), "{message}");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! | `augmented` | [`Augmented`]: test-time augmentation |
 //! | [`learner`] | [`Learner`]: a model with its data, trained in phases, measured, asked |
 //! | [`callbacks`] | what can be added to a training: early stopping, averaging, mixup, logs, … |
-//! | [`decoding`] | what a model says: greedy, by chance, beam search |
+//! | [`decoding`] | what a model says: greedy, by chance, beam search; labels from frames |
 //! | [`diagnosis`] | what goes on inside a model: tensors by path, layers, dead units, gradients, steps |
 //! | [`trained`] | [`Trained`]: a trained model without the code that made it |
 //! | [`checkpoint`] | saved training state: the newest and the best kept, atomic, checksummed |

@@ -5,6 +5,7 @@
 //! | [`greedy`] | the likeliest token at every step |
 //! | [`Sampling`] | a token by chance: temperature, the k likeliest, those that make up p |
 //! | [`Beam`] | the likeliest texts it finds, several of them with their scores |
+//! | [`ctc_greedy`], [`CtcBeam`] | the label that frames say, where all frames are there at once |
 //! | [`Limits`] | how long, what ends a text, what is never said |
 //! | [`State`] | what is carried from step to step, row by row |
 //!
@@ -15,6 +16,7 @@
 //! nor in lengths.
 
 mod beam;
+mod ctc;
 mod sample;
 
 use std::collections::BTreeSet;
@@ -24,6 +26,7 @@ use thalweg_formats::array::Array;
 use thiserror::Error;
 
 pub use beam::Beam;
+pub use ctc::{CtcBeam, Reading, ctc_greedy};
 pub use sample::{Sampling, greedy};
 
 /// What a step function may fail with: any error, or text.
