@@ -7,6 +7,7 @@ use thalweg_graph::autodiff::check::{CheckOptions, check_gradients};
 use thalweg_graph::reference::{Feeds, evaluate, initial_value, interpret};
 use thalweg_graph::{Array, Graph, Tensor, TensorId, Update, Variable, constant, grad};
 
+use crate::module::Module;
 use crate::optim::{Optimizer, Rule};
 
 /// The numbers of a tensor that needs no feeds.
@@ -38,6 +39,15 @@ pub(crate) fn gradient_f32(f: impl Fn(&Tensor) -> Tensor, x: Array) -> Vec<f64> 
     numbers(&grad(&f(&x).sum(), &[&x])[0])
 }
 
+/// Numbers of f64 that are soon written in any language: amplitude·sin(0.7 n + 0.37 i + 0.01 i²), i in row-major order.
+pub(crate) fn waves(n: usize, shape: &[usize], amplitude: f64) -> Array {
+    let wave = |i: usize| {
+        let (n, i) = (n as f64, i as f64);
+        amplitude * (0.7 * n + 0.37 * i + 0.01 * i * i).sin()
+    };
+    Array::new(shape, (0..shape.iter().product()).map(wave).collect()).unwrap()
+}
+
 /// Variables and their values, as a session keeps them.
 #[derive(Default)]
 pub(crate) struct State {
@@ -64,6 +74,13 @@ impl State {
     /// From now on the variable has this value.
     pub(crate) fn write(&mut self, variable: &Variable, value: Array) {
         self.values.insert(variable.id(), value);
+    }
+
+    /// Gives the variables of a module [`waves`]: the n-th those of n.
+    pub(crate) fn make_waves(&mut self, module: &dyn Module) {
+        for (n, (_, variable)) in module.variables().into_iter().enumerate() {
+            self.write(&variable, waves(n, variable.core().shape(), 0.5));
+        }
     }
 
     /// The value of a variable.

@@ -3,6 +3,8 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`linear`] | [`Linear`]: x W + b |
+//! | [`attention`] | [`Attention`](attention::Attention), heads, masks, positions, decoding step by step |
+//! | [`transformer`] | [`Transformer`]: encoder, decoder, both |
 //! | [`embedding`] | [`Embedding`]: a vector for each token |
 //! | [`mlp`] | [`Mlp`]: linear layers with an activation between |
 //! | [`conv`] | [`Conv`], [`ConvTranspose`]: convolutions over one to three axes |
@@ -16,6 +18,7 @@
 //! | [`activation`] | [`Activation`]: the activations by name |
 
 pub mod activation;
+pub mod attention;
 pub mod batch_norm;
 pub mod conv;
 pub mod dropout;
@@ -27,6 +30,7 @@ pub mod norm;
 pub mod pool;
 pub mod recurrent;
 pub mod residual;
+pub mod transformer;
 
 pub use activation::Activation;
 pub use batch_norm::BatchNorm;
@@ -42,6 +46,7 @@ pub use norm::{GroupNorm, InstanceNorm, LayerNorm, RmsNorm};
 pub use pool::{AdaptiveAveragePool, AdaptiveMaxPool, AveragePool, Flatten, GlobalPool, MaxPool, Upsample};
 pub use recurrent::{Bidirectional, Gru, Lstm, Recurrence, Recurrent, Rnn, Stacked, Stateful};
 pub use residual::{Branches, Residual};
+pub use transformer::{Transformer, TransformerConfig};
 
 use std::fmt;
 

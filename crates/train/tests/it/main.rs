@@ -15,3 +15,4 @@ mod maps;
 mod pictures;
 mod support;
 mod trained;
+mod transformer;
