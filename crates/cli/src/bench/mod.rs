@@ -12,6 +12,7 @@ mod operations;
 mod peers;
 mod profile;
 mod rounds;
+mod sequences;
 mod steps;
 mod vision;
 
@@ -110,8 +111,12 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         cold_start::child(threads)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let workloads: Vec<Workload> =
-        steps::workloads().into_iter().chain(vision::workloads()).chain(operations::workloads()).collect();
+    let workloads: Vec<Workload> = steps::workloads()
+        .into_iter()
+        .chain(vision::workloads())
+        .chain(sequences::workloads())
+        .chain(operations::workloads())
+        .collect();
     let names: Vec<&str> = workloads.iter().map(|workload| workload.name).chain([cold_start::NAME]).collect();
     for wanted in &args.only {
         if !names.iter().any(|name| matches(name, wanted)) {

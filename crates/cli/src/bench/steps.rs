@@ -26,11 +26,14 @@ pub(super) struct Batch {
     pub(super) labels: Option<Array>,
 }
 
-/// The pool: these random inputs, labels of `classes`.
-pub(super) fn pool(threads: usize, inputs: Tensor, classes: Option<usize>) -> anyhow::Result<Vec<Batch>> {
+/// Labels of so many classes, drawn at random.
+pub(super) fn labels(shape: &[usize], classes: usize) -> Tensor {
+    (random_uniform(shape, f32) * classes as f64).cast(i64)
+}
+
+/// The pool: these random inputs and labels.
+pub(super) fn pool(threads: usize, inputs: Tensor, labels: Option<Tensor>) -> anyhow::Result<Vec<Batch>> {
     let session = Session::builder().threads(threads).seed(SEED).build()?;
-    let batch = inputs.size(0);
-    let labels = classes.map(|classes| (random_uniform([batch], f32) * classes as f64).cast(i64));
     let draw = |_| {
         Ok(match &labels {
             Some(labels) => {
@@ -134,7 +137,14 @@ fn classifier(
     let net = Init::build(SEED, |init| Mlp::new(init, widths));
     let loss = cross_entropy(&net.forward(&x, &mut Forward::train()), &y);
     let step = minimize(&loss);
-    cycle(threads, loss, step, x, Some(y), pool(threads, random_uniform([batch, width], f32), Some(classes))?)
+    cycle(
+        threads,
+        loss,
+        step,
+        x,
+        Some(y),
+        pool(threads, random_uniform([batch, width], f32), Some(labels(&[batch], classes)))?,
+    )
 }
 
 pub(super) fn mlp_mnist(threads: usize) -> anyhow::Result<Box<dyn Call>> {

@@ -4,7 +4,7 @@ use thalweg::prelude::*;
 use thalweg::run::{CompileTimes, Profile};
 use thalweg_zoo::vision::resnet::{RESNET_18, RESNET_34, ResNet};
 
-use super::steps::{Batch, SEED, cycle, pool};
+use super::steps::{Batch, SEED, cycle, labels, pool};
 use super::{Call, Make, Workload};
 
 pub(super) fn workloads() -> Vec<Workload> {
@@ -84,7 +84,14 @@ fn training(threads: usize, net: &dyn Layer, batch: usize, optimizer: Optimizer)
     let y = placeholder("y", i64, ["batch"]);
     let loss = cross_entropy(&net.forward(&x, &mut Forward::train()), &y);
     let step = optimizer.minimize(&loss);
-    cycle(threads, loss, step, x, Some(y), pool(threads, random_normal([batch, 3, 32, 32], f32), Some(10))?)
+    cycle(
+        threads,
+        loss,
+        step,
+        x,
+        Some(y),
+        pool(threads, random_normal([batch, 3, 32, 32], f32), Some(labels(&[batch], 10)))?,
+    )
 }
 
 /// A model that answers, on the batches in turn.
