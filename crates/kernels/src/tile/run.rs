@@ -7,11 +7,12 @@ use thalweg_array::program::{Extent, OutputKind, Register};
 
 use super::ahead::Ahead;
 use super::fold;
+use super::fuse::Fused;
 use super::prepare::Prepared;
-use super::schedule::{Stage, Step, Work};
+use super::schedule::{Schedule, Stage, Step, Work};
 use super::stream::{self, LINE, PIECE};
 use super::{Operands, TILE};
-use crate::vector::chain::Place;
+use crate::vector::chain::{Chain, LongRow, MOST_PLACES, Place};
 use crate::vector::{Lane, Total, lane_size, with_lane};
 
 /// Columns from which on a row is worth the instructions' overhead.
@@ -69,6 +70,25 @@ pub(super) struct Worker<'a> {
     in_place: bool,
     /// The number of full registers that a piece of a tile begins at.
     pub(super) first: usize,
+    /// Which of the two copies of what rows leave in scratch memory is this row's: the bytes to it from the first.
+    turn: usize,
+    /// The last stage of the row before, which runs beside this one.
+    late: Option<Late<'a>>,
+}
+
+/// The last stage of a row, ready to be run.
+struct Late<'a> {
+    fused: &'a Fused,
+    places: [*mut u8; MOST_PLACES],
+    /// A bit for each place that is written past the caches.
+    past_caches: u32,
+    columns: usize,
+}
+
+impl Late<'_> {
+    fn chain(&self) -> (&Chain, &[*mut u8], u32) {
+        (&self.fused.chain, &self.places[..self.fused.places.len()], self.past_caches)
+    }
 }
 
 impl<'a> Worker<'a> {
@@ -84,7 +104,7 @@ impl<'a> Worker<'a> {
         columns: &Range<usize>,
     ) -> Self {
         let in_place = prepared.may_overlap(operands, rows, columns);
-        let mut worker = Worker { prepared, operands, scratch, in_place, first: 0 };
+        let mut worker = Worker { prepared, operands, scratch, in_place, first: 0, turn: 0, late: None };
         let tile = Tile { row: 0, rows: 1, column: 0, columns: 1 };
         for step in &prepared.schedule.once {
             let out = worker.at(step.offset);
@@ -96,7 +116,8 @@ impl<'a> Worker<'a> {
     }
 
     fn at(&self, offset: usize) -> *mut u8 {
-        self.scratch.wrapping_add(offset)
+        let turn = if offset >= self.prepared.schedule.turns { self.turn } else { 0 };
+        self.scratch.wrapping_add(offset + turn)
     }
 
     /// Where a register stands.
@@ -142,6 +163,7 @@ impl<'a> Worker<'a> {
                     for row in row..end {
                         self.run_row(row, row + 1 < rows.end);
                     }
+                    self.catch_up();
                 }
                 self.end_row_folds(row, columns.start, columns.len(), &mut rows_folded);
             } else {
@@ -194,7 +216,8 @@ impl<'a> Worker<'a> {
     unsafe fn run_row(&mut self, row: usize, another: bool) {
         let prepared = self.prepared;
         let whole = Tile { row, rows: 1, column: 0, columns: prepared.geometry.columns };
-        for stage in &prepared.schedule.stages {
+        let Schedule { stages, late, .. } = &prepared.schedule;
+        for (number, stage) in stages.iter().enumerate() {
             // SAFETY (all blocks below): the contract; the schedule puts every register before its readers.
             for work in &stage.rows {
                 for step in work.steps() {
@@ -214,8 +237,13 @@ impl<'a> Worker<'a> {
             if stage.tiles.is_empty() && stage.kept.is_empty() {
                 continue;
             }
-            for column in (0..whole.columns).step_by(TILE) {
-                let tile = Tile { column, columns: TILE.min(whole.columns - column), ..whole };
+            if *late && number + 1 == stages.len() && !self.in_place {
+                self.put_off(stage, &whole);
+                continue;
+            }
+            let width = if stage.wide && !self.in_place { whole.columns } else { TILE };
+            for column in (0..whole.columns).step_by(width) {
+                let tile = Tile { column, columns: width.min(whole.columns - column), ..whole };
                 let next = Tile { row: row + 1, ..tile };
                 unsafe { self.run_stage(stage, &tile, (another && prepared.ahead && stage.fetches).then_some(&next)) };
             }
@@ -227,6 +255,93 @@ impl<'a> Worker<'a> {
                 self.set_place(fold.register, Place { at: out, step: 0 });
             }
         }
+    }
+
+    /// Makes the last stage of a row ready, to run beside the last but one of the next row.
+    fn put_off(&mut self, stage: &'a Stage, whole: &Tile) {
+        self.place_kept(stage, whole);
+        for work in &stage.tiles {
+            match work {
+                Work::Single(step) => {
+                    let placed = self.place_load(step, whole);
+                    debug_assert!(placed, "what is put off reads memory as it is");
+                }
+                Work::Chain(fused, _) => {
+                    let past = self.place_results(work, whole, &mut 0);
+                    self.late = Some(self.whole_row(fused, whole, &past));
+                }
+            }
+        }
+        self.turn = self.prepared.schedule.turn - self.turn;
+    }
+
+    /// A chain on a whole row, ready to be run.
+    fn whole_row(&self, fused: &'a Fused, whole: &Tile, past: &[(Step, *mut u8)]) -> Late<'a> {
+        let mut late = Late { fused, places: [std::ptr::null_mut(); _], past_caches: 0, columns: whole.columns };
+        for (number, (at, place)) in late.places.iter_mut().zip(&fused.places).enumerate() {
+            *at = self.place(place.register).at;
+            let is_past = past.iter().any(|(step, _)| step.register == place.register);
+            late.past_caches |= u32::from(is_past) << number;
+        }
+        late
+    }
+
+    /// Runs what has been put off.
+    ///
+    /// # Safety
+    /// As [`Prepared::run_chunk`].
+    unsafe fn catch_up(&mut self) {
+        if let Some(late) = self.late.take() {
+            let ((chain, places, past_caches), columns) = (late.chain(), late.columns);
+            let row = LongRow { places, columns, past_caches, fetch: &[], beside: None };
+            // SAFETY: the contract; its places were taken from where they are.
+            unsafe { chain.run_long(self.prepared.isa, row) };
+        }
+    }
+
+    /// Says where what the stage reads from earlier ones is.
+    fn place_kept(&mut self, stage: &Stage, tile: &Tile) {
+        for kept in &stage.kept {
+            let lane = lane_size(self.prepared.dtypes[kept.register as usize]);
+            self.set_place(kept.register, Place { at: self.at(kept.offset + tile.column * lane), step: 0 });
+        }
+    }
+
+    /// Whether `step` is the load of a tile that stands in memory as it would in a register; then its place is there.
+    fn place_load(&mut self, step: &Step, tile: &Tile) -> bool {
+        let Prepared { geometry, .. } = self.prepared;
+        let Some(input) = self.prepared.full_load(step.register as usize) else { return false };
+        let place = geometry.inputs[input].place(&geometry.axes, self.operands.inputs[input], tile, step.loose);
+        if let Some(place) = place {
+            self.set_place(step.register, place);
+        }
+        place.is_some()
+    }
+
+    /// Finds a place for each result of `work`. Takes note of the outputs that are `written` straight away, and gives the
+    /// results that go past the caches, with their addresses.
+    fn place_results(&mut self, work: &Work, tile: &Tile, written: &mut u64) -> SmallVec<[(Step, *mut u8); 2]> {
+        let Prepared { geometry, streams, .. } = self.prepared;
+        let mut past = SmallVec::new();
+        for step in work.steps() {
+            let mut out = self.at(step.offset);
+            if step.kept {
+                out = out.wrapping_add(tile.column * step.lane);
+            }
+            let mut place = step.dense(out, tile);
+            if let (Some(output), false) = (step.direct, self.in_place) {
+                let (access, base) = (&geometry.outputs[output], self.operands.outputs[output].cast_const());
+                if let Some(direct) = access.place(&geometry.axes, base, tile, step.loose) {
+                    place = direct;
+                    *written |= 1 << output;
+                    if streams[output] && stream::whole_lines(direct.at, tile, step.lane) {
+                        past.push((*step, direct.at));
+                    }
+                }
+            }
+            self.set_place(step.register, place);
+        }
+        past
     }
 
     /// Executes what has its places.
@@ -246,13 +361,10 @@ impl<'a> Worker<'a> {
     ///
     /// # Safety
     /// As [`Prepared::run_chunk`]; what the stage reads from earlier ones is there.
-    unsafe fn run_stage(&mut self, stage: &Stage, tile: &Tile, next: Option<&Tile>) {
+    unsafe fn run_stage(&mut self, stage: &'a Stage, tile: &Tile, next: Option<&Tile>) {
         let prepared = self.prepared;
         let geometry = &prepared.geometry;
-        for kept in &stage.kept {
-            let lane = lane_size(prepared.dtypes[kept.register as usize]);
-            self.set_place(kept.register, Place { at: self.at(kept.offset + tile.column * lane), step: 0 });
-        }
+        self.place_kept(stage, tile);
         let mut written = 0u64;
         let mut ahead = Ahead::new();
         if let Some(next) = next {
@@ -278,39 +390,26 @@ impl<'a> Worker<'a> {
         }
         for (position, work) in stage.tiles.iter().enumerate() {
             if let Work::Single(step) = work
-                && let Some(input) = prepared.full_load(step.register as usize)
+                && self.place_load(step, tile)
             {
-                let (access, base) = (&geometry.inputs[input], self.operands.inputs[input]);
-                if let Some(place) = access.place(&geometry.axes, base, tile, step.loose) {
-                    self.set_place(step.register, place);
-                    if position + 1 == stage.tiles.len() {
-                        ahead.fetch(1);
-                    }
-                    continue;
+                if position + 1 == stage.tiles.len() {
+                    ahead.fetch(1);
                 }
+                continue;
             }
-            let mut past: SmallVec<[(Step, *mut u8); 2]> = SmallVec::new();
-            for step in work.steps() {
-                let mut out = self.at(step.offset);
-                if step.kept {
-                    out = out.wrapping_add(tile.column * step.lane);
-                }
-                let mut place = step.dense(out, tile);
-                if let (Some(output), false) = (step.direct, self.in_place) {
-                    let (access, base) = (&geometry.outputs[output], self.operands.outputs[output].cast_const());
-                    if let Some(direct) = access.place(&geometry.axes, base, tile, step.loose) {
-                        place = direct;
-                        written |= 1 << output;
-                        if prepared.streams[output] && stream::whole_lines(direct.at, tile, step.lane) {
-                            past.push((*step, direct.at));
-                        }
-                    }
-                }
-                self.set_place(step.register, place);
-            }
+            let past = self.place_results(work, tile, &mut written);
             // SAFETY (all blocks below): the contract; the schedule puts every register before its readers.
             match work {
                 Work::Single(_) if let [(step, to)] = past[..] => unsafe { self.stream(&step, tile, to, &mut ahead) },
+                Work::Chain(fused, _) if stage.wide && !self.in_place => unsafe {
+                    let row = self.whole_row(fused, tile, &past);
+                    let (chain, places, past_caches) = row.chain();
+                    let fetch: SmallVec<[*const u8; 8]> = ahead.take().collect();
+                    let late = if stage.beside { self.late.take() } else { None };
+                    let beside = late.as_ref().map(Late::chain);
+                    let row = LongRow { places, columns: tile.columns, past_caches, fetch: &fetch, beside };
+                    chain.run_long(prepared.isa, row);
+                },
                 // Such writes wait for memory as well, and a stage of a long row computes for long: fetched meanwhile.
                 Work::Chain(fused, steps) if prepared.schedule.staged || !past.is_empty() => unsafe {
                     let past: SmallVec<[Register; 2]> = past.iter().map(|(step, _)| step.register).collect();

@@ -9,6 +9,9 @@ use super::space::Geometry;
 use crate::vector::chain::Place;
 use crate::vector::lane_size;
 
+/// Bytes of a page.
+const PAGE: usize = 4096;
+
 /// A register that is written, and where.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
@@ -54,6 +57,22 @@ impl Work {
         }
     }
 
+    /// Whether nothing that it writes stands in a tile of scratch memory.
+    fn is_wide(&self, program: &Program, geometry: &Geometry) -> bool {
+        match self {
+            Work::Single(step) => match program.instructions[step.register as usize] {
+                Instruction::Load { input } => {
+                    let access = &geometry.inputs[input as usize];
+                    step.loose && step.extent == Extent::Full && access.has_form_of_registers
+                }
+                _ => false,
+            },
+            Work::Chain(_, steps) => {
+                steps.iter().all(|step| step.kept || step.direct.is_some() || step.extent == Extent::Row)
+            }
+        }
+    }
+
     fn is_chain(&self) -> bool {
         matches!(self, Work::Chain(..))
     }
@@ -90,6 +109,11 @@ pub(super) struct Stage {
     pub(super) tiles: Vec<Work>,
     /// Row folds that end with this stage.
     pub(super) folds: Vec<RowFold>,
+    /// Nothing of it stands in a tile of scratch memory: it may run on whole rows at once, if results go where they are
+    /// stored.
+    pub(super) wide: bool,
+    /// The last stage of the row before runs beside its last chain.
+    pub(super) beside: bool,
     /// Read from earlier stages.
     pub(super) kept: Vec<Kept>,
     /// The outputs that are ready after a tile of this stage.
@@ -121,6 +145,13 @@ pub(super) struct Schedule {
     pub(super) stores: Vec<(usize, bool)>,
     /// More than one stage, row by row.
     pub(super) staged: bool,
+    /// The last stage of a row runs beside the last but one of the next row: what one of them writes is on its way to memory
+    /// while the other computes.
+    pub(super) late: bool,
+    /// Where that begins which then is there twice, for a row and for the next.
+    pub(super) turns: usize,
+    /// The bytes from the first copy to the second.
+    pub(super) turn: usize,
     /// Where the accumulator of each fold output stands.
     pub(super) totals: Vec<usize>,
     /// Scratch for one worker.
@@ -177,6 +208,7 @@ impl Schedule {
             })
             .collect();
 
+        let turns = scratch.bytes;
         let order = Order::new(program, &extents, &used);
         let order = if staged { order } else { order.flat(program, &extents) };
         let kept_offsets: Vec<Option<usize>> =
@@ -266,7 +298,8 @@ impl Schedule {
                 .filter(|&i| kept_offsets[i].is_some() && !stage.tiles.contains(&(i as Register)))
                 .filter_map(|i| kept_offsets[i].map(|offset| Kept { register: i as Register, offset }))
                 .collect();
-            stages.push(Stage { rows, tiles, folds, kept, outputs, fetches: false, streams: false });
+            let wide = staged && tiles.iter().all(|work| work.is_wide(program, geometry));
+            stages.push(Stage { rows, tiles, folds, wide, beside: false, kept, outputs, fetches: false, streams: false });
         }
         let loads = (0..n).filter_map(|i| match program.instructions[i] {
             Instruction::Load { input } if used[i] && extents[i] == Extent::Full => {
@@ -278,10 +311,34 @@ impl Schedule {
         let stores = stages.iter().flat_map(|stage| &stage.tiles).flat_map(Work::steps).collect::<Vec<_>>();
         let loose = |output: usize| stores.iter().any(|step| step.direct == Some(output) && step.loose);
         let stores = (0..program.outputs.len()).map(|output| (output, loose(output))).collect();
-        let mut schedule = Schedule { once, stages, loads, stores, staged, totals, bytes: scratch.bytes };
+        let late = may_be_late(program, &extents, &stages);
+        let mut turn = 0;
+        if late {
+            let beside = stages.len() - 2;
+            stages[beside].beside = true;
+            // Half a page apart: a processor takes a read for one of what was just written where the last twelve bits agree.
+            turn = (scratch.bytes - turns).next_multiple_of(PAGE) + PAGE / 2;
+        }
+        let bytes = scratch.bytes + turn;
+        let mut schedule = Schedule { once, stages, loads, stores, staged, late, turns, turn, totals, bytes };
         schedule.mark_streams(program, &vec![false; program.outputs.len()]);
         schedule
     }
+}
+
+/// Whether the last stage of a row may run beside the last but one of the next: it writes its results straight away, and both
+/// end with a chain on the whole row.
+fn may_be_late(program: &Program, extents: &[Extent], stages: &[Stage]) -> bool {
+    let [.., before, last] = stages else { return false };
+    let ends_with_chain = |stage: &Stage| stage.tiles.last().is_some_and(Work::is_chain);
+    let chains = last.tiles.iter().filter(|work| work.is_chain()).count();
+    let stores = |&output: &usize| {
+        let register = program.outputs[output].register;
+        extents[register as usize] == Extent::Row
+            || last.tiles.iter().flat_map(Work::steps).any(|step| step.direct == Some(output))
+    };
+    let whole = before.wide && last.wide && ends_with_chain(before) && ends_with_chain(last) && chains == 1;
+    whole && last.folds.is_empty() && last.outputs.iter().all(stores)
 }
 
 /// What groups become; where results go is still open.

@@ -18,6 +18,8 @@ use crate::matmul::simd::Plain;
 
 /// Vectors of a block.
 const BLOCK: usize = 8;
+/// Numbers that a fold puts together in f32 before it goes on in f64; whole blocks.
+const SEGMENT: usize = 1024;
 /// Vectors that a fold puts numbers together in.
 const TOTALS: usize = 4;
 /// Bytes of a cache line.
@@ -153,6 +155,22 @@ pub struct Rows<'a> {
     pub far: bool,
 }
 
+/// A row of any length that a chain runs on, while another chain runs on one of the same length.
+#[derive(Debug)]
+pub struct LongRow<'a> {
+    /// Where each operand and result begins.
+    pub places: &'a [*mut u8],
+    /// The numbers of the row.
+    pub columns: usize,
+    /// As of [`Rows`].
+    pub past_caches: u32,
+    /// As of [`Rows`]; into the second-level cache.
+    pub fetch: &'a [*const u8],
+    /// Another chain, which folds nothing, with its places and what goes past the caches: block after block in turn, so that
+    /// what it writes is on its way while the first one computes.
+    pub beside: Option<(&'a Chain, &'a [*mut u8], u32)>,
+}
+
 /// The comparisons, as links name them.
 pub const COMPARISONS: [Binary; 6] = [Binary::Eq, Binary::Ne, Binary::Lt, Binary::Le, Binary::Gt, Binary::Ge];
 
@@ -187,6 +205,86 @@ impl Chain {
             Isa::Avx512 => unsafe { avx512(self, on) },
             #[cfg(not(target_arch = "x86_64"))]
             Isa::Avx2 | Isa::Avx512 => unreachable!("no instruction set of this architecture"),
+        }
+    }
+
+    /// Runs the links on a row of any length. What is folded is put together as [`Chain::run`] does it within 1,024 numbers,
+    /// these in f64.
+    ///
+    /// # Safety
+    /// As [`Chain::run`], for both chains.
+    pub unsafe fn run_long(&self, isa: Isa, on: LongRow<'_>) {
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma,f16c")]
+        unsafe fn avx2(chain: &Chain, on: LongRow<'_>) {
+            // SAFETY: the contract of `run_long`.
+            unsafe { chain.long_row::<std::arch::x86_64::__m256>(Isa::Avx2, on) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+        unsafe fn avx512(chain: &Chain, on: LongRow<'_>) {
+            // SAFETY: the contract of `run_long`.
+            unsafe { chain.long_row::<std::arch::x86_64::__m512>(Isa::Avx512, on) }
+        }
+        // SAFETY (all): the contract of this function.
+        match isa {
+            Isa::Portable | Isa::Neon => unsafe { self.long_row::<Plain<f32, 4>>(isa, on) },
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { avx2(self, on) },
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { avx512(self, on) },
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx2 | Isa::Avx512 => unreachable!("no instruction set of this architecture"),
+        }
+    }
+
+    /// # Safety
+    /// As [`Chain::run_long`], with the instruction set of `V` switched on.
+    #[inline(always)]
+    unsafe fn long_row<V: Lanes>(&self, isa: Isa, on: LongRow<'_>) {
+        let LongRow { places, columns, past_caches, fetch, beside } = on;
+        assert!(beside.is_none_or(|(chain, ..)| chain.folds.is_empty()), "what runs beside a row folds nothing");
+        // SAFETY (all blocks below): the contract.
+        let mut parts = [const { MaybeUninit::uninit() }; MOST_FOLDS];
+        let mut totals = [0.0; MOST_FOLDS];
+        for ((part, total), &(f, _)) in parts.iter_mut().zip(&mut totals).zip(&self.folds) {
+            part.write([unsafe { V::splat(identity(f)) }; TOTALS]);
+            *total = identity(f) as f64;
+        }
+        let mut first = 0;
+        while first < columns {
+            let count = (columns - first).min(BLOCK * V::LANES);
+            let (mut turn, mut other) = ((self, places, past_caches), beside);
+            loop {
+                let (chain, places, past) = turn;
+                unsafe {
+                    if count == BLOCK * V::LANES {
+                        chain.block::<V, BLOCK, false>(isa, places, first, count, past, &mut parts);
+                    } else {
+                        chain.block::<V, BLOCK, true>(isa, places, first, count, past, &mut parts);
+                    }
+                }
+                match other.take() {
+                    Some(next) => turn = next,
+                    None => break,
+                }
+            }
+            for address in fetch {
+                let address = address.wrapping_add(first * size_of::<f32>());
+                for line in 0..(count * size_of::<f32>()).div_ceil(LINE) {
+                    prefetch_to_second_level(address.wrapping_add(line * LINE));
+                }
+            }
+            first += count;
+            if first.is_multiple_of(SEGMENT) || first == columns {
+                for ((part, total), &(f, _)) in parts.iter_mut().zip(&mut totals).zip(&self.folds) {
+                    *total = join(f, *total, unsafe { together(f, part.assume_init_ref()) });
+                    part.write([unsafe { V::splat(identity(f)) }; TOTALS]);
+                }
+            }
+        }
+        for (&total, &(_, to)) in totals.iter().zip(&self.folds) {
+            unsafe { *places[to as usize].cast::<f32>() = total as f32 };
         }
     }
 
@@ -387,6 +485,16 @@ fn identity(f: Op) -> f32 {
     }
 }
 
+/// What a fold has put together so far, and one part more.
+#[inline(always)]
+fn join(f: Op, total: f64, part: f32) -> f64 {
+    match f {
+        Op::Maximum => Binary::Max.apply(total, part as f64),
+        Op::Minimum => Binary::Min.apply(total, part as f64),
+        _ => total + part as f64,
+    }
+}
+
 /// The numbers of all lanes put together, halves first.
 ///
 /// # Safety
@@ -554,6 +662,20 @@ pub(super) mod tests {
                         assert_eq!(found as f64, expected, "{isa} {op:?} of {columns}");
                     }
                 }
+                let whole: Vec<f32> = x.iter().copied().cycle().take(4 * x.len()).collect();
+                let (mut total, mut copy) = ([0.0f32; 1], vec![0.0f32; whole.len()]);
+                let links = vec![link(Op::Load, 0, 0, 0), link(Op::Sum, 0, 0, 1)];
+                let chain = Chain { links, folds: vec![(Op::Sum, 1)], ..Chain::default() };
+                let links = vec![link(Op::Load, 0, 0, 0), link(Op::Neg, 0, 0, 0), link(Op::Keep, 0, 0, 1)];
+                let other = Chain { links, ..Chain::default() };
+                let places = [whole.as_ptr().cast_mut().cast(), total.as_mut_ptr().cast()];
+                let others = [whole.as_ptr().cast_mut().cast(), copy.as_mut_ptr().cast()];
+                let beside = Some((&other, &others[..], 0));
+                let row = LongRow { places: &places, columns: whole.len(), past_caches: 0, fetch: &[], beside };
+                // SAFETY: the operands are as long as the row.
+                unsafe { chain.run_long(isa, row) };
+                assert_eq!(total[0] as f64, whole.iter().fold(0.0, |t, &x| t + x as f64), "{isa} {columns}");
+                assert!(whole.iter().zip(&copy).all(|(x, &y)| -x == y), "{isa} {columns}");
                 let mut x = x.clone();
                 if let Some(last) = x.last_mut() {
                     *last = f32::NAN;

@@ -179,24 +179,38 @@ fn odd_at(q: &Loaded, x: __m512) -> __m512 {
     _mm512_mask_mov_ps(value, far, with_sign(_mm512_set1_ps(1.0), x))
 }
 
-/// erf of each, in place.
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(super) fn erf_of<const N: usize>(x: &mut [__m512; N]) {
-    let q = Loaded::new(&ERF);
+/// x·q(|x|) of each, in place. Always inlined, as are the others of this form: called, they would pass a block of vectors
+/// through memory.
+///
+/// # Safety
+/// The caller is compiled for AVX-512.
+#[inline(always)]
+unsafe fn odd_of<const N: usize>(table: &Table, x: &mut [__m512; N]) {
+    // SAFETY (both): the contract.
+    let q = unsafe { Loaded::new(table) };
     for x in x {
-        *x = odd_at(&q, *x);
+        *x = unsafe { odd_at(&q, *x) };
     }
 }
 
+/// erf of each, in place.
+///
+/// # Safety
+/// As of [`odd_of`].
+#[inline(always)]
+pub(super) unsafe fn erf_of<const N: usize>(x: &mut [__m512; N]) {
+    // SAFETY: the contract.
+    unsafe { odd_of(&ERF, x) }
+}
+
 /// tanh of each, in place.
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(super) fn tanh_of<const N: usize>(x: &mut [__m512; N]) {
-    let q = Loaded::new(&TANH);
-    for x in x {
-        *x = odd_at(&q, *x);
-    }
+///
+/// # Safety
+/// As of [`odd_of`].
+#[inline(always)]
+pub(super) unsafe fn tanh_of<const N: usize>(x: &mut [__m512; N]) {
+    // SAFETY: the contract.
+    unsafe { odd_of(&TANH, x) }
 }
 
 /// `size` with the sign of `x`.
@@ -228,20 +242,22 @@ macro_rules! rectifier {
         }
 
         /// The same for each, in place.
-        #[inline]
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-        pub(super) fn $of<const N: usize>(x: &mut [__m512; N]) {
-            let table = Loaded::new(&$table);
+        ///
+        /// # Safety
+        /// As of [`odd_of`].
+        #[inline(always)]
+        pub(super) unsafe fn $of<const N: usize>(x: &mut [__m512; N]) {
+            // SAFETY (all blocks below): the contract; an array fills a vector.
+            let table = unsafe { Loaded::new(&$table) };
             let (from, mut far) = (*x, 0);
             for x in &mut *x {
-                let (value, far_below) = $of::value(&table, *x);
+                let (value, far_below) = unsafe { $of::value(&table, *x) };
                 *x = value;
                 far |= far_below;
             }
             if far != 0 {
                 for (x, from) in x.iter_mut().zip(from) {
                     let (mut numbers, mut out) = ([0.0; LANES], [0.0; LANES]);
-                    // SAFETY: an array fills a vector.
                     unsafe {
                         _mm512_storeu_ps(numbers.as_mut_ptr(), from);
                         _mm512_storeu_ps(out.as_mut_ptr(), *x);
