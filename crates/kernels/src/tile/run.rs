@@ -17,6 +17,9 @@ use crate::vector::{Lane, Total, lane_size, with_lane};
 
 /// Columns from which on a row is worth the instructions' overhead.
 const LONG_ROW: usize = 384;
+/// Tiles that run as one where nothing stands in scratch memory: what begins with a chain is done once for all their rows, and
+/// the end of a row does not wait for its fold.
+const TALL: usize = 4;
 
 /// Some rows × columns of the space.
 #[derive(Clone, Copy, Debug)]
@@ -198,15 +201,17 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// How many rows of `width` columns make a tile: as many as fill it, unless then rows that stand apart in memory would
-    /// have to be copied together.
+    /// How many rows of `width` columns make a tile: as many as fill it, or several if nothing stands in one, unless then rows
+    /// that stand apart in memory would have to be copied together.
     fn height(&self, width: usize) -> usize {
         let Prepared { geometry, schedule, .. } = self.prepared;
         let copied = || {
             schedule.loads.iter().any(|&(input, loose)| geometry.inputs[input].is_copied(width, loose))
                 || schedule.stores.iter().any(|&(output, loose)| geometry.outputs[output].is_copied(width, loose))
         };
-        if width >= LONG_ROW && copied() { 1 } else { (TILE / width.max(1)).max(1) }
+        let tall = schedule.tall && !self.in_place && !self.prepared.streams.contains(&true);
+        let tiles = if tall { TALL } else { 1 };
+        if width >= LONG_ROW && copied() { 1 } else { (tiles * TILE / width.max(1)).clamp(1, TILE) }
     }
 
     /// One row that is longer than a tile, stage by stage; another one may come after it.
@@ -401,7 +406,7 @@ impl<'a> Worker<'a> {
             // SAFETY (all blocks below): the contract; the schedule puts every register before its readers.
             match work {
                 Work::Single(_) if let [(step, to)] = past[..] => unsafe { self.stream(&step, tile, to, &mut ahead) },
-                Work::Chain(fused, _) if stage.wide && !self.in_place => unsafe {
+                Work::Chain(fused, _) if prepared.schedule.staged && stage.wide && !self.in_place => unsafe {
                     let row = self.whole_row(fused, tile, &past);
                     let (chain, places, past_caches) = row.chain();
                     let fetch: SmallVec<[*const u8; 8]> = ahead.take().collect();

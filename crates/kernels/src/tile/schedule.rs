@@ -63,9 +63,10 @@ impl Work {
             Work::Single(step) => match program.instructions[step.register as usize] {
                 Instruction::Load { input } => {
                     let access = &geometry.inputs[input as usize];
-                    step.loose && step.extent == Extent::Full && access.has_form_of_registers
+                    step.extent == Extent::Row
+                        || step.loose && step.extent == Extent::Full && access.has_form_of_registers
                 }
-                _ => false,
+                _ => step.extent == Extent::Row,
             },
             Work::Chain(_, steps) => {
                 steps.iter().all(|step| step.kept || step.direct.is_some() || step.extent == Extent::Row)
@@ -145,6 +146,9 @@ pub(super) struct Schedule {
     pub(super) stores: Vec<(usize, bool)>,
     /// More than one stage, row by row.
     pub(super) staged: bool,
+    /// Rows are folded, and nothing but numbers per row stands in scratch memory, if results go where they are stored: a tile
+    /// may have more rows than scratch memory has room for.
+    pub(super) tall: bool,
     /// The last stage of a row runs beside the last but one of the next row: what one of them writes is on its way to memory
     /// while the other computes.
     pub(super) late: bool,
@@ -298,8 +302,18 @@ impl Schedule {
                 .filter(|&i| kept_offsets[i].is_some() && !stage.tiles.contains(&(i as Register)))
                 .filter_map(|i| kept_offsets[i].map(|offset| Kept { register: i as Register, offset }))
                 .collect();
-            let wide = staged && tiles.iter().all(|work| work.is_wide(program, geometry));
-            stages.push(Stage { rows, tiles, folds, wide, beside: false, kept, outputs, fetches: false, streams: false });
+            let wide = tiles.iter().all(|work| work.is_wide(program, geometry));
+            stages.push(Stage {
+                rows,
+                tiles,
+                folds,
+                wide,
+                beside: false,
+                kept,
+                outputs,
+                fetches: false,
+                streams: false,
+            });
         }
         let loads = (0..n).filter_map(|i| match program.instructions[i] {
             Instruction::Load { input } if used[i] && extents[i] == Extent::Full => {
@@ -311,6 +325,7 @@ impl Schedule {
         let stores = stages.iter().flat_map(|stage| &stage.tiles).flat_map(Work::steps).collect::<Vec<_>>();
         let loose = |output: usize| stores.iter().any(|step| step.direct == Some(output) && step.loose);
         let stores = (0..program.outputs.len()).map(|output| (output, loose(output))).collect();
+        let tall = has_row_folds && !staged && may_be_tall(program, geometry, &stages);
         let late = may_be_late(program, &extents, &stages);
         let mut turn = 0;
         if late {
@@ -320,10 +335,23 @@ impl Schedule {
             turn = (scratch.bytes - turns).next_multiple_of(PAGE) + PAGE / 2;
         }
         let bytes = scratch.bytes + turn;
-        let mut schedule = Schedule { once, stages, loads, stores, staged, late, turns, turn, totals, bytes };
+        let mut schedule = Schedule { once, stages, loads, stores, staged, tall, late, turns, turn, totals, bytes };
         schedule.mark_streams(program, &vec![false; program.outputs.len()]);
         schedule
     }
+}
+
+/// Whether any number of rows may run as one tile: all that has a number for each element is read and written where it lies.
+fn may_be_tall(program: &Program, geometry: &Geometry, stages: &[Stage]) -> bool {
+    let lies_in_steps = |step: &Step| match (step.direct, &program.instructions[step.register as usize]) {
+        (Some(output), _) => step.loose && geometry.outputs[output].step.is_some(),
+        (None, Instruction::Load { input }) => step.loose && geometry.inputs[*input as usize].step.is_some(),
+        _ => false,
+    };
+    let steps = stages.iter().flat_map(|stage| &stage.tiles).flat_map(Work::steps);
+    program.outputs.iter().all(|output| output.kind == OutputKind::Store)
+        && stages.iter().all(|stage| stage.wide)
+        && steps.filter(|step| step.extent != Extent::Row).all(lies_in_steps)
 }
 
 /// Whether the last stage of a row may run beside the last but one of the next: it writes its results straight away, and both

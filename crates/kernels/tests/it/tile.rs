@@ -524,6 +524,44 @@ fn in_place_equals_out_of_place() {
 }
 
 #[test]
+fn rows_are_normalized_alike_wherever_they_are_written() {
+    // In place nothing is put off to the next row, and tiles are small; rows that are long, fill a tile, and are short.
+    for columns in [3000, 1024, 300, 7] {
+        for isa in Isa::available() {
+            let input = Input { dtype: DType::F32, extent: Extent::Full };
+            let mut program = Program { inputs: vec![input], ..Program::default() };
+            let fold = |f, x| Instruction::FoldRow { f, dtype: DType::F32, x };
+            let binary = |f, x, y| Instruction::Binary { f, dtype: DType::F32, x, y };
+            let x = program.push(Instruction::Load { input: 0 });
+            let most = program.push(fold(Fold::Max, x));
+            let below = program.push(binary(Binary::Sub, x, most));
+            let y = if columns == 3000 {
+                let e = program.push(Instruction::Unary { f: Unary::Exp, dtype: DType::F32, x: below });
+                let sum = program.push(fold(Fold::Sum, e));
+                program.push(binary(Binary::Div, e, sum))
+            } else {
+                let square = program.push(Instruction::Unary { f: Unary::Square, dtype: DType::F32, x: below });
+                let sum = program.push(fold(Fold::Sum, square));
+                let scale = program.push(Instruction::Unary { f: Unary::Rsqrt, dtype: DType::F32, x: sum });
+                program.push(binary(Binary::Mul, below, scale))
+            };
+            program.outputs.push(Output { register: y, kind: OutputKind::Store });
+            let dims = [37, columns];
+            let mut memory = Memory::new(37 * columns * 4);
+            (0..37 * columns).for_each(|i| memory.write(DType::F32, i, (i * i % 1009) as f64 / 100.0));
+            let space = Space::dense(&dims, 1, 1);
+            let case = Case { program, space, inputs: vec![(memory, 0)], isa };
+            case.check(&format!("{columns} columns {isa}"));
+            let expected = case.run(Way::Threads(1));
+            let from = case.addresses();
+            case.run_into(Way::Threads(2), &from, &[from[0].cast_mut()]);
+            let found = case.numbers(0, &case.inputs[0].0);
+            assert!(same(&found, &case.numbers(0, &expected[0])), "{columns} columns {isa}");
+        }
+    }
+}
+
+#[test]
 fn rectangles_cover_the_space() {
     for dims in [&[37, 90][..], &[5, 1200], &[2, 9, 64]] {
         for seed in 0..60 {
