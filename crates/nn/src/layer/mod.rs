@@ -12,6 +12,7 @@
 //! | [`batch_norm`] | [`BatchNorm`] |
 //! | [`norm`] | [`LayerNorm`], [`GroupNorm`], [`InstanceNorm`], [`RmsNorm`] |
 //! | [`recurrent`] | [`Recurrent`] and its cells: walks along time |
+//! | [`scheduled_sampling`] | [`ScheduledSampling`]: what a decoder is fed while it is trained |
 //! | [`residual`] | [`Residual`], [`Branches`]: ways around and beside |
 //! | [`dropout`] | [`Dropout`] |
 //! | [`noise`] | [`GaussianNoise`]: noise on inputs, activations and weights |
@@ -30,6 +31,7 @@ pub mod norm;
 pub mod pool;
 pub mod recurrent;
 pub mod residual;
+pub mod scheduled_sampling;
 pub mod transformer;
 
 pub use activation::Activation;
@@ -46,6 +48,7 @@ pub use norm::{GroupNorm, InstanceNorm, LayerNorm, RmsNorm};
 pub use pool::{AdaptiveAveragePool, AdaptiveMaxPool, AveragePool, Flatten, GlobalPool, MaxPool, Upsample};
 pub use recurrent::{Bidirectional, Gru, Lstm, Recurrence, Recurrent, Rnn, Stacked, Stateful};
 pub use residual::{Branches, Residual};
+pub use scheduled_sampling::ScheduledSampling;
 pub use transformer::{Transformer, TransformerConfig};
 
 use std::fmt;
