@@ -11,7 +11,7 @@ use crate::error::DataError;
 use crate::fingerprint::hexadecimal;
 use crate::parallel::default_workers;
 use crate::rows::{Made, Rows};
-use crate::sequences::{Sequences, measure_names};
+use crate::sequences::Sequences;
 
 /// Named columns with a common first axis, and the names of the classes if there are any. A column is an array in
 /// memory, or its [`Rows`] are made when a batch needs them, as those of a folder of images, or they are [`Sequences`]
@@ -381,8 +381,8 @@ fn made(name: &str, rows: impl Rows) -> Result<Column, DataError> {
 /// What batches call what comes of this column.
 fn in_batches(name: &str, column: &Column) -> Vec<String> {
     let measures = match column {
-        Column::Sequences(sequences) if sequences.is_measured() => measure_names(name).into(),
-        Column::Sequences(_) | Column::InMemory(_) | Column::Made(_) => Vec::new(),
+        Column::Sequences(sequences) => sequences.measure_names(name).map_or(Vec::new(), Vec::from),
+        Column::InMemory(_) | Column::Made(_) => Vec::new(),
     };
     std::iter::once(name.to_string()).chain(measures).collect()
 }

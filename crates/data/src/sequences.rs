@@ -234,8 +234,9 @@ impl Sequences {
         self.values.rows(start..start + len)
     }
 
-    pub(crate) fn is_measured(&self) -> bool {
-        self.measured
+    /// What batches call the mask and the length of the column `name`, if they have them.
+    pub fn measure_names(&self, name: &str) -> Option<[String; 2]> {
+        self.measured.then(|| measure_names(name))
     }
 
     pub(crate) fn length(&self, row: usize) -> usize {
@@ -302,7 +303,7 @@ impl Sequences {
 }
 
 /// What masks and lengths of the column `name` are called.
-pub(crate) fn measure_names(name: &str) -> [String; 2] {
+fn measure_names(name: &str) -> [String; 2] {
     [format!("{name}.mask"), format!("{name}.length")]
 }
 

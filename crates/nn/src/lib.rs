@@ -35,7 +35,7 @@ pub use layer::{
     Conv2d, Conv3d, ConvConfig, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dropout, Embedding,
     Flatten, Forward, GaussianNoise, GlobalPool, GroupNorm, Gru, InstanceNorm, Layer, LayerNorm, Linear, LinearConfig,
     Lstm, MaxPool, Mlp, MlpConfig, Recurrence, Recurrent, Residual, RmsNorm, Rnn, Stacked, State, Stateful,
-    Transformer, TransformerConfig, Upsample,
+    Transformer, TransformerConfig, Upsample, is_state,
 };
 pub use loss::{CrossEntropy, Loss, binary_cross_entropy_with_logits, cross_entropy, l1, squared_error};
 pub use module::{Module, Path, Visitor};

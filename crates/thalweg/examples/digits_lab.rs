@@ -110,7 +110,7 @@ impl Lab {
         let label = placeholder("label", i64, ["batch"]);
         let net = Init::build(seed, |init| Digits::new(init, self.side * self.side));
         let output = net.forward(&image, &mut Forward::infer());
-        Inference { loss: cross_entropy(&output, &label), output, label: Some("label".into()) }
+        Inference::new(cross_entropy(&output, &label), output).labeled("label")
     }
 
     /// Trains until the last of [`SAVED`], and saves on the way.

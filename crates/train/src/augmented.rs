@@ -4,8 +4,9 @@ use thalweg_data::Loader;
 use thalweg_run::Session;
 use thalweg_run::graph::{Array, Tensor};
 
-use crate::evaluate::{Inference, columns_read, feeds};
+use crate::evaluate::Inference;
 use crate::fit::FitError;
+use crate::inputs::Inputs;
 use crate::metrics::ConfusionMatrix;
 
 /// The part of the unchanged input in an answer.
@@ -73,10 +74,10 @@ pub(crate) fn refuse_without_chance(changed_by_chance: bool, passes: u64) -> Res
 
 /// The answers to all rows of a loader, in their order.
 fn answers(session: &Session, answer: &Tensor, rows: &Loader) -> Result<Array, FitError> {
-    let columns = columns_read([answer]);
+    let inputs = Inputs::of([answer]);
     let (mut elements, mut shape) = (Vec::<f32>::new(), Vec::new());
     for batch in rows.epoch(0)? {
-        let answers = session.evaluate(answer, feeds(&columns, &batch?)?)?;
+        let answers = session.evaluate(answer, inputs.feeds(&batch?)?)?;
         shape = answers.shape().to_vec();
         elements.extend(answers.to_vec::<f32>());
     }

@@ -1,13 +1,12 @@
 //! A model on a whole data set: its loss, and of a classifier which classes it took for which.
 
-use std::collections::BTreeSet;
-
 use thalweg_data::{Batch, Dataset, Loader};
-use thalweg_run::graph::tensor::topological;
-use thalweg_run::graph::{Array, Op, Tensor};
-use thalweg_run::{Feeds, Session};
+use thalweg_nn::State;
+use thalweg_run::Session;
+use thalweg_run::graph::{Array, Tensor};
 
 use crate::fit::FitError;
+use crate::inputs::{Carried, Inputs};
 use crate::metrics::{ConfusionMatrix, Mean};
 
 /// The graph of a model as it is used after training, with its loss. Placeholders are called as the columns of the data
@@ -20,6 +19,33 @@ pub struct Inference {
     pub output: Tensor,
     /// For a classifier the column of the labels.
     pub label: Option<String>,
+    /// Of how many terms of a batch the loss is the mean, if not of its rows: a number, such as that of the tokens that are
+    /// no padding.
+    pub terms: Option<Tensor>,
+    /// What the model carries from batch to batch.
+    pub states: Vec<State>,
+}
+
+impl Inference {
+    /// A model whose loss is the mean over the rows of a batch.
+    pub fn new(loss: Tensor, output: Tensor) -> Inference {
+        Inference { loss, output, label: None, terms: None, states: Vec::new() }
+    }
+
+    /// A classifier, whose labels stand in this column.
+    pub fn labeled(self, column: impl Into<String>) -> Inference {
+        Inference { label: Some(column.into()), ..self }
+    }
+
+    /// Whose loss is the mean over so many terms of a batch.
+    pub fn over(self, terms: Tensor) -> Inference {
+        Inference { terms: Some(terms), ..self }
+    }
+
+    /// Which carries these states from batch to batch.
+    pub fn carrying(self, states: &[State]) -> Inference {
+        Inference { states: states.to_vec(), ..self }
+    }
 }
 
 /// How good a model is on a data set.
@@ -27,20 +53,26 @@ pub struct Inference {
 pub struct Evaluation {
     /// The number of rows.
     pub rows: usize,
-    /// The mean loss of the rows.
+    /// The mean loss of the rows, or of their [terms](Inference::terms).
     pub loss: f64,
     /// For a classifier: how many rows of each class were taken for which.
     pub matrix: Option<ConfusionMatrix>,
 }
 
 impl Evaluation {
+    /// How many tokens a language model hesitates between, which the exponential of its loss says.
+    pub fn perplexity(&self) -> f64 {
+        self.loss.exp()
+    }
+
     /// The share of rows whose class is right; of classifiers.
     pub fn accuracy(&self) -> Option<f64> {
         self.matrix.as_ref().map(ConfusionMatrix::accuracy)
     }
 }
 
-/// Evaluates a model on all rows of `data`, `batch` at a time. The variables have their values in `session`.
+/// Evaluates a model on all rows of `data`, `batch` at a time. The variables have their values in `session`. What the model
+/// carries from batch to batch begins with zeros; over rows that do not [go on](Dataset::is_contiguous), in every batch.
 ///
 /// # Errors
 /// If the data set is empty, has not the columns that the model reads, or a label is no class.
@@ -60,7 +92,7 @@ pub fn evaluate(session: &Session, model: &Inference, data: &Dataset, batch: usi
 /// use thalweg_train::metrics::RocAuc;
 /// # let x = placeholder("x", DType::F32, ("batch", 2));
 /// # let loss = cross_entropy(&x, &placeholder("label", DType::I64, ["batch"]));
-/// # let model = Inference { loss, output: x, label: Some("label".into()) };
+/// # let model = Inference::new(loss, x).labeled("label");
 /// # let data = Dataset::new([("x", [[0.0f32, 1.0], [0.0, 2.0]].into()), ("label", [0i64, 1].into())])?;
 /// # let session = Session::cpu();
 /// let mut auc = RocAuc::default();
@@ -81,48 +113,48 @@ pub fn evaluate_with(
     mut see: impl FnMut(&Array, &Batch) -> Result<(), FitError>,
 ) -> Result<Evaluation, FitError> {
     let loader = Loader::new(data, batch)?;
-    let columns = columns_read([&model.loss, &model.output]);
-    let (mut loss, mut matrix) = (Mean::default(), None);
+    let inputs = Inputs::of([&model.loss, &model.output]);
+    let afters: Vec<&Tensor> = model.states.iter().map(|state| &state.after).collect();
+    let fetches = (&model.loss, &model.output, &model.terms, &afters);
+    let (mut loss, mut matrix, mut rows) = (Mean::default(), None, 0);
+    let mut carried = Carried::default();
     for batch in loader.epoch(0)? {
         let batch = batch?;
-        let (mean, output) = session.evaluate((&model.loss, &model.output), feeds(&columns, &batch)?)?;
-        loss.add(scalar(&mean), batch.len() as f64);
+        let (mean, output, terms, states) = session.evaluate(fetches, inputs.feeds_after(&batch, &carried)?)?;
+        if data.is_contiguous() {
+            carried = Carried::new(&model.states, states);
+        }
+        loss.add(scalar(&mean), terms.map_or(batch.len() as f64, |terms| scalar(&terms)));
+        rows += batch.len();
         see(&output, &batch)?;
         if let Some(label) = &model.label {
             let classes = output.shape().last().copied().unwrap_or(0).max(1);
             matrix.get_or_insert_with(|| ConfusionMatrix::new(classes)).update(&output, batch.column(label)?)?;
         }
     }
-    Ok(Evaluation { rows: data.len(), loss: loss.value(), matrix })
+    Ok(Evaluation { rows, loss: loss.value(), matrix })
 }
 
 /// How many rows are evaluated at a time, if nothing else is said.
 pub(crate) const ROWS: usize = 500;
 
 /// How many rows of `data` are evaluated at a time: `most`, or as many as fit into 16 MiB, but at least one. What layers make
-/// of a row is often larger than the row, and all of it lies in memory at once.
+/// of a row is often larger than the row, and all of it lies in memory at once. A text that goes on is read in few lanes and
+/// long ones, since what is carried begins anew in each.
 pub(crate) fn rows_at_a_time(data: &Dataset, most: usize) -> usize {
     const BYTES: usize = 16 << 20;
+    const LANES: usize = 32;
+    const LANE: usize = 16;
+    const SEQUENCES: usize = 64;
+    if data.is_contiguous() {
+        return most.min(LANES).min((data.len() / LANE).max(1));
+    }
+    if data.names().any(|name| data.sequences(name).is_ok()) {
+        return most.min(SEQUENCES);
+    }
     let bytes = |name: &str| data.row(name).map_or(0, |(shape, dtype)| shape.iter().product::<usize>() * dtype.size());
     let row: usize = data.names().map(bytes).sum();
     most.min((BYTES / row.max(1)).max(1))
-}
-
-/// The placeholders that `tensors` need, which are columns of batches.
-pub(crate) fn columns_read<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> BTreeSet<String> {
-    let name = |tensor: &Tensor| match tensor.op() {
-        Op::Placeholder(placeholder) => Some(placeholder.name.to_string()),
-        _ => None,
-    };
-    topological(tensors).iter().filter_map(name).collect()
-}
-
-/// These columns of a batch.
-///
-/// # Errors
-/// If it lacks one.
-pub(crate) fn feeds<'a>(columns: &'a BTreeSet<String>, batch: &'a Batch) -> Result<Feeds<'a>, FitError> {
-    columns.iter().try_fold(Feeds::new(), |feeds, name| Ok(feeds.with(name, batch.column(name)?)))
 }
 
 /// The only number of an array; of several or none, which no loss has, NaN.

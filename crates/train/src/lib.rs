@@ -26,6 +26,7 @@ pub mod diagnosis;
 pub mod evaluate;
 pub mod events;
 pub mod fit;
+mod inputs;
 pub mod interrupt;
 pub mod learner;
 pub mod metrics;
@@ -38,7 +39,7 @@ pub use augmented::Augmented;
 pub use callbacks::{EarlyStopping, Target, Watch};
 pub use evaluate::{Evaluation, Inference, evaluate, evaluate_with};
 pub use fit::{End, FitError, FitOptions, Fitted, Length, Minimize, RunFolder, Task, Training, fit};
-pub use learner::{Learner, Rates, TrainingData};
+pub use learner::{Columns, Learner, Rates, TrainingData};
 pub use trained::{
-    Drawing, Look, MapMethod, Maps, ModelCard, Prediction, Prepare, StoredTraining, Trained, TrainedError,
+    Drawing, Function, Look, MapMethod, Maps, ModelCard, Prediction, Prepare, StoredTraining, Trained, TrainedError,
 };

@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let image = placeholder("image", f32, ("batch", 3, 227, 227));
     let output = net.forward(&image, &mut Forward::infer());
     let loss = cross_entropy(&output, &placeholder("label", i64, ["batch"]));
-    let model = Inference { loss, output, label: Some("label".into()) };
+    let model = Inference::new(loss, output).labeled("label");
     let pictures = Augment::new().resize(227, 227).normalize(squeezenet::normalization())?;
     let prepare = Prepare { pictures: Some(pictures), ..Prepare::default() };
     println!("{}", export(run, &session, &model, &classes, prepare)?.display());

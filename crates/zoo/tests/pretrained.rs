@@ -37,7 +37,7 @@ fn cifar_resnets_are_as_right_as_in_pytorch() {
         let label = placeholder("label", i64, ["batch"]);
         let output = net.forward(&image, &mut Forward::infer());
         let loss = cross_entropy(&output, &label);
-        let model = Inference { loss, output, label: Some("label".into()) };
+        let model = Inference::new(loss, output).labeled("label");
         let found = evaluate(&session, &model, &test, 200).unwrap().accuracy().unwrap();
         assert!((found - expected).abs() < 0.001 + 1e-9, "{name}: {found}, expected {expected}");
     }
@@ -79,7 +79,7 @@ fn squeezenet_looks_at_the_face_of_the_cat() {
     let image = placeholder("image", f32, ("batch", 3, 227, 227));
     let output = net.forward(&image, &mut Forward::infer());
     let loss = cross_entropy(&output, &placeholder("label", i64, ["batch"]));
-    let model = Inference { loss, output, label: Some("label".into()) };
+    let model = Inference::new(loss, output).labeled("label");
     let names = std::fs::read_to_string(models.join("synset_words.txt")).unwrap();
     let classes: Vec<String> = names.lines().map(str::to_string).collect();
     let pictures = Augment::new().resize(227, 227).normalize(squeezenet::normalization()).unwrap();

@@ -61,7 +61,7 @@ impl Producer {
                 }
                 Column::Sequences(sequences) => {
                     sequences.fill(name, rows, self.loader.shift(epoch, position), taken)?;
-                    if sequences.is_measured() {
+                    if sequences.measure_names(name).is_some() {
                         measures.extend(sequences.measures(name, rows, taken.shape()[1]));
                     }
                 }

@@ -53,7 +53,7 @@ pub use transformer::{Transformer, TransformerConfig};
 
 use std::fmt;
 
-use thalweg_graph::{DType, IntoShape, Tensor, placeholder};
+use thalweg_graph::{DType, IntoShape, Op, Tensor, placeholder};
 
 use crate::Module;
 use crate::error::refuse;
@@ -75,10 +75,18 @@ pub struct Forward {
 /// it has after. Since it comes from outside the graph, no gradient goes back into the batches before.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// A placeholder, called `state` with a number.
+    /// A placeholder that [`is_state`] knows.
     pub before: Tensor,
     /// Of the same dtype and shape.
     pub after: Tensor,
+}
+
+/// How the placeholders of states are called, before a number.
+const STATE: &str = "state:";
+
+/// Whether a tensor is what a layer [carries over](Forward::carried) from the batch before.
+pub fn is_state(tensor: &Tensor) -> bool {
+    matches!(tensor.op(), Op::Placeholder(placeholder) if placeholder.name.starts_with(STATE))
 }
 
 impl Forward {
@@ -111,7 +119,7 @@ impl Forward {
     /// assert_eq!(cx.states().len(), 1);
     /// ```
     pub fn carried(&mut self, dtype: DType, shape: impl IntoShape) -> Tensor {
-        let before = placeholder(format!("state{}", self.states.len()), dtype, shape);
+        let before = placeholder(format!("{STATE}{}", self.states.len()), dtype, shape);
         self.states.push(State { before: before.clone(), after: before.clone() });
         before
     }

@@ -7,9 +7,9 @@ use thalweg_run::graph::Graph;
 use thalweg_run::graph::text::split_op;
 
 use crate::diagnosis::{Paths, Report};
-use crate::evaluate::{columns_read, feeds};
 use crate::events::{EventWriter, GraphNode, Histogram, Value};
 use crate::fit::{Callback, Event, FitError, Flow, Moment};
+use crate::inputs::Inputs;
 
 /// A step is recorded every so many.
 const EVERY: u64 = 10;
@@ -67,8 +67,8 @@ impl Callback for TensorBoard {
                 // A run of its own, which changes nothing: the training step stays the one plan that it is.
                 // With the loss, so that the sizes of the batch are known: a gradient may need a size and not the numbers.
                 let loss = moment.loss;
-                let columns = columns_read(gradients.iter().copied().chain([loss]));
-                let (gradients, _) = moment.session.run((&gradients, loss), feeds(&columns, batch)?)?;
+                let inputs = Inputs::of(gradients.iter().copied().chain([loss]));
+                let (gradients, _) = moment.session.run((&gradients, loss), inputs.feeds(batch)?)?;
                 for ((name, _), gradient) in moment.optimization.gradients.iter().zip(&gradients) {
                     values.push((format!("gradients/{name}"), Value::Histogram(Histogram::of(gradient))));
                 }

@@ -7,8 +7,8 @@ use thalweg_run::graph::Tensor;
 use thalweg_run::graph::autodiff::try_grad;
 
 use super::paths::paths_of;
-use crate::evaluate::{columns_read, feeds};
 use crate::fit::FitError;
+use crate::inputs::Inputs;
 
 /// Tensors that a loss depends on, found by path, to be read with their gradients. Reading changes nothing.
 ///
@@ -88,9 +88,9 @@ impl Probe {
     pub fn read(&self, session: &Session, batch: &Batch) -> Result<Vec<Reading>, FitError> {
         let tensors: Vec<&Tensor> = self.points.iter().map(|(_, tensor, _)| tensor).collect();
         let gradients: Vec<&Tensor> = self.points.iter().filter_map(|(_, _, gradient)| gradient.as_ref()).collect();
-        let columns = columns_read([&self.loss]);
+        let inputs = Inputs::of([&self.loss]);
         // With the loss, so that the sizes of the batch are known.
-        let (values, gradients, _) = session.run((&tensors, &gradients, &self.loss), feeds(&columns, batch)?)?;
+        let (values, gradients, _) = session.run((&tensors, &gradients, &self.loss), inputs.feeds(batch)?)?;
         let mut gradients = gradients.into_iter();
         let readings = self.points.iter().zip(values).map(|((path, _, gradient), value)| {
             let gradient = gradient.as_ref().and_then(|_| gradients.next());

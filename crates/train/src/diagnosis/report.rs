@@ -10,9 +10,9 @@ use thalweg_run::graph::{Tensor, Variable};
 
 use super::layers::{LayerView, layers_of};
 use super::statistics::{Statistics, short};
-use crate::evaluate::{columns_read, feeds};
 use crate::events::Histogram;
 use crate::fit::FitError;
+use crate::inputs::Inputs;
 use crate::plot::{Axis, Plot, Scale};
 
 /// How near to its ends a number is that a sigmoid or tanh has pressed flat, as a part of the range.
@@ -66,8 +66,8 @@ impl Report {
         let gradients: Vec<&Tensor> = trained.iter().map(|(_, gradient, _)| *gradient).collect();
         let nexts: Vec<&Tensor> = trained.iter().map(|(.., next)| *next).collect();
         let fetches = (loss, &activations, &now, &gradients, &nexts);
-        let columns = columns_read(activations.iter().copied().chain(nexts.iter().copied()).chain([loss]));
-        let (loss, activations, now, gradients, nexts) = session.run(fetches, feeds(&columns, batch)?)?;
+        let inputs = Inputs::of(activations.iter().copied().chain(nexts.iter().copied()).chain([loss]));
+        let (loss, activations, now, gradients, nexts) = session.run(fetches, inputs.feeds(batch)?)?;
         let moves = now.iter().zip(&gradients).zip(&nexts);
         let numbers: Vec<(String, f64, f64)> = trained
             .iter()

@@ -10,7 +10,7 @@ use thalweg_run::graph::{Array, Op, Tensor};
 
 use super::{Fit, FitError};
 use crate::diagnosis::Statistics;
-use crate::evaluate::{feeds, scalar};
+use crate::evaluate::scalar;
 
 impl Fit<'_, '_> {
     /// The error for the step just made. The session is as the last good state then.
@@ -40,7 +40,7 @@ impl Fit<'_, '_> {
 
     fn restore(&mut self) -> Result<(), FitError> {
         self.training.session.load_state(&self.good.state)?;
-        self.place = self.good.place.clone();
+        (self.place, self.carried) = (self.good.place.clone(), self.good.carried.clone());
         self.callbacks.recall(&self.good.memories).map(drop)
     }
 
@@ -55,9 +55,9 @@ impl Fit<'_, '_> {
         let causes: Vec<Tensor> = topological(seen).into_iter().filter(of_floats).collect();
         let all: Vec<Tensor> = topological(seen.into_iter().chain(updates)).into_iter().filter(of_floats).collect();
         for (position, batch) in round.iter().enumerate() {
-            let numbers = session.run(&seen[..], feeds(&self.columns, batch)?)?;
+            let numbers = session.run(&seen[..], self.inputs.feeds_after(batch, &self.carried)?)?;
             let tensors = if numbers.iter().all(|number| scalar(number).is_finite()) { &all } else { &causes };
-            let values = session.run(tensors, feeds(&self.columns, batch)?)?;
+            let values = session.run(tensors, self.inputs.feeds_after(batch, &self.carried)?)?;
             for (what, holds) in [("NaN", (|x| x.is_nan()) as fn(f64) -> bool), ("an infinity", f64::is_infinite)] {
                 let found =
                     tensors.iter().zip(&values).find_map(|(tensor, value)| Some((tensor, first(value, holds)?)));
@@ -72,7 +72,7 @@ impl Fit<'_, '_> {
                 }
             }
             if position + 1 < round.len() {
-                session.run(&self.graphs.add, feeds(&self.columns, batch)?)?;
+                session.run(&self.graphs.add, self.inputs.feeds_after(batch, &self.carried)?)?;
             }
         }
         Ok(None)
@@ -82,7 +82,7 @@ impl Fit<'_, '_> {
     fn inputs_of(&self, tensor: &Tensor, batch: &Batch) -> Result<String, FitError> {
         // With the loss, so that the sizes of the batch are known.
         let fetches = (&tensor.inputs().to_vec(), &self.graphs.loss);
-        let (values, _) = self.training.session.run(fetches, feeds(&self.columns, batch)?)?;
+        let (values, _) = self.training.session.run(fetches, self.inputs.feeds_after(batch, &self.carried)?)?;
         let describe = |(input, value): (&Tensor, &Array)| {
             format!("`{}` {}: {}", input.display_name(), input.meta(), Statistics::of(value))
         };

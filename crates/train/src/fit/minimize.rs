@@ -3,13 +3,14 @@
 use std::fmt;
 
 use thalweg_nn::optim::{Accumulation, Hooks, Rule};
-use thalweg_nn::{Optimizer, Step};
+use thalweg_nn::{Optimizer, State, Step};
 use thalweg_run::graph::tensor::topological;
 use thalweg_run::graph::{Op, Size, Tensor};
 use thalweg_run::{Feeds, RunError, Session};
 
 use super::{FitError, StepNumbers};
 use crate::evaluate::scalar;
+use crate::inputs::Carried;
 
 /// What makes a loss smaller: an optimizer, or the step that a checkpoint carries
 /// ([`StoredTraining`](crate::StoredTraining)).
@@ -28,18 +29,20 @@ impl<R: Rule> Minimize for Optimizer<R> {
     }
 }
 
-/// Makes a step on one batch, and says what came of it.
+/// Makes a step on one batch, and says what came of it, and what goes on to the next batch.
 pub(crate) fn make_step(
     session: &Session,
     loss: &Tensor,
     step: &Step,
+    states: &[State],
     feeds: Feeds<'_>,
-) -> Result<StepNumbers, RunError> {
-    let fetches = (loss, &step.learning_rate, &step.gradient_norm, step);
-    let (loss, learning_rate, gradient_norm, ()) = session.run(fetches, feeds)?;
+) -> Result<(StepNumbers, Carried), RunError> {
+    let afters: Vec<&Tensor> = states.iter().map(|state| &state.after).collect();
+    let fetches = (loss, &step.learning_rate, &step.gradient_norm, &afters, step);
+    let (loss, learning_rate, gradient_norm, after, ()) = session.run(fetches, feeds)?;
     let [loss, learning_rate, gradient_norm] = [loss, learning_rate, gradient_norm].map(|number| scalar(&number));
     let clipped = step.clip_norm.is_some_and(|limit| gradient_norm > limit);
-    Ok(StepNumbers { loss, learning_rate, gradient_norm, clipped })
+    Ok((StepNumbers { loss, learning_rate, gradient_norm, clipped }, Carried::new(states, after)))
 }
 
 /// The size of the first axis of what is fed: the rows of a batch.

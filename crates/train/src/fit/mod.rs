@@ -23,11 +23,11 @@ mod minimize;
 mod options;
 mod state;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use thalweg_data::{Batch, Batches, Dataset, Loader};
+use thalweg_nn::State;
 use thalweg_nn::optim::Accumulation;
 use thalweg_run::Session;
 use thalweg_run::graph::Tensor;
@@ -40,7 +40,8 @@ pub use options::{FitOptions, Length, RunFolder};
 
 use crate::callbacks::{Saving, ShowProgress, StopOnNan, TensorBoard};
 use crate::checkpoint::{Checkpoint, EVENTS, Goal, Loaded, Saver, SaverOptions};
-use crate::evaluate::{Inference, columns_read, evaluate, feeds, rows_at_a_time, scalar};
+use crate::evaluate::{Inference, evaluate, rows_at_a_time, scalar};
+use crate::inputs::{Carried, Inputs};
 use crate::metrics::Mean;
 use crate::trained::StepCard;
 use callbacks::{Building, Callbacks, Wishes};
@@ -54,8 +55,27 @@ pub struct Task {
     pub train_loss: Tensor,
     /// What the model says in training, if that is a tensor of its own: for callbacks that change the loss.
     pub train_output: Option<Tensor>,
+    /// What the model carries from batch to batch in training.
+    pub train_states: Vec<State>,
     /// The model as it is used.
     pub inference: Inference,
+}
+
+impl Task {
+    /// What is trained by this loss, and is used so.
+    pub fn new(train_loss: Tensor, inference: Inference) -> Task {
+        Task { train_loss, train_output: None, train_states: Vec::new(), inference }
+    }
+
+    /// Which says this in training.
+    pub fn output(self, train_output: Tensor) -> Task {
+        Task { train_output: Some(train_output), ..self }
+    }
+
+    /// Which carries these states from batch to batch in training.
+    pub fn carrying(self, states: &[State]) -> Task {
+        Task { train_states: states.to_vec(), ..self }
+    }
 }
 
 /// Who trains what on which data.
@@ -165,8 +185,8 @@ struct Fit<'a, 'c> {
     training: &'a Training<'a>,
     options: &'a FitOptions,
     callbacks: Callbacks<'a, 'c>,
-    /// The columns that a step reads.
-    columns: BTreeSet<String>,
+    /// What a step reads.
+    inputs: Inputs,
     graphs: Accumulation,
     /// The same as text, for checkpoints that carry the model.
     step_card: Option<StepCard>,
@@ -178,6 +198,8 @@ struct Fit<'a, 'c> {
     /// Whether what was saved is of a later phase.
     behind: bool,
     place: Place,
+    /// What goes on from the last batch to the next.
+    carried: Carried,
     /// When the model was measured last, or training began.
     measured_at: Instant,
     /// The last state that is known to be good.
@@ -276,19 +298,28 @@ impl Fit<'_, '_> {
             self.place.make_step(loss, numbers.clipped);
         }
         self.place.take(round, self.training.data.n_batches());
+        if self.place.batch == 0 {
+            self.carried = Carried::default();
+        }
         Ok(made.map(|(_, numbers)| numbers))
     }
 
     /// Runs the training graph over the batches of one step. Gives the losses weighted by rows, and the step's numbers.
-    fn advance(&self, round: &[Batch]) -> Result<(Mean, StepNumbers), FitError> {
+    fn advance(&mut self, round: &[Batch]) -> Result<(Mean, StepNumbers), FitError> {
         let (session, Accumulation { loss, add, apply }) = (self.training.session, &self.graphs);
+        let states = &self.training.task.train_states;
+        let afters: Vec<&Tensor> = states.iter().map(|state| &state.after).collect();
         let mut mean = Mean::default();
         let (last, others) = round.split_last().expect("a step has a batch: a bug in Thalweg");
         for batch in others {
-            let (value, _) = session.run((loss, add), feeds(&self.columns, batch)?)?;
+            let (value, after, _) =
+                session.run((loss, &afters, add), self.inputs.feeds_after(batch, &self.carried)?)?;
+            self.carried = Carried::new(states, after);
             mean.add(scalar(&value), batch.len() as f64);
         }
-        let numbers = make_step(session, loss, apply, feeds(&self.columns, last)?)?;
+        let feeds = self.inputs.feeds_after(last, &self.carried)?;
+        let (numbers, carried) = make_step(session, loss, apply, states, feeds)?;
+        self.carried = carried;
         mean.add(numbers.loss, last.len() as f64);
         let loss = mean.value();
         Ok((mean, StepNumbers { loss, ..numbers }))
@@ -312,7 +343,7 @@ impl Fit<'_, '_> {
     /// is not finite is not kept.
     fn save(&mut self, measured: bool) -> Result<(), FitError> {
         let (state, place) = (self.training.session.state()?, self.place.clone());
-        let now = Snapshot { state, place, memories: self.callbacks.memories()? };
+        let now = Snapshot { state, place, carried: self.carried.clone(), memories: self.callbacks.memories()? };
         if let Some(name) = now.not_finite() {
             return Err(self.diagnose(format!("the variable `{name}` is no longer finite"))?);
         }
@@ -340,18 +371,29 @@ impl<'a, 'c> Fit<'a, 'c> {
         options.check()?;
         let mut callbacks = Callbacks::new(own_callbacks(options), users);
         let Training { session, task, optimizer, data, .. } = training;
+        if let Some(state) = task.train_states.first()
+            && !data.dataset().is_contiguous()
+        {
+            return Err(FitError::Graph(format!(
+                "the model carries {} from batch to batch, but the rows of the data do not go on where the rows of the batch \
+                 before ended: `text::windows` makes such data",
+                state.before.meta()
+            )));
+        }
         let mut building = Building { callbacks: &mut callbacks, task };
         let graphs = optimizer.graphs(&task.train_loss, options.accumulate, &mut building)?;
         let stored = options.run.as_ref().and_then(|run| run.model.as_ref());
-        let fetched = (&graphs.loss, &graphs.add, &graphs.apply, &task.inference.loss, &task.inference.output);
+        let afters: Vec<&Tensor> = task.train_states.iter().map(|state| &state.after).collect();
+        let fetched = (&graphs.loss, &graphs.add, &graphs.apply, &task.inference.loss, &task.inference.output, &afters);
         session.meet(fetched)?;
-        let good = Snapshot { state: session.state()?, place, memories: Checkpoint::default() };
+        let (state, memories) = (session.state()?, Checkpoint::default());
+        let good = Snapshot { state, place, carried: Carried::default(), memories };
         let mut fit = Fit {
             training,
             options,
             callbacks,
-            columns: columns_read([&graphs.loss]),
-            step_card: stored.map(|_| StepCard::new(&graphs)),
+            inputs: Inputs::of([&graphs.loss]),
+            step_card: stored.map(|_| StepCard::new(&graphs, &task.train_states)),
             graphs,
             last_step: good.place.phase.first_step + options.length.steps(data, options.accumulate),
             saver: None,
@@ -359,6 +401,7 @@ impl<'a, 'c> Fit<'a, 'c> {
             resumed: false,
             behind: false,
             place: good.place.clone(),
+            carried: Carried::default(),
             measured_at: Instant::now(),
             good,
         };
@@ -406,9 +449,10 @@ impl<'a, 'c> Fit<'a, 'c> {
         if differs && self.good.place.batch > 0 {
             // A place in other data means nothing.
             self.good.place.end_epoch();
+            self.good.carried = Carried::default();
             notes.push("with other data than before, the next epoch begins".into());
         }
-        self.place = self.good.place.clone();
+        (self.place, self.carried) = (self.good.place.clone(), self.good.carried.clone());
         let steps = self.options.length.steps(self.training.data, self.options.accumulate);
         (self.last_step, self.resumed) = (self.place.phase.first_step + steps, true);
         notes.iter().try_for_each(|note| self.tell(&Event::Note(note)).map(drop))

@@ -9,6 +9,7 @@ use super::RunFolder;
 use super::callbacks::take_memories;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::evaluate::Evaluation;
+use crate::inputs::Carried;
 use crate::metrics::Mean;
 
 /// Where a training stands.
@@ -143,9 +144,14 @@ pub(super) struct Round {
 pub(crate) struct Snapshot {
     pub(crate) state: State,
     pub(super) place: Place,
+    /// What goes on from batch to batch.
+    pub(super) carried: Carried,
     /// What callbacks remember.
     pub(super) memories: Checkpoint,
 }
+
+/// Before the names of what is carried over, among the tensors of a checkpoint.
+const CARRIED: &str = "carried ";
 
 mod key {
     pub(super) const PLACE: &str = "place";
@@ -164,6 +170,8 @@ impl Snapshot {
     pub(super) fn to_checkpoint(&self, run: &RunFolder) -> Checkpoint {
         let mut checkpoint = self.memories.clone();
         checkpoint.tensors.extend(self.state.variables.clone());
+        let carried = self.carried.0.iter().map(|(name, value)| (format!("{CARRIED}{name}"), value.clone()));
+        checkpoint.tensors.extend(carried);
         checkpoint.set(key::PLACE, &self.place);
         checkpoint.set(key::SESSION, &(self.state.step, self.state.seed));
         checkpoint.set_config(&run.config);
@@ -177,6 +185,9 @@ impl Snapshot {
         let place = Place { step, ..Place::saved(&checkpoint)? };
         let (counter, seed) = checkpoint.get(key::SESSION)?;
         let memories = take_memories(&mut checkpoint);
-        Ok(Snapshot { state: State { variables: checkpoint.tensors, step: counter, seed }, place, memories })
+        let carried = checkpoint.tensors.extract_if(.., |key, _| key.starts_with(CARRIED));
+        let carried = Carried(carried.map(|(key, value)| (key[CARRIED.len()..].to_string(), value)).collect());
+        let state = State { variables: checkpoint.tensors, step: counter, seed };
+        Ok(Snapshot { state, place, carried, memories })
     }
 }

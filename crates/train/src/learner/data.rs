@@ -1,5 +1,6 @@
 //! [`TrainingData`]: what a learner learns from, and what it is measured on.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -93,7 +94,9 @@ impl TrainingData {
     /// If there is no such column.
     pub fn columns(self, input: &str, target: &str) -> Result<TrainingData, DataError> {
         for data in [&self.train, &self.valid] {
-            data.row(target).and_then(|_| data.row(input))?;
+            for name in [input, target] {
+                data.row(name).map(drop).or_else(|error| data.sequences(name).map(drop).map_err(|_| error))?;
+            }
         }
         let mut data = TrainingData { input: input.into(), target: target.into(), ..self };
         if let Some(augment) = data.train.augmentation(input)? {
@@ -235,7 +238,8 @@ impl TrainingData {
     pub(super) fn changes(&self) -> bool {
         let by_chance = match &self.prepare.pictures {
             Some(augment) => augment.has_chance(),
-            None => self.train.column(&self.input).is_err(),
+            // Rows that are made one by one.
+            None => self.train.row(&self.input).is_ok() && self.train.column(&self.input).is_err(),
         };
         by_chance || !self.changes.is_empty()
     }
@@ -267,6 +271,30 @@ impl TrainingData {
             }
         }
         Ok(())
+    }
+
+    /// For each column whose rows differ in length the name of its axis of time: the same where rows are equally long.
+    pub(super) fn times(&self) -> BTreeMap<String, String> {
+        let lengths = |name: &str| -> Vec<usize> {
+            let parts = [&self.train, &self.valid].into_iter().filter_map(|part| part.sequences(name).ok());
+            parts.flat_map(|sequences| sequences.lengths()).collect()
+        };
+        let mut firsts: Vec<(&str, Vec<usize>)> = Vec::new();
+        let mut first_of = BTreeMap::new();
+        for name in self.train.names().filter(|name| self.train.sequences(name).is_ok()) {
+            let lengths = lengths(name);
+            let first = match firsts.iter().find(|(_, known)| *known == lengths) {
+                Some((first, _)) => *first,
+                None => {
+                    firsts.push((name, lengths));
+                    name
+                }
+            };
+            first_of.insert(name.to_string(), first);
+        }
+        let only = firsts.len() == 1;
+        let time = |first: &str| if only { "time".to_string() } else { format!("{first}_time") };
+        first_of.into_iter().map(|(name, first)| (name, time(first))).collect()
     }
 
     /// The dtype and the shape of one row as the model takes it.

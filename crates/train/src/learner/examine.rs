@@ -4,8 +4,9 @@ use thalweg_data::Loader;
 
 use super::Learner;
 use crate::diagnosis::Report;
-use crate::evaluate::{columns_read, feeds, scalar};
+use crate::evaluate::scalar;
 use crate::fit::FitError;
+use crate::inputs::Inputs;
 
 /// A row of the validation set with its loss.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,11 +37,11 @@ impl Learner {
     /// If the data cannot be read.
     pub fn top_losses(&self, n: usize) -> Result<Vec<TopLoss>, FitError> {
         let (loss, answer) = (&self.inference.loss, self.answer());
-        let columns = columns_read([loss, &answer]);
+        let inputs = Inputs::of([loss, &answer]);
         let mut losses = Vec::new();
         for batch in Loader::new(&self.data.validation()?, 1)?.epoch(0)? {
             let batch = batch?;
-            let (loss, answer) = self.session.evaluate((loss, &answer), feeds(&columns, &batch)?)?;
+            let (loss, answer) = self.session.evaluate((loss, &answer), inputs.feeds(&batch)?)?;
             let classes = match &self.inference.label {
                 Some(label) => {
                     let probabilities = answer.to_vec::<f64>();

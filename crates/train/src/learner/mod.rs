@@ -21,6 +21,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | `data` | [`TrainingData`] |
+//! | `model` | [`Columns`]: what a model is a function of |
 //! | `groups` | [`Rates`]; layer groups are frozen, and have rates of their own |
 //! | `phases` | [`Learner::fit`], [`Learner::fit_one_cycle`], [`Learner::fit_cycles`] |
 //! | `rate_finder` | [`Learner::find_rate`] |
@@ -34,6 +35,7 @@
 mod data;
 mod examine;
 mod groups;
+mod model;
 mod overfit;
 mod phases;
 mod pictures;
@@ -42,22 +44,23 @@ mod rate_finder;
 mod summary;
 mod trial;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use thalweg_nn::module::groups_of;
 use thalweg_nn::optim::by_name;
-use thalweg_nn::{Forward, Layer, Loss, Optimizer, binary_cross_entropy_with_logits, cross_entropy, squared_error};
+use thalweg_nn::{Forward, Layer, Loss, Optimizer};
 use thalweg_run::Session;
-use thalweg_run::graph::array::{Shape, Size};
 use thalweg_run::graph::tensor::topological;
-use thalweg_run::graph::{DType, Tensor, Variable, placeholder, scope};
+use thalweg_run::graph::{Tensor, Variable, scope};
 
 pub use data::TrainingData;
 pub use examine::{Confused, TopLoss};
 pub use groups::Rates;
+pub use model::Columns;
+use model::Model;
 pub use overfit::Overfit;
 pub use rate_finder::RateCurve;
 pub use summary::{Summary, SummaryRow};
@@ -66,12 +69,7 @@ use crate::evaluate::Inference;
 use crate::fit::{Callback, FitError, FitOptions, Fitted, Length, Phase, Place, RunFolder, Task};
 use crate::interrupt::Interrupt;
 use crate::progress::Style;
-use crate::trained::Trained;
-
-/// From an input to what the model says of it.
-type Network = Rc<dyn Fn(&Tensor, &mut Forward) -> Tensor>;
-/// From that and a target to the mean loss.
-type LossFn = Rc<dyn Fn(&Tensor, &Tensor) -> Tensor>;
+use crate::trained::{Function, ModelCard, Trained};
 
 /// The variables of a model by path, and its layer groups.
 type Known = (Vec<(String, Variable)>, Vec<String>);
@@ -79,16 +77,15 @@ type Known = (Vec<(String, Variable)>, Vec<String>);
 /// A model with its data, its optimizer and its session; see the [module](self).
 pub struct Learner {
     data: TrainingData,
-    network: Network,
+    model: Model,
     /// All variables of the model, by path.
     variables: Vec<(String, Variable)>,
     groups: Vec<String>,
     /// The layer groups before this one are frozen.
     frozen_to: usize,
-    loss: LossFn,
-    input: Tensor,
-    target: Tensor,
     inference: Inference,
+    functions: BTreeMap<String, Function>,
+    texts: BTreeMap<String, String>,
     optimizer: Optimizer,
     session: Session,
     callbacks: Vec<Box<dyn Callback>>,
@@ -116,7 +113,8 @@ impl Learner {
     /// At the model's line, if it does not take the input.
     pub fn new(data: TrainingData, model: impl Layer + 'static) -> Result<Learner, FitError> {
         let (variables, groups) = (model.variables(), model.groups());
-        let network: Network = Rc::new(move |input, cx| model.forward(input, cx));
+        let columns = Columns::of(&data)?;
+        let network = Model::network(Rc::new(move |input, cx| model.forward(input, cx)), &columns, &data);
         Learner::build(data, network, Some((variables, groups)))
     }
 
@@ -131,38 +129,71 @@ impl Learner {
         data: TrainingData,
         forward: impl Fn(&Tensor, &mut Forward) -> Tensor + 'static,
     ) -> Result<Learner, FitError> {
-        Learner::build(data, Rc::new(forward), None)
+        let columns = Columns::of(&data)?;
+        let network = Model::network(Rc::new(forward), &columns, &data);
+        Learner::build(data, network, None)
     }
 
-    fn build(data: TrainingData, network: Network, known: Option<Known>) -> Result<Learner, FitError> {
-        let column = |name: &str| {
-            let (row, dtype) = data.row(name)?;
-            let shape: Shape = std::iter::once(Size::name("batch")).chain(row.into_iter().map(Size::from)).collect();
-            Ok::<_, FitError>(placeholder(name, dtype, shape))
-        };
-        let (input, target) = (column(data.input())?, column(data.target())?);
-        let loss: LossFn = Rc::new(usual_loss);
-        let inference = inference_of(&network, &loss, &input, &target);
-        if data.is_classes() {
+    /// A learner of a function of all columns, which says what the model says of them and what its loss is: for several
+    /// inputs, and for sequences with their masks. What layers [carry over](Forward::carried) goes on from batch to batch.
+    ///
+    /// ```
+    /// use thalweg_data::text::{Characters, Vocabulary, windows};
+    /// use thalweg_nn::cross_entropy;
+    /// use thalweg_run::graph::{Array, DType, Variable};
+    /// use thalweg_train::{Inference, Learner, TrainingData};
+    ///
+    /// let text = "the cat sat on the mat. ".repeat(40);
+    /// let letters = Vocabulary::options().of_texts(&Characters, [&*text])?;
+    /// let stream = |from, to| windows(&letters.encode_text(&Characters, &text[from..to])?.into(), 8);
+    /// let data = TrainingData::new(stream(0, 720)?, stream(720, 960)?)?.batch(4);
+    ///
+    /// // What follows each letter, by one table.
+    /// let n = letters.len();
+    /// let table = Variable::new("table", Array::zeros(&[n, n], DType::F32));
+    /// let mut learner = Learner::from_columns(data, move |columns, _| {
+    ///     let logits = table.gather(&columns["input"], 0);
+    ///     Inference::new(cross_entropy(&logits, &columns["target"]), logits)
+    /// })?;
+    /// learner.fit(10, 0.1)?;
+    /// assert!(learner.validate()?.perplexity() < 4.0);
+    /// # Ok::<(), thalweg_train::FitError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the data do not fit.
+    ///
+    /// # Panics
+    /// At the model's line, if it does not take the columns.
+    pub fn from_columns(
+        data: TrainingData,
+        model: impl Fn(&Columns, &mut Forward) -> Inference + 'static,
+    ) -> Result<Learner, FitError> {
+        let columns = Columns::of(&data)?;
+        Learner::build(data, Model::Whole { whole: Rc::new(model), columns }, None)
+    }
+
+    fn build(data: TrainingData, model: Model, known: Option<Known>) -> Result<Learner, FitError> {
+        let inference = model.build(Forward::infer());
+        if data.is_classes() && inference.label.as_deref() == Some(data.target()) {
             let classes = (inference.output.rank() > 0).then(|| inference.output.size(-1).number()).flatten();
             data.check_labels(classes.unwrap_or(usize::MAX))?;
         }
         let (variables, groups) = known.unwrap_or_else(|| {
-            let variables = variables_of(&inference.output);
+            let variables = variables_of(&inference);
             let groups = groups_of(variables.iter().map(|(path, _)| &**path));
             (variables, groups)
         });
         let optimizer = by_name("adamw", 1e-3)?;
         Ok(Learner {
             data,
-            network,
+            model,
             variables,
             groups,
             frozen_to: 0,
-            loss,
-            input,
-            target,
             inference,
+            functions: BTreeMap::new(),
+            texts: BTreeMap::new(),
             optimizer,
             session: Session::cpu(),
             callbacks: Vec::new(),
@@ -176,10 +207,27 @@ impl Learner {
     }
 
     /// With this loss.
+    ///
+    /// # Panics
+    /// If the model was made by [`Learner::from_columns`], which says its loss itself.
+    #[track_caller]
     pub fn loss(self, loss: impl Loss + 'static) -> Learner {
-        let loss: LossFn = Rc::new(move |output, target| loss.mean(output, target));
-        let inference = inference_of(&self.network, &loss, &self.input, &self.target);
-        Learner { loss, inference, ..self }
+        let model = self.model.with_loss(loss);
+        Learner { inference: model.build(Forward::infer()), model, ..self }
+    }
+
+    /// Which also does this, under a name: a step of a text that it writes, say. It is saved with the model, over the
+    /// same variables, and [`Trained::function`] finds it.
+    pub fn function(mut self, name: impl Into<String>, function: Function) -> Learner {
+        self.functions.insert(name.into(), function);
+        self
+    }
+
+    /// With a text that belongs to the model, under a name, such as its vocabulary: it is saved with it, and
+    /// [`Trained::text`] gives it.
+    pub fn text(mut self, name: impl Into<String>, text: impl Into<String>) -> Learner {
+        self.texts.insert(name.into(), text.into());
+        self
     }
 
     /// With this optimizer; its learning rate, momentum schedule and groups follow from what is called. AdamW if not said.
@@ -266,40 +314,23 @@ impl Learner {
 
     /// The graphs of a phase: built anew, since layers may be frozen otherwise than before.
     pub fn task(&self) -> Task {
-        let (output, loss) = scope("train", || {
-            let output = (self.network)(&self.input, &mut Forward::train());
-            let loss = (self.loss)(&output, &self.target).named("loss");
-            (output, loss)
-        });
-        Task { train_loss: loss, train_output: Some(output), inference: self.inference.clone() }
+        let Inference { loss, output, states, .. } = scope("train", || self.model.build(Forward::train()));
+        Task::new(loss, self.inference.clone()).output(output).carrying(&states)
+    }
+
+    /// What a checkpoint says of the model.
+    fn card(&self) -> ModelCard {
+        ModelCard::new(&self.inference, self.data.classes(), self.data.prepare().clone())
+            .with_functions(&self.functions)
+            .with_texts(self.texts.clone())
     }
 }
 
-/// The graph of the model as it is used, with its loss.
-fn inference_of(network: &Network, loss: &LossFn, input: &Tensor, target: &Tensor) -> Inference {
-    let output = network(input, &mut Forward::infer());
-    let loss = loss(&output, target).named("loss");
-    let label = target.dtype().is_int().then(|| target.name().unwrap_or_default().to_string());
-    Inference { loss, output, label }
-}
-
-/// The loss that follows from the target.
-fn usual_loss(output: &Tensor, target: &Tensor) -> Tensor {
-    let numbers = |target: &Tensor| match output.rank() == target.rank() + 1 {
-        true => target.unsqueeze(-1),
-        false => target.clone(),
-    };
-    match target.dtype() {
-        dtype if dtype.is_int() => cross_entropy(output, target),
-        DType::Bool => binary_cross_entropy_with_logits(output, &numbers(target).cast(output.dtype())),
-        _ => squared_error(output, &numbers(target).cast(output.dtype())),
-    }
-}
-
-/// The variables that a tensor depends on, by name, in the order in which they are used.
-fn variables_of(output: &Tensor) -> Vec<(String, Variable)> {
+/// The variables of a model, by name, in the order in which they are used.
+fn variables_of(model: &Inference) -> Vec<(String, Variable)> {
     let mut seen = HashSet::new();
-    let found = topological([output]).into_iter().filter_map(|tensor| Variable::try_from(&tensor).ok());
+    let found =
+        topological([&model.output, &model.loss]).into_iter().filter_map(|tensor| Variable::try_from(&tensor).ok());
     let once = found.filter(|variable| seen.insert(variable.id()));
     once.map(|variable| (variable.name().to_string(), variable)).collect()
 }

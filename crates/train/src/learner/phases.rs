@@ -7,7 +7,6 @@ use super::{Learner, Rates};
 use crate::callbacks::Saving;
 use crate::checkpoint::{self, CheckpointError, Which};
 use crate::fit::{Callback, End, FitError, FitOptions, Fitted, Length, Place, RunFolder, Training, fit_from};
-use crate::trained::ModelCard;
 
 /// The momentum, or β₁, at the ends of a cycle and at its top.
 const MOMENTUM: (f64, f64) = (0.95, 0.85);
@@ -206,12 +205,12 @@ impl Learner {
 
     /// Says in the configuration of the run what it is a training of.
     fn configure(&mut self, phase: u64, name: String) {
+        let card = self.card();
         let Some(run) = &mut self.options.run else { return };
         run.config.insert(format!("phase {}", phase + 1), name);
         run.config.extend(self.data.fingerprints());
         run.config.insert("optimizer".into(), self.optimizer.rule().name().into());
         run.config.insert("seed".into(), self.session.seed().to_string());
-        let card = ModelCard::new(&self.inference, self.data.classes(), self.data.prepare().clone());
         run.model = Some(card);
     }
 

@@ -10,7 +10,7 @@ use crate::augmented::{Augmented, refuse_without_chance};
 use crate::checkpoint::{Checkpoint, Loaded, Saver, SaverOptions};
 use crate::evaluate::{Evaluation, evaluate, rows_at_a_time};
 use crate::fit::FitError;
-use crate::trained::{ModelCard, Prediction, Trained};
+use crate::trained::{Prediction, Trained};
 
 impl Learner {
     /// Measures the model on the validation set.
@@ -95,7 +95,6 @@ impl Learner {
 
     /// Weights and model, as they are now.
     fn as_checkpoint(&self) -> Result<Checkpoint, FitError> {
-        let card = ModelCard::new(&self.inference, self.data.classes(), self.data.prepare().clone());
-        Ok(card.with_values(&self.inference, &self.session)?)
+        Ok(self.card().with_values(&self.inference, &self.session)?)
     }
 }

@@ -1,7 +1,5 @@
 //! [`Trial`]: steps in a session of their own, which leave the learner as it is.
 
-use std::collections::BTreeSet;
-
 use thalweg_data::Batch;
 use thalweg_nn::Schedule;
 use thalweg_nn::optim::Accumulation;
@@ -9,15 +7,16 @@ use thalweg_run::Session;
 
 use super::Learner;
 use crate::diagnosis::Report;
-use crate::evaluate::{columns_read, feeds, scalar};
+use crate::evaluate::scalar;
 use crate::fit::{FitError, Minimize, StepNumbers, Task, make_step};
+use crate::inputs::Inputs;
 
 /// The model of a learner with its weights, in a session of its own, and an optimizer that begins.
 pub(super) struct Trial {
     pub(super) session: Session,
     pub(super) task: Task,
     pub(super) graphs: Accumulation,
-    columns: BTreeSet<String>,
+    inputs: Inputs,
 }
 
 impl Learner {
@@ -32,8 +31,8 @@ impl Learner {
         for (_, variable) in &self.variables {
             session.write(variable, self.session.read(variable)?)?;
         }
-        let columns = columns_read([&graphs.loss]);
-        Ok(Trial { session, task, graphs, columns })
+        let inputs = Inputs::of([&graphs.loss]);
+        Ok(Trial { session, task, graphs, inputs })
     }
 
     /// The first batch of training.
@@ -45,14 +44,13 @@ impl Learner {
 impl Trial {
     /// One step.
     pub(super) fn step(&self, batch: &Batch) -> Result<StepNumbers, FitError> {
-        Ok(make_step(&self.session, &self.graphs.loss, &self.graphs.apply, feeds(&self.columns, batch)?)?)
+        Ok(make_step(&self.session, &self.graphs.loss, &self.graphs.apply, &[], self.inputs.feeds(batch)?)?.0)
     }
 
     /// The loss of the model as it is used.
     pub(super) fn loss(&self, batch: &Batch) -> Result<f64, FitError> {
         let loss = &self.task.inference.loss;
-        let columns = columns_read([loss]);
-        Ok(scalar(&self.session.evaluate(loss, feeds(&columns, batch)?)?))
+        Ok(scalar(&self.session.evaluate(loss, Inputs::of([loss]).feeds(batch)?)?))
     }
 
     /// How the layers are.
@@ -62,7 +60,7 @@ impl Trial {
 
     /// The bytes that a step on `batch` works in, beside weights and state of the optimizer.
     pub(super) fn step_bytes(&self, batch: &Batch) -> Result<usize, FitError> {
-        let plan = self.session.plan((&self.graphs.loss, &self.graphs.apply), feeds(&self.columns, batch)?)?;
+        let plan = self.session.plan((&self.graphs.loss, &self.graphs.apply), self.inputs.feeds(batch)?)?;
         Ok(plan.arena_bytes)
     }
 }

@@ -1,13 +1,15 @@
 //! [`ModelCard`]: what a checkpoint says of the model in it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use thalweg_run::graph::tensor::topological;
-use thalweg_run::graph::{Graph, Variable};
+use thalweg_run::graph::{Graph, Tensor, Variable};
 use thalweg_run::{RunError, Session};
 
-use super::Prepare;
+use super::training::{name_of, states_of};
+use super::{Function, Prepare};
 use crate::checkpoint::{Checkpoint, CheckpointError, Saver, SaverOptions};
 use crate::evaluate::Inference;
 use crate::fit::FitError;
@@ -23,6 +25,28 @@ pub struct ModelCard {
     pub classes: Vec<String>,
     /// How an input is prepared.
     pub prepare: Prepare,
+    /// Whether the graph also returns of how many terms of a batch the loss is the mean.
+    #[serde(default)]
+    pub terms: bool,
+    /// The placeholders of what is carried from batch to batch. What they are after a batch is what the graph returns last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<String>,
+    /// What the model does beside its answer, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub functions: BTreeMap<String, FunctionCard>,
+    /// Texts that belong to the model, by name, such as its vocabulary.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub texts: BTreeMap<String, String>,
+}
+
+/// A [`Function`] as text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FunctionCard {
+    /// The text form of the graph, over the variables of the model. It returns the outputs, and what states are afterwards.
+    pub graph: String,
+    /// The placeholders of the states.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<String>,
 }
 
 const KEY: &str = "model";
@@ -51,8 +75,47 @@ impl ModelCard {
             Some(_) => model.output.softmax(-1).named("probabilities"),
             None => model.output.clone(),
         };
-        let graph = Graph::capture([&model.loss, &model.output, &answer], &[]);
-        ModelCard { graph: graph.to_string(), label: model.label.clone(), classes: classes.to_vec(), prepare }
+        let afters = model.states.iter().map(|state| &state.after);
+        let graph = [&model.loss, &model.output, &answer].into_iter().chain(&model.terms).chain(afters);
+        ModelCard {
+            graph: Graph::capture(graph, &[]).to_string(),
+            label: model.label.clone(),
+            classes: classes.to_vec(),
+            prepare,
+            terms: model.terms.is_some(),
+            states: model.states.iter().map(name_of).collect(),
+            functions: BTreeMap::new(),
+            texts: BTreeMap::new(),
+        }
+    }
+
+    /// Which also does this.
+    pub(crate) fn with_functions(self, functions: &BTreeMap<String, Function>) -> ModelCard {
+        let card = |(name, function): (&String, &Function)| (name.clone(), function.card());
+        ModelCard { functions: functions.iter().map(card).collect(), ..self }
+    }
+
+    /// To which these texts belong.
+    pub(crate) fn with_texts(self, texts: BTreeMap<String, String>) -> ModelCard {
+        ModelCard { texts, ..self }
+    }
+
+    /// The model that the graph of this card returns, and its answer.
+    pub(super) fn model(&self, fetches: &[Tensor]) -> Result<(Inference, Tensor), String> {
+        let count = 3 + usize::from(self.terms) + self.states.len();
+        let ([loss, output, answer], others) = match fetches.split_first_chunk() {
+            Some(parts) if fetches.len() == count => parts,
+            _ => {
+                let found = fetches.len();
+                return Err(format!(
+                    "the graph returns {found} tensors, expected {count}: loss, output, answer and others"
+                ));
+            }
+        };
+        let (terms, afters) = others.split_at(usize::from(self.terms));
+        let states = states_of(&self.states, afters.to_vec())?;
+        let (label, terms) = (self.label.clone(), terms.first().cloned());
+        Ok((Inference { loss: loss.clone(), output: output.clone(), label, terms, states }, answer.clone()))
     }
 
     /// A checkpoint of the model alone, with the values that its variables have now.

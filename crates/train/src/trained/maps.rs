@@ -107,7 +107,7 @@ impl Maps<'_> {
     /// # Errors
     /// If there is no such class, or the photo cannot be prepared.
     pub fn look(&self, photo: &Picture, class: Option<usize>) -> Result<Look, TrainedError> {
-        let Trained { session, input, card, .. } = self.trained;
+        let Trained { session, card, .. } = self.trained;
         let steps = self.trained.photos()?;
         let fed = one(&steps.numbers(photo.clone())?)?;
         let prediction = self.trained.classify(&fed)?.swap_remove(0);
@@ -117,7 +117,8 @@ impl Maps<'_> {
             return Err(DataError::Setting { setting: format!("class {class}"), reason }.into());
         };
         let wanted = Array::from([class as i64]);
-        let heat = session.evaluate(&self.heat, Feeds::new().with(input, &fed).with(&self.class, &wanted))?;
+        let heat =
+            session.evaluate(&self.heat, Feeds::new().with(self.trained.input()?, &fed).with(&self.class, &wanted))?;
         let heat = heat.reshape(&heat.shape()[1..]).map_err(DataError::from)?;
         Ok(Look { prediction, class, name, heat, seen: steps.seen(photo.size()), method: self.method })
     }

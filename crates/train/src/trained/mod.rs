@@ -25,20 +25,23 @@
 //! ```
 
 mod card;
+mod function;
 mod maps;
 mod prepare;
 mod training;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use thalweg_data::{Augment, DataError, Dataset, Loader, Picture};
 use thalweg_run::graph::tensor::topological;
 use thalweg_run::graph::text::{ParseError, parse};
-use thalweg_run::graph::{Array, Op, Tensor, Variable};
-use thalweg_run::{Feeds, RunError, Session};
+use thalweg_run::graph::{Array, Tensor, Variable};
+use thalweg_run::{RunError, Session};
 use thiserror::Error;
 
-pub use card::{ModelCard, export};
+pub use card::{FunctionCard, ModelCard, export};
+pub use function::Function;
 pub use maps::{Look, MapMethod, Maps};
 pub use prepare::{Drawing, Prepare};
 pub(crate) use training::StepCard;
@@ -48,6 +51,7 @@ use crate::augmented::{Augmented, refuse_without_chance};
 use crate::checkpoint::{self, CheckpointError, Extra, Loaded, Signature, Which};
 use crate::evaluate::{Evaluation, Inference, ROWS, evaluate, rows_at_a_time};
 use crate::fit::{FitError, RunFolder, Snapshot, Task};
+use crate::inputs::{Carried, Inputs};
 
 /// Why a trained model cannot be used.
 #[derive(Debug, Error)]
@@ -96,7 +100,9 @@ pub struct Trained {
     session: Session,
     card: ModelCard,
     checkpoint: Loaded,
-    input: Tensor,
+    /// What the answer is computed from.
+    inputs: Inputs,
+    functions: BTreeMap<String, Function>,
     inference: Inference,
     answer: Tensor,
 }
@@ -143,29 +149,16 @@ impl Trained {
         let card = ModelCard::read(&checkpoint.checkpoint).map_err(|error| model(error.to_string()))?;
         let graph = parse(&card.graph).map_err(|source| TrainedError::Graph { path: path.clone(), source })?;
         let fetches = graph.to_tensors();
-        let [loss, output, answer] = &fetches[..] else {
-            return Err(model(format!(
-                "the graph returns {} tensors: expected loss, output and answer",
-                fetches.len()
-            )));
-        };
-        let inputs: Vec<Tensor> = topological([answer]).into_iter().filter(is_placeholder).collect();
-        let [input] = &inputs[..] else {
-            return Err(model(format!("the answer depends on {} placeholders, expected one", inputs.len())));
-        };
-        if input.rank() == 0 || answer.rank() == 0 {
+        let (inference, answer) = card.model(&fetches).map_err(model)?;
+        let inputs = Inputs::of([&answer]);
+        if inputs.columns().iter().chain([&answer]).any(|tensor| tensor.rank() == 0) {
             return Err(model("the input and the answer need an axis of rows".into()));
         }
+        let function = |(name, card): (&String, &FunctionCard)| Ok((name.clone(), Function::read(card, &graph, path)?));
+        let functions = card.functions.iter().map(function).collect::<Result<_, TrainedError>>()?;
         let session = Session::cpu();
         load_variables(&session, &fetches, &checkpoint)?;
-        Ok(Trained {
-            input: input.clone(),
-            inference: Inference { loss: loss.clone(), output: output.clone(), label: card.label.clone() },
-            answer: answer.clone(),
-            session,
-            card,
-            checkpoint,
-        })
+        Ok(Trained { inputs, functions, inference, answer, session, card, checkpoint })
     }
 
     /// What the checkpoint says of the model.
@@ -189,14 +182,14 @@ impl Trained {
     /// # Errors
     /// If the input is not one row of what the model takes, or the model is no classifier.
     pub fn predict(&self, input: &Array) -> Result<Prediction, TrainedError> {
-        let row = match input.rank() + 1 == self.input.rank() {
+        let row = match input.rank() + 1 == self.input()?.rank() {
             true => one(input)?,
             false => input.clone(),
         };
         let mut predictions = self.predict_rows(&row)?;
         match (predictions.pop(), predictions.is_empty()) {
             (Some(prediction), true) => Ok(prediction),
-            _ => Err(self.wrong_input(input)),
+            _ => Err(wrong_input(self.input()?, input)),
         }
     }
 
@@ -205,7 +198,7 @@ impl Trained {
     /// # Errors
     /// If they are not what the model takes, or it is no classifier.
     pub fn predict_rows(&self, inputs: &Array) -> Result<Vec<Prediction>, TrainedError> {
-        let prepared = self.card.prepare.apply(self.input_name(), inputs)?;
+        let prepared = self.card.prepare.apply(self.input_name()?, inputs)?;
         self.classify(&prepared)
     }
 
@@ -233,12 +226,13 @@ impl Trained {
 
     /// How a photo becomes what the model takes.
     fn photos(&self) -> Result<Augment, TrainedError> {
-        let sizes: Vec<Option<usize>> = self.input.shape().iter().map(|size| size.number()).collect();
+        let input = self.input()?;
+        let sizes: Vec<Option<usize>> = input.shape().iter().map(|size| size.number()).collect();
         match sizes[..] {
             [_, Some(3), Some(height), Some(width)] => Ok(self.card.prepare.photos((height, width))?),
             _ => Err(TrainedError::Model {
                 path: self.checkpoint.path.clone(),
-                reason: format!("it takes {}, which are no pictures in color", self.input.meta()),
+                reason: format!("it takes {}, which are no pictures in color", input.meta()),
             }),
         }
     }
@@ -248,7 +242,7 @@ impl Trained {
     /// # Errors
     /// If they are not what the model takes.
     pub fn answer(&self, inputs: &Array) -> Result<Array, TrainedError> {
-        self.run(&self.card.prepare.apply(self.input_name(), inputs)?)
+        self.run(&self.card.prepare.apply(self.input_name()?, inputs)?)
     }
 
     /// Evaluates the model on `data`, which are not yet prepared.
@@ -280,7 +274,10 @@ impl Trained {
     /// # Errors
     /// If they lack the column of the input, or its rows have another number of features.
     pub fn prepared(&self, data: &Dataset) -> Result<Dataset, TrainedError> {
-        Ok(self.card.prepare.dataset(self.input_name(), data)?)
+        match self.inputs.columns() {
+            [_] => Ok(self.card.prepare.dataset(self.input_name()?, data)?),
+            _ => Ok(data.clone()),
+        }
     }
 
     /// The training of the model as it stood when the checkpoint was saved, to be gone on with. The session is one of its
@@ -294,16 +291,13 @@ impl Trained {
         let failed = |reason: String| TrainedError::Model { path: path.clone(), reason };
         let card = StepCard::read(checkpoint).map_err(|error| failed(error.to_string()))?;
         let model = parse(&self.card.graph).map_err(|source| TrainedError::Graph { path: path.clone(), source })?;
-        let graphs = card.graphs(&model, path)?;
+        let (graphs, train_states) = card.graphs(&model, path)?;
         let train_loss = graphs.loss.clone();
-        let [loss, output, ..] = &model.to_tensors()[..] else {
-            return Err(failed("the graph returns no loss and output".into()));
-        };
-        let inference = Inference { loss: loss.clone(), output: output.clone(), label: self.card.label.clone() };
+        let (inference, _) = self.card.model(&model.to_tensors()).map_err(failed)?;
         let session = Session::cpu();
-        session.meet((&train_loss, &graphs.add, &graphs.apply, loss, output))?;
+        session.meet((&train_loss, &graphs.add, &graphs.apply, &inference.loss, &inference.output))?;
         session.load_state(&Snapshot::from_checkpoint(checkpoint.clone(), *step)?.state)?;
-        Ok(StoredTraining { session, task: Task { train_loss, train_output: None, inference }, graphs })
+        Ok(StoredTraining { session, task: Task::new(train_loss, inference).carrying(&train_states), graphs })
     }
 
     /// The folder `run` as one in which this training goes on where the checkpoint left it.
@@ -315,8 +309,50 @@ impl Trained {
         Ok(RunFolder { resume: true, config, model: Some(self.card.clone()), ..RunFolder::new(run) })
     }
 
-    fn input_name(&self) -> &str {
-        self.input.name().unwrap_or_default()
+    /// The session in which the variables have their values.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// What the model does beside its answer, by name.
+    ///
+    /// # Errors
+    /// If it does nothing of this name; the message says what it does.
+    pub fn function(&self, name: &str) -> Result<&Function, TrainedError> {
+        self.functions.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.functions.keys().map(String::as_str).collect();
+            let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+            self.refusal(format!("the model has no function `{name}`; there are: {known}"))
+        })
+    }
+
+    /// A text that belongs to the model, by name.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn text(&self, name: &str) -> Result<&str, TrainedError> {
+        let text = self.card.texts.get(name).map(String::as_str);
+        text.ok_or_else(|| self.refusal(format!("no `{name}` belongs to the model")))
+    }
+
+    fn refusal(&self, reason: String) -> TrainedError {
+        TrainedError::Model { path: self.checkpoint.path.clone(), reason }
+    }
+
+    /// The one column that the answer depends on.
+    fn input(&self) -> Result<&Tensor, TrainedError> {
+        match self.inputs.columns() {
+            [input] => Ok(input),
+            columns => {
+                let names: Vec<&str> = columns.iter().filter_map(Tensor::name).collect();
+                let reason = format!("the answer depends on {} columns ({})", names.len(), names.join(", "));
+                Err(self.refusal(format!("{reason}, so that one input alone has none")))
+            }
+        }
+    }
+
+    fn input_name(&self) -> Result<&str, TrainedError> {
+        Ok(self.input()?.name().unwrap_or_default())
     }
 
     fn classify(&self, prepared: &Array) -> Result<Vec<Prediction>, TrainedError> {
@@ -335,27 +371,24 @@ impl Trained {
     }
 
     fn run(&self, prepared: &Array) -> Result<Array, TrainedError> {
-        if prepared.rank() != self.input.rank() || prepared.shape()[0] == 0 {
-            return Err(self.wrong_input(prepared));
+        let input = self.input()?;
+        if prepared.rank() != input.rank() || prepared.shape()[0] == 0 {
+            return Err(wrong_input(input, prepared));
         }
-        Ok(self.session.evaluate(&self.answer, Feeds::new().with(&self.input, prepared))?)
+        let carried = Carried::default();
+        let feeds = self.inputs.feeds_of(|_| Ok(prepared), &carried)?;
+        Ok(self.session.evaluate(&self.answer, feeds)?)
     }
+}
 
-    fn wrong_input(&self, found: &Array) -> TrainedError {
-        TrainedError::Input {
-            expected: self.input.meta().to_string(),
-            found: format!("{}{:?}", found.dtype(), found.shape()),
-        }
-    }
+fn wrong_input(input: &Tensor, found: &Array) -> TrainedError {
+    let (expected, found) = (input.meta().to_string(), format!("{}{:?}", found.dtype(), found.shape()));
+    TrainedError::Input { expected, found }
 }
 
 /// `row` with an axis of rows.
 fn one(row: &Array) -> Result<Array, DataError> {
     Ok(row.reshape(&[&[1], row.shape()].concat())?)
-}
-
-fn is_placeholder(tensor: &Tensor) -> bool {
-    matches!(tensor.op(), Op::Placeholder(_))
 }
 
 /// Gives the variables of the graph their values: all of them or none.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thalweg_data::{Dataset, Loader};
 use thalweg_formats::array::Real;
-use thalweg_nn::Step;
 use thalweg_nn::optim::{Accumulation, Hooks};
+use thalweg_nn::{State, Step};
 use thalweg_run::graph::text::parse_beside;
-use thalweg_run::graph::{Graph, Tensor, Update};
+use thalweg_run::graph::{Graph, Tensor, Update, placeholder};
 use thalweg_run::{Feeds, RunError, Session};
 
 use super::TrainedError;
@@ -31,6 +31,9 @@ pub(crate) struct StepCard {
     /// The norm above which the gradients are scaled down.
     #[serde(default)]
     clip_norm: Option<Real>,
+    /// The placeholders of what is carried from batch to batch. What they are after a batch stands behind the gradients.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    states: Vec<String>,
 }
 
 const KEY: &str = "training";
@@ -38,17 +41,19 @@ const KEY: &str = "training";
 impl StepCard {
     /// Of these graphs. They are captured with what is fetched of a step, as they are run: what is random in a graph
     /// depends on what was captured together. What adds up is a part of the step, and random where the step is.
-    pub(crate) fn new(graphs: &Accumulation) -> StepCard {
+    pub(crate) fn new(graphs: &Accumulation, states: &[State]) -> StepCard {
         let Accumulation { loss, add, apply } = graphs;
         let gradients = apply.gradients.iter().map(|(_, gradient)| gradient);
+        let afters = states.iter().map(|state| &state.after);
         let numbers = [loss, &apply.learning_rate, &apply.gradient_norm];
         let updates = [&apply.updates[..], add].concat();
         StepCard {
-            graph: Graph::capture(numbers.into_iter().chain(gradients), &updates).to_string(),
+            graph: Graph::capture(numbers.into_iter().chain(gradients).chain(afters), &updates).to_string(),
             updates: apply.updates.len(),
             parameters: apply.gradients.iter().map(|(name, _)| name.to_string()).collect(),
             counter: apply.counter.name().to_string(),
             clip_norm: apply.clip_norm.map(Real),
+            states: states.iter().map(name_of).collect(),
         }
     }
 
@@ -61,10 +66,11 @@ impl StepCard {
     }
 
     /// The graphs of a step, over the variables of `model`; `path` is that of the checkpoint.
-    pub(super) fn graphs(&self, model: &Graph, path: &Path) -> Result<Accumulation, TrainedError> {
+    pub(super) fn graphs(&self, model: &Graph, path: &Path) -> Result<(Accumulation, Vec<State>), TrainedError> {
         let failed = |reason| TrainedError::Model { path: path.to_path_buf(), reason };
         let unreadable = |source| TrainedError::Graph { path: path.to_path_buf(), source };
-        let (fetches, mut updates) = parse_beside(&self.graph, model).map_err(unreadable)?.to_roots();
+        let (mut fetches, mut updates) = parse_beside(&self.graph, model).map_err(unreadable)?.to_roots();
+        let afters = fetches.split_off(fetches.len().saturating_sub(self.states.len()));
         let Some(([loss, learning_rate, gradient_norm], gradients)) = fetches.split_first_chunk() else {
             return Err(failed(format!("the training step returns {} tensors, expected 3 and more", fetches.len())));
         };
@@ -87,8 +93,24 @@ impl StepCard {
         let gradients = self.parameters.iter().map(|name| Arc::from(&**name)).zip(gradients.iter().cloned()).collect();
         let (gradient_norm, clip_norm) = (gradient_norm.clone(), self.clip_norm.map(|limit| limit.0));
         let apply = Step::from_parts(updates, gradients, gradient_norm, clip_norm, learning_rate.clone(), counter);
-        Ok(Accumulation { loss: loss.clone(), add, apply })
+        let states = states_of(&self.states, afters).map_err(failed)?;
+        Ok((Accumulation { loss: loss.clone(), add, apply }, states))
     }
+}
+
+/// The name by which a state is fed.
+pub(super) fn name_of(state: &State) -> String {
+    state.before.name().unwrap_or_default().to_string()
+}
+
+/// The states of these names, which become `afters`.
+pub(super) fn states_of(names: &[String], afters: Vec<Tensor>) -> Result<Vec<State>, String> {
+    if names.len() != afters.len() {
+        return Err(format!("the graph returns {} of {} states", afters.len(), names.len()));
+    }
+    // A placeholder is known by its name.
+    let before = |name: &String, after: &Tensor| placeholder(name, after.dtype(), after.shape().clone());
+    Ok(names.iter().zip(afters).map(|(name, after)| State { before: before(name, &after), after }).collect())
 }
 
 /// A training that goes on without the code that began it: its graphs, and a session in which every variable, slots of
@@ -120,7 +142,7 @@ impl StoredTraining {
     /// # Errors
     /// If the feeds are not what the graph takes; then nothing has changed.
     pub fn step(&self, feeds: Feeds<'_>) -> Result<StepNumbers, RunError> {
-        make_step(&self.session, &self.task.train_loss, &self.graphs.apply, feeds)
+        Ok(make_step(&self.session, &self.task.train_loss, &self.graphs.apply, &[], feeds)?.0)
     }
 
     /// The training of this model on these data, which are prepared as the model takes them, for [`fit`](crate::fit()).

@@ -36,8 +36,7 @@ fn early_stopping_looks_ahead_and_returns_to_the_best_weights() {
     let (x, w) = (placeholder("x", DType::F32, ["n"]), Variable::new("w", 0.0));
     let train_loss = -(&w * &x).mean();
     let loss = ((&w - 3.0) * &x).square().mean();
-    let task =
-        Task { train_loss, train_output: None, inference: Inference { output: loss.clone(), loss, label: None } };
+    let task = Task::new(train_loss, Inference::new(loss.clone(), loss));
     let data = Dataset::new([("x", Array::from([1.0f32; 2]))]).unwrap();
     let (loader, optimizer) = (Loader::new(&data, 2).unwrap(), by_name("sgd", 1.0).unwrap());
     let train = |watch: Watch, patience, min_delta| {
@@ -78,11 +77,7 @@ fn stopping_by_what_is_not_measured_is_refused() {
 fn plateau(path: &Path, resume: bool, stop_after: u64) -> Vec<f64> {
     let (x, w) = (placeholder("x", DType::F32, ["n"]), Variable::new("w", 0.0));
     let loss = (&w * 0.0 + &x).mean();
-    let task = Task {
-        train_loss: loss.clone(),
-        train_output: None,
-        inference: Inference { loss: loss.clone(), output: loss, label: None },
-    };
+    let task = Task::new(loss.clone(), Inference::new(loss.clone(), loss));
     let data = Dataset::new([("x", Array::from([1.0f32; 2]))]).unwrap();
     let loader = Loader::new(&data, 2).unwrap();
     let mut rates = Vec::new();
@@ -124,8 +119,7 @@ fn walk(path: &Path, resume: bool, stop_after: Option<u64>, callback: &mut dyn C
     let (x, w) = (placeholder("x", DType::F32, ["n"]), Variable::new("w", 0.0));
     let loss = ((&w - 3.0) * &x).square().mean();
     let train_loss = -(&w * &x).mean();
-    let task =
-        Task { train_loss, train_output: None, inference: Inference { output: loss.clone(), loss, label: None } };
+    let task = Task::new(train_loss, Inference::new(loss.clone(), loss));
     let data = Dataset::new([("x", Array::from([1.0f32; 2]))]).unwrap();
     let (loader, optimizer) = (Loader::new(&data, 2).unwrap(), by_name("sgd", 1.0).unwrap());
     let session = session();

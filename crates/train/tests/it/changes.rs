@@ -30,8 +30,8 @@ struct Line {
 fn line(rows: &[f32], batch: usize) -> Line {
     let (x, w) = (placeholder("x", DType::F32, ["n"]), Variable::new("w", 0.0));
     let loss = (&w * &x).mean();
-    let inference = Inference { loss: loss.clone(), output: loss.clone(), label: None };
-    let task = Task { train_loss: loss, train_output: None, inference };
+    let inference = Inference::new(loss.clone(), loss.clone());
+    let task = Task::new(loss, inference);
     let data = Dataset::new([("x", Array::from(rows.to_vec()))]).unwrap();
     Line { w, task, loader: Loader::new(&data, batch).unwrap(), session: session() }
 }
@@ -135,8 +135,8 @@ fn label_smoothing_is_that_of_the_cross_entropy() {
     let logits = constant([[1.0f32, -0.5, 2.0], [0.0, 3.0, 0.5]]);
     let labels = constant([2i64, 0]);
     let loss = CrossEntropy::new().mean(&logits, &labels);
-    let inference = Inference { loss: loss.clone(), output: logits.clone(), label: None };
-    let task = Task { train_loss: loss.clone(), train_output: Some(logits.clone()), inference };
+    let inference = Inference::new(loss.clone(), logits.clone());
+    let task = Task::new(loss.clone(), inference).output(logits.clone());
     let smoothed = LabelSmoothing::new(0.1).loss(loss, &task).eval().unwrap().item().unwrap();
     let expected = CrossEntropy::new().label_smoothing(0.1).mean(&logits, &labels).eval().unwrap().item().unwrap();
     assert!((smoothed - expected).abs() < 1e-6, "{smoothed} {expected}");
@@ -148,8 +148,8 @@ fn mixed_rows_have_both_targets() {
     let (x, y) = (placeholder("x", DType::F32, ["n"]), placeholder("y", DType::F32, ["n"]));
     let w = Variable::new("w", 1.0);
     let loss = (&w * &x * &y).sum();
-    let inference = Inference { loss: loss.clone(), output: loss.clone(), label: Some("y".into()) };
-    let task = Task { train_loss: loss, train_output: None, inference };
+    let inference = Inference::new(loss.clone(), loss.clone()).labeled("y");
+    let task = Task::new(loss, inference);
     let (xs, ys) = ([1.0f32, 2.0, 5.0, 7.0], [10.0f32, 100.0, 1000.0, 3.0]);
     let data = Dataset::new([("x", xs.into()), ("y", ys.into())]).unwrap();
     let (data, session) = (Loader::new(&data, 4).unwrap(), session());

@@ -17,7 +17,7 @@ use thalweg_train::{End, FitError, FitOptions, Inference, Length, RunFolder, Tas
 use crate::support::{Setup, last_file, session, setup};
 
 /// Stops after a step, as Ctrl-C does.
-pub(crate) fn interrupt_after(step: u64, interrupt: &Interrupt) -> impl FnMut(&Event<'_>, &Moment<'_>) -> Flow {
+pub(crate) fn interrupt_after(step: u64, interrupt: &Interrupt) -> impl FnMut(&Event<'_>, &Moment<'_>) -> Flow + use<> {
     let interrupt = interrupt.clone();
     move |event, moment| {
         if matches!(event, Event::Step(_)) && moment.step == step {
@@ -200,11 +200,7 @@ fn numbers_out_of_range_stop_with_step_and_tensor() {
     let x = placeholder("x", DType::F32, ["n"]);
     let w = Variable::new("w", 3.25);
     let loss = (&w * &x).named("shrinking").log().mean();
-    let task = Task {
-        train_loss: loss.clone(),
-        train_output: None,
-        inference: Inference { loss: loss.clone(), output: loss, label: None },
-    };
+    let task = Task::new(loss.clone(), Inference::new(loss.clone(), loss));
     let data = Dataset::new([("x", Array::from([1.0f32; 4]))]).unwrap();
     // The gradient of ln w is 1/w.
     let optimizer = by_name("sgd", 2.0).unwrap();
@@ -239,11 +235,7 @@ fn a_state_that_is_not_finite_is_not_saved() {
     let x = placeholder("x", DType::F32, ["n"]);
     let w = Variable::new("w", 1.0);
     let loss = (&w * &x).mean();
-    let task = Task {
-        train_loss: loss.clone(),
-        train_output: None,
-        inference: Inference { loss: loss.clone(), output: loss, label: None },
-    };
+    let task = Task::new(loss.clone(), Inference::new(loss.clone(), loss));
     let data = Dataset::new([("x", Array::from([1e10f32; 2]))]).unwrap();
     // Loss and gradient are finite, their product with the learning rate is not.
     let optimizer = by_name("sgd", 1e30).unwrap();
@@ -334,11 +326,7 @@ fn clipped_steps_are_counted_and_told() {
     // The norm of the gradient is 1, 2, 3, 4 over the rows.
     let (x, w) = (placeholder("x", DType::F32, ["n"]), Variable::new("w", 0.0));
     let loss = (&w * &x).mean();
-    let task = Task {
-        train_loss: loss.clone(),
-        train_output: None,
-        inference: Inference { loss: loss.clone(), output: loss, label: None },
-    };
+    let task = Task::new(loss.clone(), Inference::new(loss.clone(), loss));
     let data = Dataset::new([("x", Array::from([1.0f32, 2.0, 3.0, 4.0]))]).unwrap();
     let loader = Loader::new(&data, 1).unwrap();
     let train = |setting: &str, limit: f64| {
@@ -376,11 +364,7 @@ fn an_infinite_gradient_stops_with_step_and_tensor_clipped_or_not() {
     // √w has the slope ∞ at 0, where the first step leads.
     let (x, w) = (placeholder("x", DType::F32, ["n"]), Variable::new("w", 1.0));
     let loss = (w.sqrt() * &x).mean();
-    let task = Task {
-        train_loss: loss.clone(),
-        train_output: None,
-        inference: Inference { loss: loss.clone(), output: loss, label: None },
-    };
+    let task = Task::new(loss.clone(), Inference::new(loss.clone(), loss));
     let data = Dataset::new([("x", Array::from([1.0f32; 2]))]).unwrap();
     let loader = Loader::new(&data, 2).unwrap();
     for clip in [None, Some(0.5)] {

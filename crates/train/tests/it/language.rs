@@ -48,8 +48,7 @@ fn train(session: &Session, model: &Bigrams, path: Option<&Path>, resume: bool, 
     let [input, target] = ["input", "target"].map(|name| placeholder(name, DType::I64, ("batch", "time")));
     let output = model.logits(&input);
     let loss = cross_entropy(&output, &target);
-    let task =
-        Task { train_loss: loss.clone(), train_output: None, inference: Inference { loss, output, label: None } };
+    let task = Task::new(loss.clone(), Inference::new(loss, output));
     let optimizer = by_name("adam", Schedule::from(0.1)).unwrap();
     let training = Training { session, task: &task, optimizer: &optimizer, data: &loader, validation: None };
     let run = path.map(|path| RunFolder { resume, ..RunFolder::new(path) });

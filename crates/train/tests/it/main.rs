@@ -2,6 +2,7 @@
 
 mod abort;
 mod callbacks;
+mod carried;
 mod changes;
 mod checkpoint;
 mod convolution;

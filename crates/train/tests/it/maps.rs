@@ -33,7 +33,7 @@ fn exported(folder: &Path, head: impl FnOnce(&mut Init) -> Vec<Box<dyn Layer>>) 
     let cx = &mut Forward::infer();
     let output = rest.forward(&colors.forward(&image, cx).named("map"), cx);
     let label = placeholder("label", DType::I64, ["batch"]);
-    let model = Inference { loss: cross_entropy(&output, &label), output, label: Some("label".into()) };
+    let model = Inference::new(cross_entropy(&output, &label), output).labeled("label");
     let prepare = Prepare { pictures: Some(Augment::new().resize_shorter(16).crop(16, 16)), ..Prepare::default() };
     export(folder, &session, &model, &["red".into(), "green".into()], prepare).unwrap();
     Trained::open(folder).unwrap()
@@ -137,7 +137,7 @@ fn models_without_maps_are_refused_by_name() {
     let net = Init::build(1, |init| (Flatten::default(), Linear::new(init, 48, 2)));
     let output = net.forward(&image, &mut Forward::infer());
     let loss = cross_entropy(&output, &placeholder("label", DType::I64, ["batch"]));
-    let model = Inference { loss, output, label: Some("label".into()) };
+    let model = Inference::new(loss, output).labeled("label");
     let pictures = Prepare { pictures: Some(Augment::new()), ..Prepare::default() };
     let classes = ["a".to_string(), "b".into()];
     export(&path, &session, &model, &classes, pictures.clone()).unwrap();

@@ -37,11 +37,11 @@ fn augmented_pictures_resume_to_the_same_bytes_on_any_number_of_threads() {
         let label = placeholder("label", DType::I64, ["batch"]);
         let output = |cx: &mut Forward| net.forward(&image.flatten(1), cx);
         let (trained, used) = (output(&mut Forward::train()), output(&mut Forward::infer()));
-        let task = Task {
-            train_loss: cross_entropy(&trained, &label),
-            train_output: Some(trained),
-            inference: Inference { loss: cross_entropy(&used, &label), output: used, label: Some("label".into()) },
-        };
+        let task = Task::new(
+            cross_entropy(&trained, &label),
+            Inference::new(cross_entropy(&used, &label), used).labeled("label"),
+        )
+        .output(trained);
         let loader = Loader::new(&train, 5).unwrap().training(8).workers(readers).unwrap();
         let training = Training {
             session: &session(),

@@ -42,11 +42,7 @@ pub(crate) fn setup(batch: usize, dropout: f64) -> Setup {
     let train_loss = cross_entropy(&train_output, &label);
     let output = net.forward(&x, &mut Forward::infer());
     let loss = cross_entropy(&output, &label);
-    let task = Task {
-        train_loss,
-        train_output: Some(train_output),
-        inference: Inference { loss, output, label: Some("label".into()) },
-    };
+    let task = Task::new(train_loss, Inference::new(loss, output).labeled("label")).output(train_output);
     let loader = Loader::new(&prepared(&train), batch).unwrap().seed(5).shuffled();
     let valid = prepared(&raw_valid);
     Setup {
