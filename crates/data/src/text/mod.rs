@@ -6,6 +6,7 @@
 //! | [`sms_spam`], [`rt_polarity`], [`self_dialogue`], [`multi30k`] | collections |
 //! | [`Characters`], [`Words`], [`ByFunction`] | [tokenizers](Tokenizer) |
 //! | [`Vocabulary`] | which token has which number |
+//! | [`TextEncoding`] | both, in a form that travels with a model |
 //! | [`windows`] | a text as one stream, for language models: lanes that go on from batch to batch |
 //! | [`BagOfWords`] | texts as counts or tf-idf |
 //! | [`WordVectors`] | trained vectors from GloVe's, word2vec's and NumPy's files |
@@ -17,6 +18,7 @@
 
 mod bag;
 mod corpora;
+mod encoding;
 mod files;
 mod pairs;
 mod stream;
@@ -30,6 +32,7 @@ pub use bag::{BagOfWords, BagRows};
 pub use corpora::{
     Dialogue, LabeledTexts, Multi30k, multi30k, read_dialogues, read_labeled, rt_polarity, self_dialogue, sms_spam,
 };
+pub use encoding::{TextEncoding, Tokens};
 pub use files::{read_lines, read_pairs, read_parallel, read_text, read_windows_1252};
 pub use pairs::exchanges;
 pub use stream::windows;

@@ -44,8 +44,8 @@ pub struct Words {
 
 impl Words {
     /// Words as they are written.
-    pub fn new() -> Words {
-        Words::default()
+    pub const fn new() -> Words {
+        Words { lower_case: false }
     }
 
     /// Words in lower case.

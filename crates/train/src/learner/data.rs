@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use thalweg_data::text::TextEncoding;
 use thalweg_data::{Augment, DataError, Dataset, Loader, Normalize, Per, Split, check_labels};
 use thalweg_formats::array::DType;
 
@@ -150,6 +151,17 @@ impl TrainingData {
     pub fn drawings(mut self, drawing: Drawing) -> TrainingData {
         self.prepare.drawing = Some(drawing);
         self
+    }
+
+    /// The tokens of this column are those of texts, and become them in this way: what a trained model is asked about becomes
+    /// so too.
+    ///
+    /// # Errors
+    /// If there is no such column.
+    pub fn texts(mut self, column: &str, encoding: &TextEncoding) -> Result<TrainingData, DataError> {
+        self.train.row(column).map(drop).or_else(|error| self.train.sequences(column).map(drop).map_err(|_| error))?;
+        self.prepare.texts.insert(column.into(), encoding.clone());
+        Ok(self)
     }
 
     /// Changes training batches, before they are normalized: augmentation.

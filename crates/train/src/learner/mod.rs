@@ -85,7 +85,6 @@ pub struct Learner {
     frozen_to: usize,
     inference: Inference,
     functions: BTreeMap<String, Function>,
-    texts: BTreeMap<String, String>,
     optimizer: Optimizer,
     session: Session,
     callbacks: Vec<Box<dyn Callback>>,
@@ -193,7 +192,6 @@ impl Learner {
             frozen_to: 0,
             inference,
             functions: BTreeMap::new(),
-            texts: BTreeMap::new(),
             optimizer,
             session: Session::cpu(),
             callbacks: Vec::new(),
@@ -220,13 +218,6 @@ impl Learner {
     /// same variables, and [`Trained::function`] finds it.
     pub fn function(mut self, name: impl Into<String>, function: Function) -> Learner {
         self.functions.insert(name.into(), function);
-        self
-    }
-
-    /// With a text that belongs to the model, under a name, such as its vocabulary: it is saved with it, and
-    /// [`Trained::text`] gives it.
-    pub fn text(mut self, name: impl Into<String>, text: impl Into<String>) -> Learner {
-        self.texts.insert(name.into(), text.into());
         self
     }
 
@@ -322,7 +313,6 @@ impl Learner {
     fn card(&self) -> ModelCard {
         ModelCard::new(&self.inference, self.data.classes(), self.data.prepare().clone())
             .with_functions(&self.functions)
-            .with_texts(self.texts.clone())
     }
 }
 

@@ -34,9 +34,6 @@ pub struct ModelCard {
     /// What the model does beside its answer, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub functions: BTreeMap<String, FunctionCard>,
-    /// Texts that belong to the model, by name, such as its vocabulary.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub texts: BTreeMap<String, String>,
 }
 
 /// A [`Function`] as text.
@@ -85,7 +82,6 @@ impl ModelCard {
             terms: model.terms.is_some(),
             states: model.states.iter().map(name_of).collect(),
             functions: BTreeMap::new(),
-            texts: BTreeMap::new(),
         }
     }
 
@@ -93,11 +89,6 @@ impl ModelCard {
     pub(crate) fn with_functions(self, functions: &BTreeMap<String, Function>) -> ModelCard {
         let card = |(name, function): (&String, &Function)| (name.clone(), function.card());
         ModelCard { functions: functions.iter().map(card).collect(), ..self }
-    }
-
-    /// To which these texts belong.
-    pub(crate) fn with_texts(self, texts: BTreeMap<String, String>) -> ModelCard {
-        ModelCard { texts, ..self }
     }
 
     /// The model that the graph of this card returns, and its answer.

@@ -326,15 +326,6 @@ impl Trained {
         })
     }
 
-    /// A text that belongs to the model, by name.
-    ///
-    /// # Errors
-    /// If there is none of this name.
-    pub fn text(&self, name: &str) -> Result<&str, TrainedError> {
-        let text = self.card.texts.get(name).map(String::as_str);
-        text.ok_or_else(|| self.refusal(format!("no `{name}` belongs to the model")))
-    }
-
     fn refusal(&self, reason: String) -> TrainedError {
         TrainedError::Model { path: self.checkpoint.path.clone(), reason }
     }

@@ -1,6 +1,9 @@
 //! [`Prepare`]: from what a user has to what a model takes.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use thalweg_data::text::TextEncoding;
 use thalweg_data::{Augment, DataError, Dataset, Normalize, image};
 use thalweg_formats::array::Array;
 
@@ -14,6 +17,9 @@ pub struct Prepare {
     /// How pictures become what the model takes, if rows are pictures: bytes `[3, height, width]`, or files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pictures: Option<Augment>,
+    /// How texts become tokens, by column.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub texts: BTreeMap<String, TextEncoding>,
 }
 
 /// Data sets of drawings, and how a drawing is scaled and placed as theirs are.
@@ -86,6 +92,22 @@ impl Prepare {
                 reason: "the model was not trained on pictures in color: give it rows of its data set".into(),
             }),
         }
+    }
+
+    /// How texts become the tokens of the column `name`.
+    ///
+    /// # Errors
+    /// If that column holds no tokens of texts.
+    pub fn text(&self, name: &str) -> Result<&TextEncoding, DataError> {
+        self.texts.get(name).ok_or_else(|| {
+            let reason = match self.texts.is_empty() {
+                true => "the model was not trained on texts".into(),
+                false => {
+                    format!("the model takes texts for {}", self.texts.keys().cloned().collect::<Vec<_>>().join(", "))
+                }
+            };
+            DataError::Setting { setting: format!("a text for `{name}`"), reason }
+        })
     }
 
     /// A gray picture of `size` (height, width) as one row of the data set, without the axis of rows.

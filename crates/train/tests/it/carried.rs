@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use thalweg_data::text::{Characters, Vocabulary, windows};
+use thalweg_data::text::{Characters, TextEncoding, Tokens, Vocabulary, windows};
 use thalweg_data::{Dataset, Loader};
 use thalweg_nn::{CrossEntropy, Forward, Init, Initializer, Layer, Linear, Loss, Module, cross_entropy};
 use thalweg_run::graph::{Array, DType, Tensor, Variable, placeholder};
@@ -62,11 +62,13 @@ fn learner(data: TrainingData) -> Result<Learner, FitError> {
     };
     let next = Function::new(|cx| vec![net.step(&placeholder("letter", DType::I64, ["rows"]), cx).softmax(-1)]);
     let session = Session::builder().threads(1).seed(4).build().unwrap();
-    Learner::from_columns(data, model)?.function("next", next).text("letters", "ab").in_session(session)
+    Learner::from_columns(data, model)?.function("next", next).in_session(session)
 }
 
 fn data() -> TrainingData {
-    TrainingData::new(stream(41), stream(21)).unwrap().batch(4)
+    let data = TrainingData::new(stream(41), stream(21)).unwrap().batch(4);
+    let letters = TextEncoding { tokens: Tokens::Characters, lower_case: true, vocabulary: vocabulary() };
+    data.texts("input", &letters).unwrap()
 }
 
 fn train(run: Option<&Path>, stop_after: u64) -> Result<Learner, FitError> {
@@ -103,11 +105,14 @@ fn a_text_is_resumed_in_its_middle_to_the_same_bytes() {
 }
 
 #[test]
-fn functions_and_texts_are_saved_with_the_model() {
+fn functions_and_vocabularies_are_saved_with_the_model() {
     let folder = tempfile::tempdir().unwrap();
     train(Some(folder.path()), 0).unwrap();
     let trained = Trained::open(folder.path()).unwrap();
-    assert_eq!(trained.text("letters").unwrap(), "ab");
+    let letters = trained.card().prepare.text("input").unwrap();
+    assert_eq!(letters.encode("ABBA").unwrap(), [0, 1, 1, 0]);
+    let message = trained.card().prepare.text("source").unwrap_err().to_string();
+    assert!(message.contains("a text for `source`: the model takes texts for input"), "{message}");
     let next = trained.function("next").unwrap();
     let mut states = next.fresh(&[("rows", 1)]).unwrap();
     let mut said = String::from("a");
