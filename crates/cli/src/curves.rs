@@ -66,6 +66,10 @@ pub(crate) fn run(args: &CurvesArgs) -> anyhow::Result<ExitCode> {
 
 /// The points of a run that are not of another.
 fn curve(run: &Path, tag: &str) -> anyhow::Result<Vec<(u64, f64)>> {
+    if !run.join("events").is_dir() {
+        let what = if run.is_dir() { "is no run: it has no folder `events`" } else { "there is no such folder" };
+        anyhow::bail!("{}: {what}; give folders that `thalweg train … --run FOLDER` has written", run.display());
+    }
     let mut lines = scalars(run)?;
     match lines.remove(tag) {
         Some(points) => Ok(points),

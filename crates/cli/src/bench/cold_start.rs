@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::Context;
 
 use super::measure::{Figures, QUIET_PATIENCE, wait_until_quiet};
+use super::memory;
 
 pub(super) const NAME: &str = "W13_cold_start";
 
@@ -17,13 +18,13 @@ pub(super) fn child(threads: usize) -> anyhow::Result<()> {
     let mut step = super::steps::mlp_mnist(threads)?;
     step.run()?;
     crate::output::line("done")?;
-    crate::output::line(peak_rss_mib().unwrap_or(f64::NAN))
+    crate::output::line(memory::peak_rss_mib().unwrap_or(f64::NAN))
 }
 
 /// Seconds to the first step and peak memory of fresh processes; the first one warms the page cache.
 pub(super) fn measure(threads: usize) -> anyhow::Result<Vec<(&'static str, &'static str, Figures)>> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let (mut seconds, mut memory) = (Vec::new(), Vec::new());
+    let (mut seconds, mut megabytes) = (Vec::new(), Vec::new());
     for repeat in 0..=REPEATS {
         wait_until_quiet(QUIET_PATIENCE);
         let begin = Instant::now();
@@ -41,15 +42,8 @@ pub(super) fn measure(threads: usize) -> anyhow::Result<Vec<(&'static str, &'sta
         let peak: f64 = line.trim().parse().with_context(|| format!("the child said {line:?}"))?;
         if repeat > 0 {
             seconds.push(elapsed);
-            memory.push(peak);
+            megabytes.push(peak);
         }
     }
-    Ok(vec![("first_step", "s", Figures::of(seconds)), ("peak_rss", "MiB", Figures::of(memory))])
-}
-
-/// Peak resident memory of this process, where the system tells.
-fn peak_rss_mib() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
+    Ok(vec![("first_step", "s", Figures::of(seconds)), (memory::METRIC, memory::UNIT, Figures::of(megabytes))])
 }

@@ -8,6 +8,7 @@
 mod cold_start;
 mod compile;
 mod measure;
+mod memory;
 mod operations;
 mod peers;
 mod profile;
@@ -19,6 +20,7 @@ mod vision;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
 use thalweg::prelude::Session;
@@ -68,6 +70,9 @@ pub(crate) struct BenchArgs {
     /// Do the first training step of W1 and leave; the cold start runs this program with it
     #[arg(long, hide = true)]
     cold_child: bool,
+    /// Make some steps of a workload, say how much memory they took, and leave
+    #[arg(long, hide = true, value_name = "WORKLOAD")]
+    memory_child: Option<String>,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -117,6 +122,11 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         .chain(sequences::workloads())
         .chain(operations::workloads())
         .collect();
+    if let Some(name) = &args.memory_child {
+        let workload = workloads.iter().find(|workload| workload.name == name).context("no such workload")?;
+        memory::child(workload, threads)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let names: Vec<&str> = workloads.iter().map(|workload| workload.name).chain([cold_start::NAME]).collect();
     for wanted in &args.only {
         if !names.iter().any(|name| matches(name, wanted)) {
@@ -144,6 +154,9 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         let mut call = (workload.make)(threads)?;
         let figures = measure::measure(&mut || call.run(), args.seconds)?;
         report.call(workload, &figures)?;
+        if let Some(figures) = memory::measure(workload, threads)? {
+            report.line(workload.name, memory::METRIC, memory::UNIT, &figures, None)?;
+        }
     }
     if wanted(cold_start::NAME) {
         for (metric, unit, figures) in cold_start::measure(threads)? {

@@ -9,7 +9,7 @@ use thalweg::run::kernels::limits::Limits;
 
 use super::measure::{self, Figures, median};
 use super::peers::Peers;
-use super::{BenchArgs, Report, Workload, cold_start, measure_limits};
+use super::{BenchArgs, Report, Workload, cold_start, measure_limits, memory};
 use crate::output;
 
 /// Measures `chosen` in as many rounds as asked for, each followed by the programs of the others, and reports the median of
@@ -51,6 +51,9 @@ pub(super) fn report(
     report.begin()?;
     for (workload, figures) in chosen.iter().zip(calls) {
         report.call(workload, &Figures::of_rounds(figures))?;
+        if let Some(figures) = memory::measure(workload, threads)? {
+            report.line(workload.name, memory::METRIC, memory::UNIT, &figures, None)?;
+        }
     }
     for ((metric, unit), figures) in cold {
         report.line(cold_start::NAME, metric, unit, &Figures::of_rounds(figures), None)?;

@@ -99,3 +99,15 @@ fn others_take_turns_with_ours() {
     let said = "error: `echo broken >&2; exit 3` gave 0 figures and ended with exit status: 3: broken";
     assert_eq!(ran.stderr.lines().last(), Some(said));
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_process_of_its_own_tells_the_memory_of_a_step() {
+    let memory = |name: &str| {
+        let said = succeed(["bench", "--memory-child", name]).stdout;
+        said.trim().parse::<f64>().unwrap_or_else(|error| panic!("{said:?}: {error}"))
+    };
+    // The parameters of the larger one, with their momentum, take 90 MiB.
+    let (small, large) = (memory("W11_xor_tiny"), memory("W4_resnet18_cifar"));
+    assert!(small > 1.0 && large > small + 90.0, "{small} {large}");
+}

@@ -125,5 +125,6 @@ fn runs_are_compared() {
     let points = losses["points"].as_array().unwrap();
     assert!(points.len() == 2 && points[1][1].as_f64() < points[0][1].as_f64(), "{losses}");
     refuse(["curves", &one, "--of", "loss/tset"], 1, &[&one, "nothing is called `loss/tset`", "loss/train"]);
-    refuse(["curves", &path("three")], 1, &["three"]);
+    refuse(["curves", &path("three")], 1, &["three", "no such folder", "thalweg train"]);
+    refuse(["curves", folder.path().to_str().unwrap()], 1, &["is no run", "`events`", "thalweg train"]);
 }
