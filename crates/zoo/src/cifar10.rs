@@ -236,28 +236,38 @@ mod tests {
     use crate::options::Options;
     use crate::train::build;
 
-    /// The losses of the first steps on so many batches of noise whose mean brightness tells the class.
-    fn losses(model: &str, steps: u64, batches: u64) -> Vec<f64> {
+    /// Rows of a batch.
+    const ROWS: usize = 32;
+    /// Numbers of a picture.
+    const PIXELS: usize = 3 * 32 * 32;
+
+    /// The losses of the first steps; `batch` gives the pictures and labels of a step.
+    fn losses(model: &str, steps: usize, batch: impl Fn(usize) -> (Vec<f32>, Vec<i64>)) -> Vec<f64> {
         let length = Some(Length::Steps(2_000));
         let options = Options { model: Some(model.into()), length, ..Options::default() };
         let (task, step) = build(&Cifar10, &options).unwrap();
         let session = Session::builder().seed(1).build().unwrap();
-        let labels: Vec<i64> = (0..32).map(|row| row % CLASSES as i64).collect();
-        let label = Array::from(labels.clone());
-        let loss = |step_number: u64| {
-            let noise = Session::builder().seed(step_number % batches).build().unwrap();
-            let noise = noise.run(&random_normal([32, 3, 32, 32], f32), Feeds::new()).unwrap().to_vec::<f32>();
-            let brighter = |(i, x): (usize, &f32)| x + labels[i / (3 * 32 * 32)] as f32 * 0.1;
-            let image = Array::new(&[32, 3, 32, 32], noise.iter().enumerate().map(brighter).collect()).unwrap();
+        let loss = |number: usize| {
+            let (images, labels) = batch(number);
+            let (image, label) = (Array::new(&[ROWS, 3, 32, 32], images).unwrap(), Array::from(labels));
             let feeds = Feeds::new().with("image", &image).with("label", &label);
             session.run((&task.train_loss, &step), feeds).unwrap().0.item().unwrap()
         };
         (0..steps).map(loss).collect()
     }
 
-    #[test]
-    fn batch_norm_from_primitives_trains_as_the_built_in_one() {
-        let (own, built_in) = (losses("own-batchnorm", 20, 20), losses("batchnorm", 20, 20));
+    /// Noise whose mean brightness tells the class.
+    fn noise(seed: usize) -> (Vec<f32>, Vec<i64>) {
+        let labels: Vec<i64> = (0..ROWS as i64).map(|row| row % CLASSES as i64).collect();
+        let session = Session::builder().seed(seed as u64).build().unwrap();
+        let noise = session.run(&random_normal([32, 3, 32, 32], f32), Feeds::new()).unwrap().to_vec::<f32>();
+        let brighter = |(i, x): (usize, &f32)| x + labels[i / PIXELS] as f32 * 0.1;
+        (noise.iter().enumerate().map(brighter).collect(), labels)
+    }
+
+    #[track_caller]
+    fn assert_trains_as_the_built_in_one(batch: impl Fn(usize) -> (Vec<f32>, Vec<i64>)) {
+        let (own, built_in) = (losses("own-batchnorm", 20, &batch), losses("batchnorm", 20, &batch));
         assert!(built_in[19] < built_in[0], "{built_in:?}");
         for (step, (own, built_in)) in own.iter().zip(&built_in).enumerate() {
             assert!((own / built_in - 1.0).abs() < 1e-4, "step {step}: {own}, built in {built_in}");
@@ -265,10 +275,30 @@ mod tests {
     }
 
     #[test]
+    fn batch_norm_from_primitives_trains_as_the_built_in_one() {
+        assert_trains_as_the_built_in_one(noise);
+    }
+
+    #[test]
+    fn batch_norm_from_primitives_trains_as_the_built_in_one_on_photos() {
+        let Some(folder) = std::env::var_os("THALWEG_DATA") else {
+            return eprintln!("skipped: THALWEG_DATA is not set");
+        };
+        let train = data::cifar10(Path::new(&folder).join("cifar10")).unwrap().train;
+        let images = train.column("image").unwrap().to_vec::<u8>();
+        let labels = train.column("label").unwrap().to_vec::<i64>();
+        let normalized = |&x: &u8| (f32::from(x) / 255.0 - 0.47) / 0.25;
+        assert_trains_as_the_built_in_one(|step| {
+            let pixels = &images[step * ROWS * PIXELS..][..ROWS * PIXELS];
+            (pixels.iter().map(normalized).collect(), labels[step * ROWS..][..ROWS].to_vec())
+        });
+    }
+
+    #[test]
     fn every_model_learns() {
         for model in MODELS {
             // One batch again and again; the first steps of a deep net go up and down.
-            let losses = losses(model.name, 12, 1);
+            let losses = losses(model.name, 12, |_| noise(0));
             assert!(losses[11] < 0.9 * losses[0], "{}: {losses:?}", model.name);
         }
     }
