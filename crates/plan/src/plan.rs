@@ -215,6 +215,8 @@ pub struct Loop {
     pub length: usize,
     /// From the last position to the first.
     pub reverse: bool,
+    /// Whether the first carry says before each step whether it is taken; `length` is how many there are at most.
+    pub gated: bool,
     /// What is done in a step. Its arena is in `memory`.
     pub body: Arc<Plan>,
     /// What each feed of the body is.
@@ -275,10 +277,10 @@ pub enum Carried {
 }
 
 impl Loop {
-    /// The sum of the body's costs over all steps.
+    /// The sum of the body's costs over all steps; over one where their number is not known.
     pub fn cost(&self) -> crate::Cost {
         let step = self.body.total_cost();
-        let steps = self.length as u64;
+        let steps = if self.gated { 1 } else { self.length as u64 };
         crate::Cost { flops: step.flops * steps, bytes: step.bytes * steps }
     }
 }

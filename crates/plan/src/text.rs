@@ -103,7 +103,11 @@ impl Plan {
             }
             Kernel::Loop(repeat) => {
                 let direction = if repeat.reverse { "back" } else { "forth" };
-                format!("loop of {} steps {direction}, {} calls each", repeat.length, repeat.body.calls.len())
+                let calls = repeat.body.calls.len();
+                match repeat.gated {
+                    true => format!("loop while the first carry holds, {calls} calls each"),
+                    false => format!("loop of {} steps {direction}, {calls} calls each", repeat.length),
+                }
             }
             Kernel::OverlapAdd { kernel, stride, .. } => format!("overlap_add {kernel} by {stride}"),
             Kernel::Copy { .. } => "copy".into(),

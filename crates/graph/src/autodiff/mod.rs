@@ -6,6 +6,7 @@
 //! | [`forward`] | [`jvp`]: along a direction; [`jacobian`], [`hessian_vector_product`] |
 //! | [`mod@recompute`] | [`recompute()`]: values computed again for the gradient instead of kept |
 //! | `through_loops` | the gradient of a loop is a loop back |
+//! | `through_branches` | the gradient of a branch is a branch |
 //! | `totals` | sums over its steps, outside of it |
 //! | [`check`] | [`check_gradients`]: gradients held against differences |
 
@@ -13,6 +14,7 @@ pub mod check;
 pub mod forward;
 pub mod recompute;
 pub mod reverse;
+mod through_branches;
 mod through_loops;
 mod totals;
 

@@ -81,6 +81,9 @@ pub fn grad(loss: &Tensor, wrt: &[&Tensor]) -> Vec<Tensor> {
 ///
 /// # Errors
 /// If the loss has axes or is no float, or does not depend on one of `wrt`; the message names it.
+///
+/// # Panics
+/// If it depends on them through a [`while_loop`](crate::ops::control::while_loop) without a bound.
 #[track_caller]
 pub fn try_grad(loss: &Tensor, wrt: &[&Tensor]) -> Result<Vec<Tensor>, GradError> {
     if loss.rank() != 0 {
@@ -147,7 +150,10 @@ pub fn pull_back(outputs: &[(&Tensor, &Tensor)], wrt: &[&Tensor]) -> Vec<Option<
             let wanted: Vec<bool> = tensor.inputs().iter().map(|input| active.contains(&input.id())).collect();
             let (given, location) = (tensor.inputs(), tensor.location());
             let through = Through { op, given, seen: &seen, cotangents: &cotangents, wanted: &wanted, location };
-            let pulled = crate::scope::on_behalf_of(location, || through.pull_back());
+            let pulled = crate::scope::on_behalf_of(location, || match op.gated {
+                true => through.pull_back_branch(),
+                false => through.pull_back(),
+            });
             for (input, cotangent) in given.iter().zip(pulled) {
                 if let Some(cotangent) = cotangent {
                     debug_assert_eq!(cotangent.meta(), input.meta(), "the gradient of {tensor:?} has another shape");

@@ -106,6 +106,7 @@ impl Through<'_> {
         let mut draft = Draft {
             length: op.length.clone(),
             reverse: !op.reverse,
+            gated: false,
             carries: carry_seeds.iter().cloned().zip(carried.iter().map(last)).collect(),
             inputs: output_seeds
                 .iter()

@@ -1,12 +1,14 @@
 //! Loops: what they compute, what they refuse, what their bodies hold.
 
-use thalweg_graph::ops::control::{Scan, scan};
+use thalweg_graph::autodiff::check::{CheckOptions, check_gradients};
+use thalweg_graph::ops::control::{Scan, WhileLoop, cond, scan, while_loop};
 use thalweg_graph::passes::{Options, for_evaluation, optimize};
 use thalweg_graph::reference::{Feeds, interpret};
 use thalweg_graph::text::parse;
 use thalweg_graph::verify::verify;
 use thalweg_graph::{
-    Array, DType, Graph, Op, Tensor, Variable, constant, full, ones, placeholder, random_normal, random_uniform, zeros,
+    Array, DType, Graph, Op, Tensor, Variable, constant, full, grad, ones, placeholder, random_normal, random_uniform,
+    zeros,
 };
 
 use crate::support::refusal;
@@ -205,4 +207,135 @@ fn what_nobody_reads_of_a_loop_goes() {
     };
     assert_eq!((op.carries, op.inputs, op.body.graph().fetches().len()), (1, 1, 2), "{graph}");
     assert!(!graph.placeholders().any(|(_, placeholder)| &*placeholder.name == "y"), "{graph}");
+}
+
+/// 3n + 1 until 1, counted, and a vector that is moved along.
+fn collatz(x: &Tensor, n: &Tensor, limit: Option<usize>) -> Vec<Tensor> {
+    let begin = [n.clone(), constant(0i64), x.clone()];
+    let loops = limit.map_or(WhileLoop::new(), |limit| WhileLoop::new().at_most(limit));
+    loops.run(
+        &begin.each_ref(),
+        |c| c[0].greater(1),
+        |c| {
+            let odd = (&c[0] % 2).equal(1);
+            vec![odd.select(&(&c[0] * 3 + 1), &c[0] / 2), &c[1] + 1, (&c[2] * 0.9).sin()]
+        },
+    )
+}
+
+#[test]
+fn a_while_loop_takes_as_many_steps_as_it_needs() {
+    let (x, n) = (placeholder("x", DType::F64, ["n"]), placeholder("start", DType::I64, ()));
+    for (start, steps) in [(1i64, 0), (2, 1), (6, 8), (27, 111)] {
+        let feeds = [("x", Array::from([0.3, -1.5])), ("start", Array::scalar(start))];
+        let found = run(&collatz(&x, &n, None), &feeds);
+        let moved = (0..steps).fold([0.3f64, -1.5], |x, _| x.map(|x| (x * 0.9).sin()));
+        assert_eq!((found[0].item().unwrap(), found[1].item().unwrap()), (1.0, steps as f64));
+        assert_eq!(found[2].to_vec::<f64>(), moved);
+        assert_eq!(run(&collatz(&x, &n, Some(111)), &feeds), found);
+        let short = run(&collatz(&x, &n, Some(5)), &feeds);
+        assert_eq!(short[1].item().unwrap(), steps.min(5) as f64);
+    }
+}
+
+#[test]
+fn a_bounded_while_loop_has_a_gradient_and_another_says_how_to_get_one() {
+    let steps = |x: &Tensor| collatz(x, &constant(6i64), Some(12)).remove(2).sum();
+    check_gradients(|x| steps(&x[0]), &[Array::from([0.3, -1.5])], &CheckOptions::default()).unwrap();
+    let x = Variable::new("x", Array::from([0.3, -1.5]));
+    let message = refusal(|| {
+        grad(&collatz(&x, &constant(6i64), None).remove(2).sum(), &[&x]);
+    });
+    assert!(message.contains("a loop without a bound has no gradient"), "{message}");
+    assert!(message.contains("control.rs:") && message.contains("at_most"), "{message}");
+    // No gradient is asked of what only says how often.
+    let scaled = &x * collatz(&x, &constant(6i64), None)[1].cast(DType::F64);
+    assert_eq!(run(&grad(&scaled.sum(), &[&x]), &[])[0].to_vec::<f64>(), [8.0; 2]);
+}
+
+/// One of two functions of x and w.
+fn either(p: &Tensor, x: &Tensor, w: &Tensor) -> Tensor {
+    let given = [x, w];
+    let mut found = cond(p, &given, |i| vec![i[0].matmul(&i[1]).tanh()], |i| vec![(&i[0] * 2.0).matmul(&i[1])]);
+    found.remove(0)
+}
+
+#[test]
+fn a_branch_is_what_it_would_be_alone_and_so_is_its_gradient() {
+    let x = Array::from([[0.5, -0.25], [1.0, 2.0]]);
+    let w = Array::from([[0.1, 0.7], [-0.3, 0.2]]);
+    let p = placeholder("p", DType::Bool, ());
+    let [px, pw] = ["x", "w"].map(|name| placeholder(name, DType::F64, [2, 2]));
+    let found = either(&p, &px, &pw);
+    let mut all = vec![found.clone()];
+    all.extend(grad(&found.square().sum(), &[&px, &pw]));
+    for taken in [true, false] {
+        let alone = if taken { px.matmul(&pw).tanh() } else { (&px * 2.0).matmul(&pw) };
+        let mut expected = vec![alone.clone()];
+        expected.extend(grad(&alone.square().sum(), &[&px, &pw]));
+        let feeds = [("p", Array::scalar(taken)), ("x", x.clone()), ("w", w.clone())];
+        assert_eq!(run(&all, &feeds), run(&expected, &feeds), "{taken}");
+        // Of the second order too.
+        let twice = |y: &Tensor| {
+            let first = grad(&y.square().sum(), &[&px]).remove(0);
+            grad(&first.square().sum(), &[&pw]).remove(0)
+        };
+        let (one, other) = (run(&[twice(&found)], &feeds), run(&[twice(&alone)], &feeds));
+        for (a, b) in one[0].to_vec::<f64>().iter().zip(other[0].to_vec::<f64>()) {
+            assert!((a - b).abs() < 1e-12, "{taken}: {a} {b}");
+        }
+    }
+}
+
+#[test]
+fn the_other_branch_is_not_computed() {
+    // An index that there is not would fail the run.
+    let (p, at) = (placeholder("p", DType::Bool, ()), placeholder("at", DType::I64, [1]));
+    let table = constant([1.0, 2.0, 4.0]);
+    let found = cond(&p, &[&at], |at| vec![table.gather(&at[0], 0)], |_| vec![zeros([1], DType::F64)]);
+    let feeds = |p: bool, at: i64| [("p", Array::scalar(p)), ("at", Array::from([at]))];
+    assert_eq!(run(&found, &feeds(true, 2))[0].to_vec::<f64>(), [4.0]);
+    assert_eq!(run(&found, &feeds(false, 99))[0].to_vec::<f64>(), [0.0]);
+    let graph = Graph::capture(&found, &[]);
+    assert!(interpret(&graph, &Feeds::new(feeds(true, 99))).unwrap_err().to_string().contains("index 99"));
+}
+
+#[test]
+fn gated_loops_are_read_back_from_text() {
+    let (x, n) = (placeholder("x", DType::F64, ["n"]), placeholder("start", DType::I64, ()));
+    let mut fetches = collatz(&x, &n, None);
+    fetches.push(either(&n.greater(3), &zeros([2, 2], DType::F64), &ones([2, 2], DType::F64)));
+    let text = Graph::capture(&fetches, &[]).to_string();
+    let read = parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    assert_eq!(read.to_string(), text);
+    verify(&read).unwrap();
+    assert_eq!(text.matches("gated=true").count(), 3, "{text}");
+}
+
+#[test]
+fn branches_and_conditions_that_do_not_fit_are_refused() {
+    let (x, p) = (placeholder("x", DType::F64, [3]), placeholder("p", DType::Bool, ()));
+    let message = refusal(|| {
+        cond(&x.greater(0.0), &[&x], |x| x.to_vec(), |x| x.to_vec());
+    });
+    assert!(message.contains("the predicate is bool[3], not one truth value"), "{message}");
+    assert!(message.contains("control.rs:") && message.contains("`select`"), "{message}");
+    let message = refusal(|| {
+        cond(&p, &[&x], |x| x.to_vec(), |x| vec![x[0].sum()]);
+    });
+    assert!(message.contains("one branch gives f64[3], the other f64[]"), "{message}");
+    let message = refusal(|| {
+        while_loop(&[&x], |x| x[0].less(1.0), |x| x.to_vec());
+    });
+    assert!(message.contains("the condition is bool[3]"), "{message}");
+    for loops in [WhileLoop::new(), WhileLoop::new().at_most(3)] {
+        let message = refusal(|| {
+            loops.run(&[&x], |x| x[0].sum().less(1.0), |x| vec![x[0].sum()]);
+        });
+        assert!(message.contains("is f64[3], after a step f64[]"), "{message}");
+    }
+    let message = refusal(|| {
+        while_loop(&[&x], |x| x[0].sum().less(1.0), |x| vec![&x[0] + random_uniform([3], DType::F64)]);
+    });
+    assert!(message.contains("random numbers would be drawn where it is not known how often"), "{message}");
 }

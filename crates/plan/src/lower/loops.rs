@@ -128,7 +128,7 @@ impl Lowering<'_> {
         }
         let memory = self.temporary(DType::U8, smallvec![bytes]);
         let outputs = outputs.to_vec();
-        let call = Loop { length, reverse: op.reverse, body, feeds, carries, outputs, taken, memory };
+        let call = Loop { length, reverse: op.reverse, gated: op.gated, body, feeds, carries, outputs, taken, memory };
         let maker = self.drafts.len();
         self.push(id, &[id], Kernel::Loop(Box::new(call)));
         self.makers.extend(takers.into_iter().map(|taker| (taker, maker)));

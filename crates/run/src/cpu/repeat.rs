@@ -136,7 +136,13 @@ impl Workspace {
                 Carried::Between { .. } | Carried::After(_) => {}
             }
         }
+        let mut done = 0;
         for step in 0..call.length {
+            // SAFETY: a gated loop carries a truth value first, which the step before has written.
+            if call.gated && unsafe { places.carry(0, step).read() } == 0 {
+                break;
+            }
+            done = step + 1;
             for (given, &(buffer, first, stride)) in call.feeds.iter().zip(&repeat.feeds) {
                 self.bases[buffer] = match given {
                     Given::Carry(carry) => places.carry(*carry, step),
@@ -157,8 +163,9 @@ impl Workspace {
             }
         }
         for (carry, place) in call.carries.iter().enumerate() {
-            if matches!(place.kept, Carried::After(_)) && call.length > 0 {
-                places.copy(carry, places.carry(carry, call.length), outer[place.last.index()]);
+            let (now, last) = (places.carry(carry, done), outer[place.last.index()]);
+            if call.length > 0 && now != last {
+                places.copy(carry, now, last);
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use thalweg_graph::array::random::Philox;
 use thalweg_graph::autodiff::try_grad;
-use thalweg_graph::ops::control::{Scan, scan};
+use thalweg_graph::ops::control::{Scan, WhileLoop, cond, scan, while_loop};
 use thalweg_graph::reference::{self, interpret};
 use thalweg_graph::{Array, Bindings, DType, Graph, Tensor, constant, placeholder, zeros};
 use thalweg_run::{Feeds, Session, feeds};
@@ -227,4 +227,64 @@ fn a_longer_loop_is_no_larger_plan() {
         plan.calls.len()
     };
     assert_eq!(calls(2), calls(1000));
+}
+
+#[test]
+fn while_loops_end_where_the_interpreter_ends_them() {
+    let (x, w) = (p("x", ("batch", 4)), p("w", [4, 4]));
+    let (limit_of, start) = (p("limit", ()), placeholder("n", DType::I64, ()));
+    let norm = |x: &Tensor| x.square().sum();
+    let turned = |loops: WhileLoop| {
+        let zero = constant(0i64);
+        let body = |c: &[Tensor]| vec![c[0].matmul(&w).tanh() * 0.9, &c[1] + 1];
+        loops.run(&[&x, &zero], |c| norm(&c[0]).greater(&limit_of), body)
+    };
+    let halved = while_loop(&[&start], |n| n[0].greater(1), |n| vec![&n[0] / 2]);
+    let mut fetches = turned(WhileLoop::new());
+    fetches.extend(turned(WhileLoop::new().at_most(20)));
+    fetches.extend(halved);
+    fetches.extend(try_grad(&fetches[2].sum(), &[&x, &w]).unwrap());
+    let session = Session::builder().threads(2).build().unwrap();
+    let mut lengths = Vec::new();
+    // One plan for all lengths; none, an odd and an even number of steps.
+    for (limit, n) in [(1e9, 1i64), (1.0, 2), (0.3, 5), (0.02, 1000)] {
+        let arrays = [("x", numbers(&[3, 4], 1)), ("w", numbers(&[4, 4], 2)), ("limit", Array::scalar(limit))];
+        let mut expected = reference::Feeds { seed: 3, ..Default::default() };
+        let mut feeds = Feeds::new().with(&start, Array::scalar(n));
+        expected.placeholders.insert("n".into(), Array::scalar(n));
+        for ((name, array), tensor) in arrays.into_iter().zip([&x, &w, &limit_of]) {
+            expected.placeholders.insert(name.into(), array.clone());
+            feeds = feeds.with(tensor, array);
+        }
+        let expected = interpret(&Graph::capture(&fetches, &[]), &expected).unwrap().fetches;
+        let found = session.run(&fetches, feeds).unwrap();
+        for (number, (expected, found)) in expected.iter().zip(&found).enumerate() {
+            assert_eq!((expected.dtype(), expected.shape()), (found.dtype(), found.shape()));
+            for (a, b) in expected.to_vec::<f64>().into_iter().zip(found.to_vec::<f64>()) {
+                assert!((a - b).abs() <= 1e-11 * (1.0 + a.abs()), "limit {limit}, fetch {number}: {b} instead of {a}");
+            }
+        }
+        assert_eq!(found[1], found[3], "the bounded loop takes as many");
+        lengths.push(found[1].item().unwrap());
+    }
+    assert!(lengths[0] == 0.0 && lengths[1] > 0.0 && lengths.windows(2).all(|pair| pair[0] < pair[1]), "{lengths:?}");
+}
+
+#[test]
+fn a_branch_is_taken_or_not_in_one_plan() {
+    let (x, w, which) = (p("x", [2, 3]), p("w", [3, 3]), placeholder("which", DType::Bool, ()));
+    let found = cond(&which, &[&x, &w], |i| vec![i[0].matmul(&i[1]), i[0].sum()], |i| vec![i[0].exp(), i[1].sum()]);
+    let mut fetches = found.clone();
+    fetches.extend(try_grad(&(found[0].square().sum() + &found[1]), &[&x, &w]).unwrap());
+    let session = Session::builder().threads(2).build().unwrap();
+    let (xs, ws) = (numbers(&[2, 3], 1), numbers(&[3, 3], 2));
+    for taken in [true, false, true] {
+        let alone = if taken { [x.matmul(&w), x.sum()] } else { [x.exp(), w.sum()] };
+        let mut expected = alone.to_vec();
+        let loss = alone[0].square().sum() + &alone[1];
+        expected.extend(thalweg_graph::pull_back(&[(&loss, &loss.ones_like())], &[&x, &w]).into_iter().flatten());
+        let found = session.run(&fetches, feeds! { which => taken, x => &xs, w => &ws }).unwrap();
+        let expected = session.run(&expected, feeds! { x => &xs, w => &ws }).unwrap();
+        assert_eq!(found, expected, "{taken}");
+    }
 }

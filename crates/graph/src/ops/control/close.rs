@@ -21,6 +21,8 @@ use crate::tensor::{Meta, Tensor, TensorId, topological_until};
 pub(crate) struct Draft {
     pub(crate) length: Size,
     pub(crate) reverse: bool,
+    /// As that of [`Loop`].
+    pub(crate) gated: bool,
     pub(crate) carries: Vec<(Tensor, Tensor)>,
     pub(crate) inputs: Vec<(Tensor, Tensor)>,
     pub(crate) outers: Vec<(Tensor, Tensor)>,
@@ -67,6 +69,13 @@ impl Draft {
             let hint = "variables change once in a run: carry the number, and update the variable with what comes out";
             return Err(fail(std::slice::from_ref(update), ShapeError::new(reason).hint(hint)));
         }
+        if self.gated
+            && let Some(random) = made.iter().find(|tensor| matches!(tensor.op(), Op::Random(_)))
+        {
+            let reason = "random numbers would be drawn where it is not known how often";
+            let error = ShapeError::new(reason).hint("draw them outside and hand them in");
+            return Err(fail(std::slice::from_ref(random), error));
+        }
         // One draw for all steps, of which each sees its part.
         for random in &made {
             if let Op::Random(op) = random.op() {
@@ -104,7 +113,14 @@ impl Draft {
         let graph = crate::passes::stable_forms::stable_body(graph);
 
         let given = self.carries.iter().chain(&self.inputs).map(|(_, given)| given.clone()).chain(outers);
-        let op = Loop { length: self.length, carries, inputs, reverse: self.reverse, body: Body::new(graph) };
+        let op = Loop {
+            length: self.length,
+            carries,
+            inputs,
+            reverse: self.reverse,
+            gated: self.gated,
+            body: Body::new(graph),
+        };
         crate::scope::on_behalf_of(location, || outputs_of(op, given))
     }
 }

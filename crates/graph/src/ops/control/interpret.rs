@@ -17,8 +17,11 @@ pub(crate) fn interpret_loop(op: &Loop, inputs: &[Array], seed: u64, step: u64) 
     let graph = op.body.graph();
     let mut carries: Vec<Array> = inputs[..op.carries].to_vec();
     let mut stacks: Vec<Vec<u8>> = vec![Vec::new(); graph.fetches().len() - op.carries];
-    let positions: Vec<usize> = if op.reverse { (0..length).rev().collect() } else { (0..length).collect() };
-    for &position in &positions {
+    for number in 0..length {
+        let position = if op.reverse { length - 1 - number } else { number };
+        if op.gated && carries[0].storage().bytes() == [0] {
+            break;
+        }
         let mut placeholders = BTreeMap::new();
         for node in graph.nodes() {
             let Op::Placeholder(placeholder) = &node.op else { continue };

@@ -26,6 +26,10 @@ pub struct Loop {
     pub inputs: usize,
     /// From the last position to the first.
     pub reverse: bool,
+    /// Whether the first carry, a truth value, says before each step whether it is taken: the loop ends before the step for
+    /// which it is false, and `length` is how many there are at most. Such a loop walks along nothing and stacks nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gated: bool,
     /// What is done in a step.
     pub body: Body,
 }
@@ -92,6 +96,14 @@ impl OpRules for Loop {
                 inputs.len(),
                 graph.fetches().len()
             )));
+        }
+        if self.gated {
+            let flag = Meta::new(DType::Bool, Shape::from_iter::<[Size; 0]>([]));
+            if *carries == 0 || *inputs[0] != flag || *walked > 0 || graph.fetches().len() > *carries {
+                let reason =
+                    "a gated loop carries first a truth value, walks along nothing and gives nothing but carries";
+                return Err(ShapeError::new(reason));
+            }
         }
         if !graph.updates().is_empty() {
             return Err(ShapeError::new("the body updates variables"));

@@ -125,6 +125,7 @@ impl Scan {
         let draft = Draft {
             length,
             reverse: self.reverse,
+            gated: false,
             carries: pairs("carry", carry, 0),
             inputs: pairs("input", inputs, 1),
             outers: Vec::new(),

@@ -85,7 +85,7 @@ pub(crate) fn merge(graph: Graph) -> Changed<Graph> {
 /// Whether two loops take the same steps, whatever they give of them.
 fn do_the_same(a: &Loop, b: &Loop) -> bool {
     let (one, two) = (a.body.graph(), b.body.graph());
-    (a.carries, a.inputs, a.reverse, &a.length) == (b.carries, b.inputs, b.reverse, &b.length)
+    (a.carries, a.inputs, a.reverse, a.gated, &a.length) == (b.carries, b.inputs, b.reverse, b.gated, &b.length)
         && one.len() == two.len()
         && one.fetches()[..a.carries] == two.fetches()[..b.carries]
         && one.nodes().zip(two.nodes()).all(|(a, b)| a.op == b.op && a.inputs == b.inputs && a.meta == b.meta)

@@ -100,10 +100,11 @@ fn tidy_loop(op: &Loop, given: &[NodeId], used: &[bool]) -> Option<Tidy> {
         role.insert(id, position);
     }
     let fetches = graph.fetches();
-    let is_constant = |carry: usize| role.get(&fetches[carry]) == Some(&carry);
+    let is_gate = |carry: usize| op.gated && carry == 0;
+    let is_constant = |carry: usize| role.get(&fetches[carry]) == Some(&carry) && !is_gate(carry);
 
     // What is needed: first for the results, then for the carries that these need, until nothing is added.
-    let mut needed: Vec<bool> = (0..fetches.len()).map(is_used).collect();
+    let mut needed: Vec<bool> = (0..fetches.len()).map(|result| is_used(result) || is_gate(result)).collect();
     let mut live = vec![false; graph.len()];
     loop {
         for (result, _) in needed.iter().enumerate().filter(|(_, needed)| **needed) {
