@@ -282,7 +282,8 @@ fn a_branch_is_taken_or_not_in_one_plan() {
         let alone = if taken { [x.matmul(&w), x.sum()] } else { [x.exp(), w.sum()] };
         let mut expected = alone.to_vec();
         let loss = alone[0].square().sum() + &alone[1];
-        expected.extend(thalweg_graph::pull_back(&[(&loss, &loss.ones_like())], &[&x, &w]).into_iter().flatten());
+        expected
+            .extend(thalweg_graph::autodiff::pull_back(&[(&loss, &loss.ones_like())], &[&x, &w]).into_iter().flatten());
         let found = session.run(&fetches, feeds! { which => taken, x => &xs, w => &ws }).unwrap();
         let expected = session.run(&expected, feeds! { x => &xs, w => &ws }).unwrap();
         assert_eq!(found, expected, "{taken}");
