@@ -83,7 +83,7 @@ pub fn grad(loss: &Tensor, wrt: &[&Tensor]) -> Vec<Tensor> {
 /// If the loss has axes or is no float, or does not depend on one of `wrt`; the message names it.
 ///
 /// # Panics
-/// If it depends on them through a [`while_loop`](crate::ops::control::while_loop) without a bound.
+/// If it depends on them through a [`while_loop`](crate::ops::control::while_loop()) without a bound.
 #[track_caller]
 pub fn try_grad(loss: &Tensor, wrt: &[&Tensor]) -> Result<Vec<Tensor>, GradError> {
     if loss.rank() != 0 {
