@@ -48,10 +48,10 @@ impl<'a> Generator<'a> {
         sampling: &Sampling,
         mut see: impl FnMut(&str),
     ) -> Result<String, FitError> {
-        let mut tokens = self.encoding.encode(beginning)?;
-        if tokens.is_empty() {
-            tokens.push(self.encoding.vocabulary.id("\n").unwrap_or(0));
-        }
+        let tokens = match beginning {
+            "" => vec![self.encoding.vocabulary.id("\n").unwrap_or(0)],
+            _ => self.encoding.encode(beginning)?,
+        };
         let step = |states: &Vec<Array>, last: &[i64]| -> Result<(Array, Vec<Array>), FitError> {
             let last = Array::new(&[last.len(), 1], last.to_vec()).map_err(thalweg_data::DataError::from)?;
             let (mut outputs, states) = self.next.call(self.session, feeds! { "token" => &last }, states)?;
