@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use thalweg_run::graph::{Array, DType, Tensor, Update, Variable, grad, placeholder, random_normal};
+use thalweg_run::graph::{Array, DType, Tensor, Update, Variable, grad, placeholder, random_normal, scan, zeros};
 use thalweg_run::{Session, feeds};
 
 /// The system's allocator, counting.
@@ -40,6 +40,7 @@ static ALLOCATOR: Counting = Counting;
 fn the_third_equal_run_allocates_nothing() {
     a_training_step();
     a_weight_that_is_packed_anew();
+    a_loop_and_its_gradient();
 }
 
 fn a_training_step() {
@@ -99,5 +100,28 @@ fn a_weight_that_is_packed_anew() {
         counts.push(ALLOCATIONS.load(Relaxed) - before);
     }
     assert!(session.plan(&y, feeds! { x => &xs }).unwrap().packed_bytes > 0);
+    assert_eq!(counts[2..], [0, 0], "{counts:?}");
+}
+
+fn a_loop_and_its_gradient() {
+    let x = placeholder("x", DType::F32, (6, 32, 64));
+    let weight = |name: &str| Variable::new(name, random_normal([64, 64], DType::F32) * 0.1);
+    let (w, u) = (weight("w"), weight("u"));
+    let (_, outputs) = scan(&[&zeros((32, 64), DType::F32)], &[&x], |h, x| {
+        let next = (x[0].matmul(&w) + h[0].dropout(0.1).matmul(&u)).tanh();
+        (vec![next.clone()], vec![next])
+    });
+    let gradients = grad(&outputs[0].square().mean(), &[&w, &u]);
+    let step = [&w, &u].map(|weight| weight.clone()).into_iter().zip(gradients);
+    let step: Vec<Update> = step.map(|(weight, gradient)| weight.assign(&(&*weight - gradient))).collect();
+    // One thread, as above.
+    let session = Session::builder().threads(1).build().unwrap();
+    let xs = Array::full(&[6, 32, 64], DType::F32, 0.5);
+    let mut counts = Vec::new();
+    for _ in 0..4 {
+        let before = ALLOCATIONS.load(Relaxed);
+        session.run_into(&step, feeds! { x => &xs }, &mut []).unwrap();
+        counts.push(ALLOCATIONS.load(Relaxed) - before);
+    }
     assert_eq!(counts[2..], [0, 0], "{counts:?}");
 }

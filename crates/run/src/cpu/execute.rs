@@ -29,10 +29,10 @@ pub(crate) struct Workspace {
     memory: Block,
     /// Where each buffer of the plan is in this run.
     pub(super) bases: Vec<*mut u8>,
-    /// The same of plans that run inside others.
-    pub(super) frames: Vec<Vec<*mut u8>>,
     /// And each packed operand.
-    packed: Vec<*const u8>,
+    pub(super) packed: Vec<*const u8>,
+    /// The same of plans that run inside others.
+    pub(super) frames: Vec<Frame>,
     /// Operands of the call that runs.
     reads: Vec<*const u8>,
     writes: Vec<*mut u8>,
@@ -48,6 +48,13 @@ pub(crate) struct Workspace {
 
 // SAFETY: the addresses are only used by the run that writes them, which has the workspace to itself.
 unsafe impl Send for Workspace {}
+
+/// Where buffers and packed operands of a plan are.
+#[derive(Debug, Default)]
+pub(super) struct Frame {
+    pub(super) bases: Vec<*mut u8>,
+    pub(super) packed: Vec<*const u8>,
+}
 
 /// What goes into a run and comes out of it.
 #[derive(Debug)]
@@ -124,6 +131,16 @@ impl Scratch {
     }
 }
 
+/// The memory beside the arena.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    /// What the chunks of a call share.
+    pub(super) shared: *mut u8,
+    pub(super) scratch: Scratch,
+    /// Where loops keep what they have packed.
+    pub(super) held: *mut u8,
+}
+
 /// The ends of a copy.
 #[derive(Clone, Copy)]
 struct Ends {
@@ -139,8 +156,8 @@ impl Workspace {
         Workspace {
             memory: Block::empty(),
             bases: Vec::new(),
-            frames: Vec::new(),
             packed: Vec::new(),
+            frames: Vec::new(),
             reads: Vec::new(),
             writes: Vec::new(),
             numbers: Vec::new(),
@@ -319,10 +336,11 @@ impl Workspace {
         let plan = &*prepared.plan;
         let shared = self.memory.start().wrapping_add(plan.arena_bytes.next_multiple_of(ALIGNMENT));
         let scratch = Scratch { start: shared.wrapping_add(prepared.shared_bytes), bytes: prepared.scratch_bytes };
+        let room = Room { shared, scratch, held: scratch.of(pool.threads()) };
         for step in &prepared.steps {
             self.call = step.call;
             let begin = self.times.is_some().then(Instant::now);
-            self.step(prepared, step, pool, draw, scratch, shared)?;
+            self.step(prepared, step, pool, draw, room)?;
             if let (Some(times), Some(begin)) = (&mut self.times, begin) {
                 times[step.call] += begin.elapsed();
             }
@@ -336,10 +354,10 @@ impl Workspace {
         step: &Step,
         pool: &Pool,
         draw: Draw,
-        scratch: Scratch,
-        shared: *mut u8,
+        room: Room,
     ) -> Result<(), RunError> {
         let plan = &*prepared.plan;
+        let Room { shared, scratch, .. } = room;
         match &step.work {
             Work::Map { tile, inputs, outputs } => {
                 self.gather_operands(inputs, outputs);
@@ -356,7 +374,7 @@ impl Workspace {
             }
             Work::Loop(repeat) => {
                 let Kernel::Loop(call) = &plan.calls[step.call].kernel else { unreachable!("prepared from a loop") };
-                self.repeat(repeat, call, pool, draw, scratch, shared)?;
+                self.repeat(repeat, call, pool, draw, room)?;
             }
             Work::Whole => {
                 let call = &plan.calls[step.call];

@@ -1,8 +1,9 @@
 //! Weights in the order in which kernels read them: packed when a run first reads them so, and again after they were
 //! written.
 //!
-//! A copy belongs to the variable or constant that it is packed from, so that all plans share it. What a plan itself
-//! writes is packed by its kernels, part by part, in every run.
+//! A copy belongs to the variable or constant that it is packed from, so that all plans share it. What all steps of a loop read
+//! is packed when the loop begins, into memory of the run. What else a plan itself writes is packed by its kernels, part by
+//! part, in every run.
 #![allow(unsafe_code)]
 
 use std::slice;
@@ -37,7 +38,7 @@ impl Packer {
     ///
     /// # Safety
     /// There are the numbers of which the plan was made, which nobody writes meanwhile.
-    unsafe fn pack(&self, pool: &Pool, from: *const u8, to: &mut [u8]) {
+    pub(super) unsafe fn pack(&self, pool: &Pool, from: *const u8, to: &mut [u8]) {
         // SAFETY: our caller's promise.
         unsafe {
             match self {

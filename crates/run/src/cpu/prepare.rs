@@ -17,7 +17,7 @@ use thalweg_plan::graph::ops::convolution as ops;
 use thalweg_plan::graph::ops::windows::Grid;
 use thalweg_plan::graph::{DType, Scalar};
 use thalweg_plan::{
-    ALIGNMENT, AroundAxis, Buffer, BufferId, Epilogue, Kernel, Map, MatMul, Operand, Part, Place, Plan,
+    ALIGNMENT, AroundAxis, Buffer, BufferId, Epilogue, Given, Kernel, Map, MatMul, Operand, Part, Place, Plan,
 };
 
 use super::loops;
@@ -37,6 +37,8 @@ pub(crate) struct Prepared {
     pub(crate) shared_bytes: usize,
     /// Bytes that each thread has to itself.
     pub(crate) scratch_bytes: usize,
+    /// Bytes in which loops keep packed what all their steps read.
+    pub(crate) held_bytes: usize,
 }
 
 /// What is left open by a plan.
@@ -151,12 +153,13 @@ impl Prepared {
     /// Makes a plan ready.
     pub(crate) fn new(plan: Plan, Choices { exact, keeps_packed }: Choices) -> Prepared {
         let winograd = if exact { Winograd::Never } else { winograd(&plan) };
-        Prepared::with(plan, winograd, keeps_packed)
+        Prepared::with(plan, winograd, keeps_packed, &[])
     }
 
-    fn with(mut plan: Plan, winograd: Winograd, keeps_packed: bool) -> Prepared {
+    /// Makes a plan ready, of which the feeds in `whole` stay the same over many steps.
+    fn with(mut plan: Plan, winograd: Winograd, keeps_packed: bool, whole: &[bool]) -> Prepared {
         let written = written(&plan);
-        let mut packed = PackedOperands { plan: &plan, keeps_packed, written: &written, operands: Vec::new() };
+        let mut packed = PackedOperands { plan: &plan, keeps_packed, written: &written, whole, operands: Vec::new() };
         let mut steps = Vec::new();
         for (call, kernel) in plan.calls.iter().map(|call| &call.kernel).enumerate() {
             let mut push = |work| steps.push(Step { call, work });
@@ -175,7 +178,9 @@ impl Prepared {
                 }
                 Kernel::Fill { value, to } => ground(&plan, *value, &[], *to).into_iter().for_each(push),
                 Kernel::Loop(repeat) => {
-                    let body = Prepared::with((*repeat.body).clone(), winograd, false);
+                    let stays = |given: &Given| repeat.length > 1 && matches!(given, Given::Whole(_));
+                    let whole: Vec<bool> = repeat.feeds.iter().map(stays).collect();
+                    let body = Prepared::with((*repeat.body).clone(), winograd, keeps_packed, &whole);
                     push(Work::Loop(Box::new(Repeat::new(&plan, repeat, body))));
                 }
                 Kernel::Fold { x, y, around, fold: f } => push(fold(&plan, *x, *y, *around, *f)),
@@ -211,15 +216,28 @@ impl Prepared {
             Work::Whole => loops::scratch_elements(&plan.calls[step.call].kernel) * size_of::<i64>(),
             Work::Copy { .. } | Work::Fill { .. } => 0,
         });
+        let held_bytes = most(&|step| match &step.work {
+            Work::Loop(repeat) => repeat.body.packed_bytes() + repeat.body.held_bytes,
+            Work::Map { .. } | Work::Product(_) | Work::Convolution(_) => 0,
+            Work::Copy { .. } | Work::Fill { .. } | Work::Whole => 0,
+        });
         let packed = packed.operands;
-        plan.packed_bytes = packed.iter().map(|operand| operand.packer.bytes()).sum();
-        Prepared { plan: Arc::new(plan), steps, packed, written, shared_bytes, scratch_bytes }
+        let mut prepared =
+            Prepared { plan: Arc::default(), steps, packed, written, shared_bytes, scratch_bytes, held_bytes };
+        plan.packed_bytes = prepared.packed_bytes();
+        prepared.plan = Arc::new(plan);
+        prepared
+    }
+
+    /// Bytes of all packed operands, each from a multiple of [`ALIGNMENT`] on.
+    pub(super) fn packed_bytes(&self) -> usize {
+        self.packed.iter().map(|operand| operand.packer.bytes().next_multiple_of(ALIGNMENT)).sum()
     }
 
     /// Bytes of memory that a run on so many threads takes besides feeds, variables and results.
     pub(crate) fn workspace_bytes(&self, threads: usize) -> usize {
         let arena = self.plan.arena_bytes.next_multiple_of(ALIGNMENT);
-        arena + self.shared_bytes + self.scratch_bytes * threads
+        arena + self.shared_bytes + self.scratch_bytes * threads + self.held_bytes
     }
 }
 
@@ -428,21 +446,24 @@ fn written(plan: &Plan) -> Vec<usize> {
     writes.filter_map(variable).collect()
 }
 
-/// The operands that stay packed from run to run, as they are found.
+/// The operands that stay packed from run to run, or from step to step, as they are found.
 struct PackedOperands<'a> {
     plan: &'a Plan,
     keeps_packed: bool,
     written: &'a [usize],
+    /// Which feeds stay the same.
+    whole: &'a [bool],
     operands: Vec<PackedOperand>,
 }
 
 impl PackedOperands<'_> {
-    /// The number of a buffer packed in this way; none if its numbers may change from run to run.
+    /// The number of a buffer packed in this way; none if its numbers may change from run to run, or step to step.
     fn number(&mut self, buffer: BufferId, packer: impl FnOnce() -> Packer) -> Option<usize> {
         let stays = match self.plan[buffer].place {
             Place::Variable(number) => !self.written.contains(&number),
             Place::Constant(_) => true,
-            Place::Arena { .. } | Place::Feed(_) | Place::Fetch(_) => false,
+            Place::Feed(number) => self.whole.get(number).copied().unwrap_or(false),
+            Place::Arena { .. } | Place::Fetch(_) => false,
         };
         if !(stays && self.keeps_packed) {
             return None;

@@ -3,9 +3,10 @@
 
 use thalweg_kernels::pool::Pool;
 use thalweg_kernels::tile::Draw;
-use thalweg_plan::{Carried, Given, Loop, Place, Plan, Taken};
+use thalweg_plan::{ALIGNMENT, Carried, Given, Loop, Place, Plan, Taken};
 
-use super::execute::{Scratch, Workspace};
+use super::execute::{Frame, Room, Workspace};
+use super::packed::PackedOperand;
 use super::prepare::Prepared;
 use crate::error::RunError;
 
@@ -97,18 +98,33 @@ impl Workspace {
         call: &Loop,
         pool: &Pool,
         draw: Draw,
-        scratch: Scratch,
-        shared: *mut u8,
+        room: Room,
     ) -> Result<(), RunError> {
-        let outer = std::mem::take(&mut self.bases);
-        self.bases = self.frames.pop().unwrap_or_default();
-        let done = self.steps(repeat, call, &outer, pool, draw, scratch, shared);
-        let frame = std::mem::replace(&mut self.bases, outer);
-        self.frames.push(frame);
+        let Frame { bases, packed } = self.frames.pop().unwrap_or_default();
+        let bases = std::mem::replace(&mut self.bases, bases);
+        let packed = std::mem::replace(&mut self.packed, packed);
+        let done = self.steps(repeat, call, &bases, pool, draw, room);
+        let bases = std::mem::replace(&mut self.bases, bases);
+        let packed = std::mem::replace(&mut self.packed, packed);
+        self.frames.push(Frame { bases, packed });
         done
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// Packs what all steps read packed; gives the room that is left.
+    fn hold(&mut self, body: &Prepared, pool: &Pool, room: Room) -> Room {
+        self.packed.clear();
+        let mut held = room.held;
+        for PackedOperand { buffer, packer, .. } in &body.packed {
+            let bytes = packer.bytes();
+            // SAFETY: `held_bytes` counted these bytes, which nobody else uses as long as the loop runs; no step writes what is
+            // handed in whole.
+            unsafe { packer.pack(pool, self.bases[buffer.index()], std::slice::from_raw_parts_mut(held, bytes)) };
+            self.packed.push(held);
+            held = held.wrapping_add(bytes.next_multiple_of(ALIGNMENT));
+        }
+        Room { held, ..room }
+    }
+
     fn steps(
         &mut self,
         repeat: &Repeat,
@@ -116,8 +132,7 @@ impl Workspace {
         outer: &[*mut u8],
         pool: &Pool,
         draw: Draw,
-        scratch: Scratch,
-        shared: *mut u8,
+        room: Room,
     ) -> Result<(), RunError> {
         let memory = outer[call.memory.index()];
         let places = Places { repeat, call, bases: outer, memory };
@@ -136,6 +151,12 @@ impl Workspace {
                 Carried::Between { .. } | Carried::After(_) => {}
             }
         }
+        for (given, &(buffer, ..)) in call.feeds.iter().zip(&repeat.feeds) {
+            if let Given::Whole(whole) = given {
+                self.bases[buffer] = outer[whole.index()];
+            }
+        }
+        let room = self.hold(&repeat.body, pool, room);
         let mut done = 0;
         for step in 0..call.length {
             // SAFETY: a gated loop carries a truth value first, which the step before has written.
@@ -149,7 +170,7 @@ impl Workspace {
                     Given::Slices(operand) => {
                         outer[operand.buffer.index()].wrapping_offset(first + places.position(step) * stride)
                     }
-                    Given::Whole(whole) => outer[whole.index()],
+                    Given::Whole(_) => continue,
                 };
             }
             for (taken, &buffer) in call.taken.iter().zip(&repeat.fetches) {
@@ -159,7 +180,7 @@ impl Workspace {
                 };
             }
             for work in &repeat.body.steps {
-                self.step(&repeat.body, work, pool, draw, scratch, shared)?;
+                self.step(&repeat.body, work, pool, draw, room)?;
             }
         }
         for (carry, place) in call.carries.iter().enumerate() {

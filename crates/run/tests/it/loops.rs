@@ -91,6 +91,28 @@ fn recurrent_cells() {
         });
         (vec![x, h, w, u], vec![outputs[0].clone(), last[2].clone()])
     });
+    hold("a reset gate after the product", &|| {
+        let (x, h) = (p("x", ("time", "batch", 12)), p("h", ("batch", 4)));
+        let u = p("u", [4, 12]);
+        let (_, outputs) = scan(&[&h], &[&x], |h, x| {
+            let of_h = h[0].matmul(&u);
+            let gate = |of: &Tensor, number: usize| of.slice(1, 4 * number..4 * number + 4);
+            let [r, z] = [0, 1].map(|number| (gate(&x[0], number) + gate(&of_h, number)).sigmoid());
+            let n = (gate(&x[0], 2) + r * gate(&of_h, 2)).tanh();
+            let next = &n + z * (&h[0] - &n);
+            (vec![next.clone()], vec![next])
+        });
+        (vec![x, h, u], vec![outputs[0].clone()])
+    });
+    hold("weights that are worth packing", &|| {
+        let (x, h) = (p("x", ("time", 40, 6)), p("h", (40, 150)));
+        let (w, u, b) = (p("w", [6, 150]), p("u", [150, 150]), p("b", [150]));
+        // Small enough that rounding does not grow from step to step.
+        let small = &u * 0.1;
+        let (last, _) = rnn(Scan::new(), &x, &h, &w, &small, &b);
+        let (_, all) = rnn(Scan::new().reverse(), &x, &last, &w, &small.t(), &b);
+        (vec![x, h, w, u, b], vec![all])
+    });
 }
 
 #[test]
