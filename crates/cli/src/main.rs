@@ -22,7 +22,6 @@ mod predict;
 mod recipes;
 mod summary;
 mod train;
-mod writing;
 
 use std::process::ExitCode;
 

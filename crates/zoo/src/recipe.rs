@@ -6,7 +6,6 @@ use thalweg::data::DataError;
 use thalweg::prelude::*;
 use thalweg::train::{FitError, Length};
 
-use crate::char_lm::CharLm;
 use crate::cifar10::Cifar10;
 use crate::digits::Digits;
 use crate::error::ZooError;
@@ -140,14 +139,13 @@ pub struct Setting {
 pub struct Splits {
     /// To be trained on and to choose by.
     pub data: TrainingData,
-    /// To be looked at once: of the same form as the others, not yet prepared. None where all that is held out is measured
-    /// while training goes on.
-    pub test: Option<Dataset>,
+    /// To be looked at once: of the same form as the others, not yet prepared.
+    pub test: Dataset,
 }
 
 /// All recipes.
 pub fn recipes() -> &'static [&'static dyn Recipe] {
-    &[&Digits, &Mnist, &Cifar10, &Images, &CharLm]
+    &[&Digits, &Mnist, &Cifar10, &Images]
 }
 
 /// The recipe of this name.

@@ -8,5 +8,4 @@ mod look;
 mod misuse;
 mod predict;
 mod support;
-mod texts;
 mod train;

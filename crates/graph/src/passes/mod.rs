@@ -33,6 +33,7 @@ pub mod fold_constants;
 pub mod for_evaluation;
 pub mod layout;
 pub mod loops;
+mod parts;
 mod pattern;
 pub mod simplify;
 pub mod stable_forms;

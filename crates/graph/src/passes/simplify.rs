@@ -20,6 +20,7 @@ use smallvec::SmallVec;
 use thalweg_array::scalar::{Binary, Fold, Unary};
 use thalweg_array::{DType, Scalar, Shape};
 
+use super::parts::side_by_side;
 use super::pattern::Rewriter;
 use super::{Options, Pass};
 use crate::graph::{Changed, Graph, NodeId};
@@ -109,7 +110,7 @@ fn binary(r: &mut Rewriter<'_>, f: Binary, x: NodeId, y: NodeId, meta: &Meta) ->
             // x + −b ⇒ x − b, −a + y ⇒ y − a
             (_, Some(b)) => make_binary(r, Binary::Sub, x, b),
             (Some(a), None) => make_binary(r, Binary::Sub, y, a),
-            (None, None) => None,
+            (None, None) => side_by_side(r, x, y),
         },
         Binary::Sub => {
             if r.is(y, 0.0) {

@@ -4,14 +4,15 @@
 //! graph ── views ── groups ── programs and kernels ── commit ── schedule ── memory ──► plan
 //! ```
 //!
-//! `views`: what moves nothing is a strided look. `groups`: which nodes become one tile program. `program` writes them;
-//! `kernels` makes calls of the other nodes. `commit`: what writes variables. Then the schedule orders the calls, and the
+//! `views`: what moves nothing is a strided look. `groups`: which nodes become one tile program. `program` writes them, with
+//! what `places` says of parts that are written side by side; `kernels` makes calls of the other nodes. `commit`: what writes variables. Then the schedule orders the calls, and the
 //! memory plan places the buffers.
 
 mod commit;
 mod groups;
 mod kernels;
 mod loops;
+mod places;
 mod program;
 mod views;
 
@@ -23,7 +24,8 @@ use thalweg_graph::{Bindings, DType, Graph, NodeId, Op, TensorId, Variable};
 use thiserror::Error;
 
 use self::groups::{Group, GroupId, Grouping, Home, Role};
-use self::program::{Access, Draft, Look, Segments, Source};
+use self::places::Places;
+use self::program::{Access, Draft, Elsewhere, Look, Segments, Source};
 use self::views::View;
 pub(crate) use self::views::contiguous;
 use crate::plan::{Buffer, BufferId, Call, Epilogue, Feed, Kernel, Map, Operand, Place, Plan};
@@ -84,6 +86,7 @@ pub fn lower(graph: &Graph, bindings: &Bindings, target: &dyn Target) -> Result<
         buffers: HashMap::new(),
         copies: HashMap::new(),
         stored: stored(graph, &views, &grouping),
+        places: Places::find(graph, &views, &grouping),
         variable_numbers: HashMap::new(),
         absorbed: HashSet::new(),
         product_of: HashMap::new(),
@@ -131,6 +134,8 @@ struct Lowering<'a> {
     product_readers: HashMap<NodeId, Vec<NodeId>>,
     /// The bases of fetches and next values.
     roots: HashSet<NodeId>,
+    /// What groups write in place.
+    places: Places,
     /// The number of each variable that the plan has met.
     variable_numbers: HashMap<TensorId, usize>,
     drafts: Vec<DraftCall>,
@@ -283,12 +288,13 @@ impl Lowering<'_> {
 
     fn calls(&mut self) {
         self.absorb_products();
+        let placed: HashSet<NodeId> = self.places.wholes.values().flatten().copied().collect();
         for id in self.graph.ids() {
             if matches!(self.graph[id].op, Op::CheckIndices(_)) {
                 self.kernel(id);
             }
             match self.grouping.homes[id.index()] {
-                Home::Kernel { .. } if !self.absorbed.contains(&id) => self.kernel(id),
+                Home::Kernel { .. } if !self.absorbed.contains(&id) && !placed.contains(&id) => self.kernel(id),
                 Home::Leaf if self.stored[id.index()] => self.stored_leaf(id),
                 // A group is written when its last member is reached.
                 Home::Group { group, .. } if self.grouping.groups[group].members.last() == Some(&id) => {
@@ -306,7 +312,8 @@ impl Lowering<'_> {
         let alone = Group { id: after_all, dims, columns: None, fold_start: None, members: vec![id], level: 0 };
         let segments = Segments { columns: None, fold_start: None };
         let homes = &self.grouping.homes;
-        let draft = program::write(self.graph, self.views, homes, &alone, &[id], segments, &HashMap::new());
+        let elsewhere = Elsewhere { copies: &HashMap::new(), placed: &HashMap::new() };
+        let draft = program::write(self.graph, self.views, homes, &alone, &[id], segments, elsewhere);
         self.map(&[id], draft.expect("a leaf loads nothing"));
     }
 
@@ -335,7 +342,8 @@ impl Lowering<'_> {
         let homes = &self.grouping.homes;
         let mut copies = HashMap::new();
         let draft = loop {
-            match program::write(self.graph, self.views, homes, group, &stored, segments, &copies) {
+            let elsewhere = Elsewhere { copies: &copies, placed: &self.places.parts };
+            match program::write(self.graph, self.views, homes, group, &stored, segments, elsewhere) {
                 Ok(draft) => break draft,
                 Err(stubborn) => {
                     for look in stubborn {
@@ -351,6 +359,8 @@ impl Lowering<'_> {
             Some(product) => self.product_with_epilogue(product, &group.members, draft),
             None => self.map(&group.members, draft),
         }
+        let wholes = self.places.wholes.get(&id).into_iter().flatten();
+        self.makers.extend(wholes.map(|&whole| (whole, self.drafts.len() - 1)));
     }
 
     fn map(&mut self, members: &[NodeId], draft: Draft) {

@@ -27,6 +27,18 @@ pub(crate) struct Look {
     pub(crate) strides: Strides,
 }
 
+/// Where members of groups are stored that do not stand alone: as parts of other nodes.
+pub(crate) type Placed = HashMap<NodeId, SmallVec<[Look; 1]>>;
+
+/// What a program reads and writes elsewhere than in the buffer of a node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Elsewhere<'a> {
+    /// The row-major copies of looks.
+    pub(crate) copies: &'a HashMap<Look, BufferId>,
+    /// Where parts are written.
+    pub(crate) placed: &'a Placed,
+}
+
 /// A program before its buffers are known.
 #[derive(Debug)]
 pub(crate) struct Draft {
@@ -95,7 +107,7 @@ struct Writer<'a> {
     loads_constants: bool,
 }
 
-/// The program of a group; `stored` are the members whose numbers are needed outside.
+/// The program of a group; `stored` are the members whose numbers are needed outside, those in `placed` as parts of others.
 ///
 /// `Err` names looks that do not fit the fewest axes that the program needs: they must be copied to row-major order
 /// first, then this is called again.
@@ -106,7 +118,7 @@ pub(crate) fn write(
     group: &Group,
     stored: &[NodeId],
     segments: Segments,
-    copies: &HashMap<Look, BufferId>,
+    elsewhere: Elsewhere<'_>,
 ) -> Result<Draft, Vec<Look>> {
     let writer = |loads_constants| Writer {
         graph,
@@ -120,10 +132,10 @@ pub(crate) fn write(
         registers: HashMap::new(),
         uses_column: false,
     };
-    let draft = writer(false).draft(stored, segments, copies)?;
+    let draft = writer(false).draft(stored, segments, elsewhere)?;
     if has_small_register(&draft) {
         // Nothing but constants: loaded, they are a number per element.
-        let draft = writer(true).draft(stored, segments, copies)?;
+        let draft = writer(true).draft(stored, segments, elsewhere)?;
         debug_assert!(!has_small_register(&draft), "row values alone became a full one: a bug in Thalweg\n{draft:?}");
         return Ok(draft);
     }
@@ -163,12 +175,13 @@ impl Writer<'_> {
         mut self,
         stored: &[NodeId],
         segments: Segments,
-        copies: &HashMap<Look, BufferId>,
+        Elsewhere { copies, placed }: Elsewhere<'_>,
     ) -> Result<Draft, Vec<Look>> {
         for &member in &self.group.members {
             self.member(member);
         }
         let mut outputs = Vec::new();
+        let mut is_full = Vec::new();
         for &member in stored {
             let role = match self.homes[member.index()] {
                 Home::Group { role, .. } => role,
@@ -180,8 +193,12 @@ impl Writer<'_> {
                 (Role::FoldAll, Op::Reduce(reduce)) => OutputKind::FoldAll(reduce.fold),
                 _ => OutputKind::Store,
             };
-            self.program.outputs.push(Output { register: self.registers[&member], kind });
-            outputs.push(Look { source: Source::Node(member), offset: 0, strides: store_strides(self.group, role) });
+            let alone = || Look { source: Source::Node(member), offset: 0, strides: store_strides(self.group, role) };
+            for look in placed.get(&member).cloned().unwrap_or_else(|| smallvec![alone()]) {
+                self.program.outputs.push(Output { register: self.registers[&member], kind });
+                outputs.push(look);
+                is_full.push(role == Role::Full);
+            }
         }
         let (dims, program, mut loads) = (self.group.dims.clone(), self.program, self.loads);
         for look in &mut loads {
@@ -193,13 +210,9 @@ impl Writer<'_> {
         let segments = Segments { columns, ..segments };
         let mut draft = Draft { dims, program, inputs: loads, outputs };
         collapse(&mut draft, segments)?;
-        let is_full = |member: &NodeId| match self.homes[member.index()] {
-            Home::Group { role, .. } => role == Role::Full,
-            Home::Leaf | Home::Given | Home::Kernel { .. } => true,
-        };
         if draft.dims.last() == Some(&1) {
             // One column: a step there goes nowhere, and looks the same as an input's.
-            for (output, _) in draft.outputs.iter_mut().zip(stored).filter(|(_, member)| is_full(member)) {
+            for (output, _) in draft.outputs.iter_mut().zip(is_full).filter(|(_, is_full)| *is_full) {
                 output.strides[draft.dims.len() - 1] = 1;
             }
         }

@@ -49,6 +49,24 @@ fn a_training_step_is_few_calls() {
     assert_eq!(copies, 0, "{plan}");
 }
 
+#[test]
+fn parts_that_nobody_else_reads_are_written_side_by_side() {
+    let (x, y) = (placeholder("x", DType::F32, [6, 8]), placeholder("y", DType::F32, [6, 8]));
+    let common = (&x + &y).exp();
+    let (a, b, c) = (&common * &y, common.tanh(), common.sigmoid());
+    let all = Tensor::concat(&[&a, &b, &c], -1);
+    let twice = plan(&[&all, &Tensor::concat(&[&b, &a], -1)], &[]);
+    assert_eq!(twice.calls.len(), 1, "{twice}");
+    assert!(matches!(&twice.calls[0].kernel, Kernel::Map(map) if map.outputs.len() == 5), "{twice}");
+    assert_eq!(plan(&[&all.sum_over(1)], &[]).calls.len(), 2);
+    let fetched = plan(&[&all, &b], &[]);
+    assert_eq!(fetched.calls.len(), 2, "{fetched}");
+    let matrix = placeholder("matrix", DType::F32, [8, 8]);
+    let read = plan(&[&all, &b.matmul(&matrix)], &[]);
+    assert_eq!(read.calls.len(), 3, "{read}");
+    assert_eq!(plan(&[&Tensor::concat(&[&a, &b], 0)], &[]).calls.len(), 2, "rows one below the other are moved");
+}
+
 /// x normalised over everything but its channels, scaled and shifted.
 fn normalized(x: &Tensor, name: &str, parameters: &mut Vec<Variable>) -> Tensor {
     let channels = x.size(1).number().unwrap();

@@ -26,7 +26,6 @@
 
 mod card;
 mod function;
-mod generate;
 mod maps;
 mod prepare;
 mod training;
@@ -43,7 +42,6 @@ use thiserror::Error;
 
 pub use card::{FunctionCard, ModelCard, export};
 pub use function::Function;
-pub use generate::Generator;
 pub use maps::{Look, MapMethod, Maps};
 pub use prepare::{Drawing, Prepare};
 pub(crate) use training::StepCard;

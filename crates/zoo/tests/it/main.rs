@@ -1,4 +1,3 @@
 //! Recipes from outside.
 
 mod recipes;
-mod texts;
