@@ -36,7 +36,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn as_json(Report { recipe, step, classes, evaluation, accuracy_augmented, .. }: &Report) -> Value {
+fn as_json(Report { recipe, step, classes, is_test, evaluation, accuracy_augmented, .. }: &Report) -> Value {
     let matrix = evaluation.matrix.as_ref().map(|matrix| {
         let row = |label| (0..matrix.classes()).map(|predicted| matrix.count(label, predicted)).collect::<Vec<_>>();
         (0..matrix.classes()).map(row).collect::<Vec<_>>()
@@ -45,6 +45,7 @@ fn as_json(Report { recipe, step, classes, evaluation, accuracy_augmented, .. }:
         "recipe": recipe,
         "step": step,
         "rows": evaluation.rows,
+        "test_set": is_test,
         "test_loss": evaluation.loss,
         "test_accuracy": evaluation.accuracy(),
         "test_accuracy_augmented": accuracy_augmented,
@@ -53,13 +54,13 @@ fn as_json(Report { recipe, step, classes, evaluation, accuracy_augmented, .. }:
     })
 }
 
-fn as_text(Report { recipe, step, classes, evaluation, accuracy_augmented, .. }: &Report) -> String {
+fn as_text(Report { recipe, step, classes, is_test, evaluation, accuracy_augmented, .. }: &Report) -> String {
     let mut right = evaluation.accuracy().map_or(String::new(), |accuracy| format!("{} right, ", percent(accuracy)));
     if let Some(accuracy) = accuracy_augmented {
         right += &format!("{} with test-time augmentation, ", percent(*accuracy));
     }
-    let summary =
-        format!("{recipe} after step {step}, {} test rows: {right}loss {:.4}", evaluation.rows, evaluation.loss);
+    let rows = if *is_test { "test rows" } else { "rows held out in training, since there is no test set" };
+    let summary = format!("{recipe} after step {step}, {} {rows}: {right}loss {:.4}", evaluation.rows, evaluation.loss);
     match &evaluation.matrix {
         Some(matrix) if matrix.classes() == classes.len() => {
             format!("{summary}\n\n{}", matrix.named(classes).to_string().trim_end())

@@ -22,6 +22,7 @@ mod predict;
 mod recipes;
 mod summary;
 mod train;
+mod writing;
 
 use std::process::ExitCode;
 

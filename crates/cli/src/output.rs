@@ -12,6 +12,15 @@ pub(crate) fn line(text: impl Display) -> anyhow::Result<()> {
     io::stdout().lock().write_all(format!("{text}\n").as_bytes()).map_err(|error| OutputError(error).into())
 }
 
+/// Writes a piece of a text to standard output at once.
+///
+/// # Errors
+/// As [`line`].
+pub(crate) fn text(piece: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(piece.as_bytes()).and_then(|()| out.flush()).map_err(|error| OutputError(error).into())
+}
+
 /// Writes a line to standard error; if nobody reads it, that is no reason to stop.
 pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr(), "{text}");

@@ -1,4 +1,4 @@
-//! `thalweg predict`: what a trained model sees in drawings and photos, or in rows of its test set.
+//! `thalweg predict`: what a trained model sees in drawings and photos, or in rows of its test set; what it writes.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -10,26 +10,28 @@ use serde_json::{Value, json};
 use thalweg::array::Array;
 use thalweg::data::{Limits, Picture, picture_sheet};
 use thalweg::train::checkpoint::Which;
-use thalweg::train::{Prediction, Trained};
+use thalweg::train::{Generator, Prediction, Trained};
 use thalweg_zoo::{ZooError, picture, test_row};
 
 use crate::choices::{checkpoint, number};
 use crate::message::{FAILED, one_line};
 use crate::output::{self, note, percent};
+use crate::writing::{self, WritingArgs};
 
 /// What `thalweg predict` takes.
 #[derive(Debug, Args)]
 #[command(
     allow_negative_numbers = true,
-    override_usage = "thalweg predict [OPTIONS] <RUN> <FILE>...\n       thalweg predict [OPTIONS] <RUN> --row <N>"
+    override_usage = "thalweg predict [OPTIONS] <RUN> <FILE>...\n       thalweg predict [OPTIONS] <RUN> <TEXT>...\n       thalweg predict [OPTIONS] <RUN> --row <N>"
 )]
 pub(crate) struct PredictArgs {
     /// Folder of the run, as `thalweg train --run` made it
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// Pictures (PNG, JPEG, GIF, BMP, WebP) of any size: photos, or drawings, dark on light or light on dark
-    #[arg(value_name = "FILE", required_unless_present = "row", conflicts_with = "row")]
-    files: Vec<PathBuf>,
+    /// Pictures (PNG, JPEG, GIF, BMP, WebP) of any size: photos, or drawings, dark on light or light on dark; of a model
+    /// that writes, texts to go on with
+    #[arg(value_name = "FILE|TEXT", required_unless_present = "row", conflicts_with = "row")]
+    subjects: Vec<String>,
     /// A row of the test set in place of pictures, counted from 0
     #[arg(long, value_name = "N", value_parser = number::<usize>)]
     row: Option<usize>,
@@ -45,6 +47,8 @@ pub(crate) struct PredictArgs {
     /// Print the result as one line of JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    writing: WritingArgs,
 }
 
 /// What the model saw in one picture, and took it for.
@@ -71,9 +75,16 @@ enum Seen {
 pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
     let trained = Trained::open_checkpoint(&args.run, args.checkpoint).map_err(ZooError::from)?;
     trained.checkpoint().notes.iter().for_each(note);
+    if trained.function(Generator::NEXT).is_ok() && args.row.is_none() {
+        return writing::run(&trained, &args.subjects, &args.writing, args.json);
+    }
+    if let Some(option) = args.writing.given() {
+        let reason = "is for models that write texts, which this one does not".into();
+        return Err(ZooError::Setting { setting: option.into(), reason }.into());
+    }
     let results: Vec<anyhow::Result<Sighting>> = match args.row {
         Some(row) => vec![Ok(see_row(&trained, args, row)?)],
-        None => args.files.iter().map(|file| see_picture(&trained, file)).collect(),
+        None => args.subjects.iter().map(|file| see_picture(&trained, Path::new(file))).collect(),
     };
     let mut sightings = Vec::new();
     for result in results {
@@ -82,7 +93,7 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
             Err(error) => note(format_args!("error: {}", one_line(&error))),
         }
     }
-    let wanted = if args.row.is_some() { 1 } else { args.files.len() };
+    let wanted = if args.row.is_some() { 1 } else { args.subjects.len() };
     if let (Some(file), false) = (&args.show, sightings.is_empty()) {
         show(&trained, file, &sightings)?;
     }

@@ -41,5 +41,6 @@ pub use evaluate::{Evaluation, Inference, evaluate, evaluate_with};
 pub use fit::{End, FitError, FitOptions, Fitted, Length, Minimize, RunFolder, Task, Training, fit};
 pub use learner::{Columns, Learner, Rates, TrainingData};
 pub use trained::{
-    Drawing, Function, Look, MapMethod, Maps, ModelCard, Prediction, Prepare, StoredTraining, Trained, TrainedError,
+    Drawing, Function, Generator, Look, MapMethod, Maps, ModelCard, Prediction, Prepare, StoredTraining, Trained,
+    TrainedError,
 };

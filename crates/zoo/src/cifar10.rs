@@ -77,7 +77,7 @@ impl Recipe for Cifar10 {
         let data::Cifar { train, test } = data::cifar10(folder)?;
         let split = Split::stratified("label", train.column("label")?, VALIDATION, settings.seed)?;
         let (train, valid) = train.split(&split);
-        Ok(Splits { data: TrainingData::new(train, valid)?.pictures(augment(settings)?)?, test })
+        Ok(Splits { data: TrainingData::new(train, valid)?.pictures(augment(settings)?)?, test: Some(test) })
     }
 
     fn blank(&self, settings: &Settings) -> Result<TrainingData, DataError> {

@@ -60,7 +60,7 @@ impl Recipe for Digits {
         let (rest, test) = data.split(&Split::by_index(data.len(), |row| row % 5 == 4)?);
         let (train, valid) = rest.split(&Split::stratified("label", &rest["label"], 0.15, settings.seed)?);
         let shift = settings.get("shift") as u16;
-        Ok(Splits { data: classifier::drawings(train, valid, Drawing::Digits, shift)?, test })
+        Ok(Splits { data: classifier::drawings(train, valid, Drawing::Digits, shift)?, test: Some(test) })
     }
 
     fn blank(&self, settings: &Settings) -> Result<TrainingData, DataError> {

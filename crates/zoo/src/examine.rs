@@ -12,7 +12,7 @@ use crate::options::{Options, Settings};
 use crate::recipe::{Recipe, Splits, recipe};
 use crate::train::{PASSES, load, sees_changed_pictures};
 
-/// What a run reaches on the test set of its recipe.
+/// What a run reaches on the test set of its recipe, or where there is none on what is held out in training.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The recipe.
@@ -21,6 +21,8 @@ pub struct Report {
     pub step: u64,
     /// The names of the classes.
     pub classes: Vec<String>,
+    /// Whether it was measured on a test set, and not, where there is none, on what is held out in training.
+    pub is_test: bool,
     /// What was measured.
     pub evaluation: Evaluation,
     /// The accuracy where each picture is seen several times, changed as in training: of a model that was trained on pictures
@@ -36,7 +38,9 @@ pub struct Report {
 /// If there is no such checkpoint, or the data cannot be read.
 pub fn evaluate(run: &Path, data: Option<&Path>, which: Which) -> Result<Report, ZooError> {
     let trained = Trained::open_checkpoint(run, which)?;
-    let (recipe, Splits { test, .. }) = data_of(&trained, data)?;
+    let (recipe, Splits { data, test }) = data_of(&trained, data)?;
+    let is_test = test.is_some();
+    let test = test.unwrap_or_else(|| data.valid().clone());
     let mut accuracy_augmented = None;
     if sees_changed_pictures(&trained.card().prepare) {
         accuracy_augmented = trained.evaluate_augmented(&test, PASSES)?.accuracy();
@@ -45,6 +49,7 @@ pub fn evaluate(run: &Path, data: Option<&Path>, which: Which) -> Result<Report,
         recipe: recipe.name(),
         step: trained.checkpoint().step,
         classes: trained.classes().to_vec(),
+        is_test,
         evaluation: trained.evaluate(&test)?,
         accuracy_augmented,
         notes: trained.checkpoint().notes.clone(),
@@ -56,7 +61,11 @@ pub fn evaluate(run: &Path, data: Option<&Path>, which: Which) -> Result<Report,
 /// # Errors
 /// If the data cannot be read, or there is no such row.
 pub fn test_row(trained: &Trained, data: Option<&Path>, row: usize) -> Result<(Array, String), ZooError> {
-    let (_, Splits { data, test }) = data_of(trained, data)?;
+    let (recipe, Splits { data, test }) = data_of(trained, data)?;
+    let Some(test) = test else {
+        let reason = format!("the recipe `{}` has no test set", recipe.name());
+        return Err(ZooError::setting(format!("row {row}"), reason));
+    };
     if row >= test.len() {
         let reason = format!("the test set has {} rows, numbered from 0", test.len());
         return Err(ZooError::setting(format!("row {row}"), reason));

@@ -64,7 +64,7 @@ pub fn cross_validate(
     let mut done = Folds { recipe: recipe.name().into(), model, folds: Vec::new(), interrupted: false };
     for (number, splits) in splits.into_iter().enumerate() {
         let Splits { data, test } = &splits;
-        let (train_rows, test_rows) = (data.train().len(), test.len());
+        let (train_rows, test_rows) = (data.train().len(), test.as_ref().map_or(0, |test| test.len()));
         let outcome = train_on(recipe, splits, &Options { run: None, ..options.clone() }, &settings)?;
         if outcome.interrupted {
             done.interrupted = true;

@@ -98,7 +98,7 @@ impl Recipe for Images {
         let held_out = |data: &Dataset| Split::stratified("label", data.column("label")?, HELD_OUT, settings.seed);
         let (rest, test) = photos.split(&held_out(&photos)?);
         let (train, valid) = rest.split(&held_out(&rest)?);
-        Ok(Splits { data: TrainingData::new(train, valid)?, test })
+        Ok(Splits { data: TrainingData::new(train, valid)?, test: Some(test) })
     }
 
     fn folds(&self, folder: &Path, settings: &Settings, k: usize) -> Result<Vec<Splits>, ZooError> {
@@ -107,7 +107,7 @@ impl Recipe for Images {
         let splits = folds.iter().map(|fold| {
             // Nothing is chosen by the part that is held out: it is only measured while the net is trained.
             let (train, test) = photos.split(fold);
-            Ok(Splits { data: TrainingData::new(train, test.clone())?, test })
+            Ok(Splits { data: TrainingData::new(train, test.clone())?, test: Some(test) })
         });
         splits.collect()
     }

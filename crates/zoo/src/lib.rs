@@ -13,7 +13,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | `recipe` | [`Recipe`], [`Splits`]: data, model and phases on the learner |
-//! | `digits`, `mnist`, `cifar10`, `images` | the recipes |
+//! | `digits`, `mnist`, `cifar10`, `images`, `char_lm` | the recipes |
 //! | `classifier` | data and learners of drawings |
 //! | `options` | [`Options`] of a user, [`Settings`] that follow |
 //! | `train` | [`train()`]: a recipe from data to [`Outcome`]; its [`learner`] before the first step |
@@ -23,6 +23,7 @@
 //! | [`vision`] | published image networks |
 //! | `error` | [`ZooError`] |
 
+mod char_lm;
 mod cifar10;
 mod classifier;
 mod digits;

@@ -55,7 +55,7 @@ impl Recipe for Mnist {
         let data::Mnist { train, test } = data::mnist(folder)?;
         let (train, valid) = train.split(&Split::last(train.len(), VALIDATION)?);
         let shift = settings.get("shift") as u16;
-        Ok(Splits { data: classifier::drawings(train, valid, Drawing::Mnist, shift)?, test })
+        Ok(Splits { data: classifier::drawings(train, valid, Drawing::Mnist, shift)?, test: Some(test) })
     }
 
     fn blank(&self, settings: &Settings) -> Result<TrainingData, DataError> {

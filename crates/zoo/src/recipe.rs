@@ -6,6 +6,7 @@ use thalweg::data::DataError;
 use thalweg::prelude::*;
 use thalweg::train::{FitError, Length};
 
+use crate::char_lm::CharLm;
 use crate::cifar10::Cifar10;
 use crate::digits::Digits;
 use crate::error::ZooError;
@@ -139,13 +140,14 @@ pub struct Setting {
 pub struct Splits {
     /// To be trained on and to choose by.
     pub data: TrainingData,
-    /// To be looked at once: of the same form as the others, not yet prepared.
-    pub test: Dataset,
+    /// To be looked at once: of the same form as the others, not yet prepared. None where all that is held out is measured
+    /// while training goes on.
+    pub test: Option<Dataset>,
 }
 
 /// All recipes.
 pub fn recipes() -> &'static [&'static dyn Recipe] {
-    &[&Digits, &Mnist, &Cifar10, &Images]
+    &[&Digits, &Mnist, &Cifar10, &Images, &CharLm]
 }
 
 /// The recipe of this name.

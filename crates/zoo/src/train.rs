@@ -86,7 +86,7 @@ pub(crate) fn train_on(
     };
     let fitted = learner.fitted().expect("a recipe trains in at least one phase: a bug in Thalweg").clone();
     let (mut test_accuracy, mut test_accuracy_augmented) = (None, None);
-    if !interrupted {
+    if let (false, Some(test)) = (interrupted, test) {
         test_accuracy = learner.evaluate(&test)?.accuracy();
         if sees_changed_pictures(learner.data().prepare()) {
             test_accuracy_augmented = learner.evaluate_augmented(&test, PASSES)?.accuracy();

@@ -8,4 +8,5 @@ mod look;
 mod misuse;
 mod predict;
 mod support;
+mod texts;
 mod train;

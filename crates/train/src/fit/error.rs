@@ -7,6 +7,7 @@ use thalweg_run::RunError;
 use thiserror::Error;
 
 use crate::checkpoint::CheckpointError;
+use crate::decoding::DecodeError;
 use crate::metrics::MetricError;
 use crate::trained::TrainedError;
 
@@ -62,6 +63,9 @@ pub enum FitError {
     /// A trained model cannot be used.
     #[error(transparent)]
     Trained(#[from] Box<TrainedError>),
+    /// A text cannot be written.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
     /// A setting of the model or the optimizer is out of its range.
     #[error(transparent)]
     Model(#[from] NnError),

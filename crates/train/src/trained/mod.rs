@@ -26,6 +26,7 @@
 
 mod card;
 mod function;
+mod generate;
 mod maps;
 mod prepare;
 mod training;
@@ -42,6 +43,7 @@ use thiserror::Error;
 
 pub use card::{FunctionCard, ModelCard, export};
 pub use function::Function;
+pub use generate::Generator;
 pub use maps::{Look, MapMethod, Maps};
 pub use prepare::{Drawing, Prepare};
 pub(crate) use training::StepCard;

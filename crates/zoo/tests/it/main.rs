@@ -1,3 +1,4 @@
 //! Recipes from outside.
 
 mod recipes;
+mod texts;
