@@ -168,7 +168,7 @@ impl Recipe for CharLm {
 }
 
 /// The norm beyond which gradients are scaled down: what loops multiply over and over may explode.
-const CLIP: f64 = 1.0;
+const CLIP: f64 = 5.0;
 
 fn encoding(texts: &[&str], settings: &Settings) -> Result<TextEncoding, DataError> {
     let options = Vocabulary::options().specials(&[]);
