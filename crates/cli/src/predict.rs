@@ -29,7 +29,7 @@ pub(crate) struct PredictArgs {
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// Pictures (PNG, JPEG, GIF, BMP, WebP) of any size: photos, or drawings, dark on light or light on dark; of a model
-    /// that writes, texts to go on with
+    /// of texts, texts: to be told of which class they are, or to be gone on with
     #[arg(value_name = "FILE|TEXT", required_unless_present = "row", conflicts_with = "row")]
     subjects: Vec<String>,
     /// A row of the test set in place of pictures, counted from 0
@@ -69,6 +69,8 @@ enum Seen {
     Row(Array),
     /// The part of a photo, at the size that the model takes.
     Photo(Picture),
+    /// The text itself.
+    Text,
 }
 
 /// Predicts, and prints the classes. A picture that cannot be read does not keep the others from being read.
@@ -84,7 +86,7 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
     }
     let results: Vec<anyhow::Result<Sighting>> = match args.row {
         Some(row) => vec![Ok(see_row(&trained, args, row)?)],
-        None => args.subjects.iter().map(|file| see_picture(&trained, Path::new(file))).collect(),
+        None => args.subjects.iter().map(|subject| see(&trained, subject)).collect(),
     };
     let mut sightings = Vec::new();
     for result in results {
@@ -112,6 +114,15 @@ fn see_row(trained: &Trained, args: &PredictArgs, row: usize) -> Result<Sighting
     Ok(Sighting { input: format!("test row {row}"), label: Some(label), prediction, seen: Seen::Row(seen) })
 }
 
+/// A text, of a model that was trained on texts; else the picture in a file.
+fn see(trained: &Trained, subject: &str) -> anyhow::Result<Sighting> {
+    if trained.card().prepare.texts.is_empty() {
+        return see_picture(trained, Path::new(subject));
+    }
+    let prediction = trained.predict_text(subject).map_err(ZooError::from)?;
+    Ok(Sighting { input: subject.into(), label: None, prediction, seen: Seen::Text })
+}
+
 fn see_picture(trained: &Trained, file: &Path) -> anyhow::Result<Sighting> {
     let input = file.display().to_string();
     let (prediction, seen) = if trained.card().prepare.pictures.is_some() {
@@ -135,6 +146,10 @@ fn show(trained: &Trained, file: &Path, sightings: &[Sighting]) -> Result<(), Zo
         match &sighting.seen {
             Seen::Row(row) => rows.push(row),
             Seen::Photo(photo) => photos.push((photo.clone(), sighting.prediction.name.clone())),
+            Seen::Text => {
+                let reason = "the model reads texts, of which there is no picture".into();
+                return Err(ZooError::Setting { setting: "--show".into(), reason });
+            }
         }
     }
     if rows.is_empty() {

@@ -13,7 +13,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | `recipe` | [`Recipe`], [`Splits`]: data, model and phases on the learner |
-//! | `digits`, `mnist`, `cifar10`, `images`, `char_lm` | the recipes |
+//! | `digits`, `mnist`, `cifar10`, `images`, `char_lm`, `reply_or_not` | the recipes |
 //! | `classifier` | data and learners of drawings |
 //! | `options` | [`Options`] of a user, [`Settings`] that follow |
 //! | `train` | [`train()`]: a recipe from data to [`Outcome`]; its [`learner`] before the first step |
@@ -35,6 +35,7 @@ mod mnist;
 mod options;
 pub mod picture;
 mod recipe;
+mod reply_or_not;
 mod train;
 pub mod vision;
 

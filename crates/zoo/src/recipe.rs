@@ -13,6 +13,7 @@ use crate::error::ZooError;
 use crate::images::Images;
 use crate::mnist::Mnist;
 use crate::options::Settings;
+use crate::reply_or_not::ReplyOrNot;
 
 /// Which data, which model, which settings. A recipe reaches what it promises with its defaults and any seed.
 ///
@@ -147,7 +148,7 @@ pub struct Splits {
 
 /// All recipes.
 pub fn recipes() -> &'static [&'static dyn Recipe] {
-    &[&Digits, &Mnist, &Cifar10, &Images, &CharLm]
+    &[&Digits, &Mnist, &Cifar10, &Images, &CharLm, &ReplyOrNot]
 }
 
 /// The recipe of this name.

@@ -29,6 +29,7 @@ mod function;
 mod generate;
 mod maps;
 mod prepare;
+mod texts;
 mod training;
 
 use std::collections::BTreeMap;
@@ -349,9 +350,13 @@ impl Trained {
     }
 
     fn classify(&self, prepared: &Array) -> Result<Vec<Prediction>, TrainedError> {
-        let probabilities = self.run(prepared)?;
+        self.predictions(&self.run(prepared)?, prepared.shape()[0])
+    }
+
+    /// What the answer to so many rows says of their classes.
+    fn predictions(&self, probabilities: &Array, rows: usize) -> Result<Vec<Prediction>, TrainedError> {
         let classes = self.card.classes.len();
-        if classes == 0 || probabilities.shape() != [prepared.shape()[0], classes] {
+        if classes == 0 || probabilities.shape() != [rows, classes] {
             let reason = format!("the model has {classes} classes, its answer is of shape {:?}", probabilities.shape());
             return Err(TrainedError::Model { path: self.checkpoint.path.clone(), reason });
         }

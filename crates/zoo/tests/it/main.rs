@@ -1,4 +1,5 @@
 //! Recipes from outside.
 
 mod recipes;
+mod replies;
 mod texts;

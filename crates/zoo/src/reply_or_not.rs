@@ -1,0 +1,186 @@
+//! `reply-or-not`: short texts of two classes, by a bag of words or by a network that reads them.
+
+use std::path::Path;
+
+use thalweg::data::text::{LabeledTexts, TextEncoding, Tokenizer, Tokens, Vocabulary, Words, rt_polarity, sms_spam};
+use thalweg::data::{DataError, Sequences};
+use thalweg::nn::layer::recurrent::Gru;
+use thalweg::prelude::*;
+use thalweg::train::{FitError, Length};
+
+use crate::classifier;
+use crate::error::ZooError;
+use crate::options::Settings;
+use crate::recipe::{Defaults, Model, Recipe, Setting, Source, Splits};
+
+/// The recipe `reply-or-not`.
+pub(crate) struct ReplyOrNot;
+
+/// The column of the texts.
+const TEXT: &str = "text";
+
+/// Batches are as long as a multiple of this, so that there are few lengths to compile.
+const MULTIPLE: usize = 16;
+
+/// What is made of the words `[rows, time]` of texts: logits `[rows, classes]`. Where the mask is false there is no word.
+trait Reader {
+    fn read(&self, words: &Tensor, mask: &Tensor, cx: &mut Forward) -> Tensor;
+}
+
+/// Logistic regression on how often each word occurs: what the words say for each class, added up.
+#[derive(Module)]
+struct Bag {
+    words: Embedding,
+    bias: Variable,
+}
+
+impl Bag {
+    fn new(settings: &Settings, words: usize, classes: usize) -> Bag {
+        Init::build(settings.seed, |init| Bag {
+            words: Embedding::with(init, words, classes, Initializer::Zeros),
+            bias: init.variable(&[classes], Initializer::Zeros),
+        })
+    }
+}
+
+impl Reader for Bag {
+    fn read(&self, words: &Tensor, mask: &Tensor, cx: &mut Forward) -> Tensor {
+        mask.unsqueeze(-1).select(&self.words.forward(words, cx), 0.0).sum_over(1) + self.bias.tensor()
+    }
+}
+
+/// A network that reads one word after the other; the mean of its states says of which class the text is.
+#[derive(Module)]
+struct Walk {
+    words: Embedding,
+    walk: Recurrent<Gru>,
+    dropout: Dropout,
+    output: Linear,
+}
+
+impl Walk {
+    fn new(settings: &Settings, words: usize, classes: usize) -> Walk {
+        let (features, hidden) = (settings.get("features") as usize, settings.get("hidden") as usize);
+        let small = Initializer::Normal { mean: 0.0, std: 0.1 };
+        Init::build(settings.seed, |init| Walk {
+            words: Embedding::with(init, words, features, small),
+            walk: Recurrent::new(Gru::new(init, features, hidden)),
+            dropout: Dropout::new(settings.get("dropout")),
+            output: Linear::new(init, hidden, classes),
+        })
+    }
+}
+
+impl Reader for Walk {
+    fn read(&self, words: &Tensor, mask: &Tensor, cx: &mut Forward) -> Tensor {
+        let words = self.dropout.forward(&self.words.forward(words, cx), cx);
+        // 0 where there is no word.
+        let (states, _) = self.walk.run(&words, None, Some(mask), cx);
+        let count = mask.cast(f32).sum_over(1).unsqueeze(-1);
+        self.output.forward(&self.dropout.forward(&(states.sum_over(1) / count), cx), cx)
+    }
+}
+
+impl Recipe for ReplyOrNot {
+    fn name(&self) -> &'static str {
+        "reply-or-not"
+    }
+
+    fn about(&self) -> &'static str {
+        "short texts of two classes: spam or not, good or bad reviews; a bag of words or a recurrent network"
+    }
+
+    fn source(&self) -> Source {
+        Source::Folder("`SMSSpamCollection`, or `rt-polarity.neg` and `rt-polarity.pos`")
+    }
+
+    fn defaults(&self, model: Option<&str>) -> Defaults {
+        match model {
+            Some("gru") => Defaults { length: Length::Epochs(8), batch: 32, lr: 2e-3, optimizer: "adam" },
+            _ => Defaults { length: Length::Epochs(20), batch: 32, lr: 1e-2, optimizer: "adam" },
+        }
+    }
+
+    fn models(&self) -> &'static [Model] {
+        &[
+            Model { name: "bag", about: "logistic regression on a bag of words" },
+            Model { name: "gru", about: "a recurrent network with gates, and the mean of its states" },
+        ]
+    }
+
+    fn settings(&self) -> &'static [Setting] {
+        const {
+            &[
+                Setting {
+                    name: "min_count",
+                    about: "how often a word occurs at least",
+                    default: 1.0,
+                    range: (1.0, 1e6),
+                },
+                Setting {
+                    name: "features",
+                    about: "numbers that stand for a word",
+                    default: 64.0,
+                    range: (1.0, 4096.0),
+                },
+                Setting { name: "hidden", about: "units of the network", default: 64.0, range: (1.0, 4096.0) },
+                Setting { name: "dropout", about: "the part that is dropped", default: 0.5, range: (0.0, 0.95) },
+                classifier::weight_decay(0.05),
+            ]
+        }
+    }
+
+    /// Of ten rows the fifth and the tenth are the test set, the fourth is held out. The vocabulary is that of the others.
+    fn load(&self, folder: &Path, settings: &Settings) -> Result<Splits, DataError> {
+        let LabeledTexts { texts, labels, classes } =
+            if folder.join("rt-polarity.neg").exists() { rt_polarity(folder)? } else { sms_spam(folder)? };
+        let part = |of: fn(usize) -> bool| (0..texts.len()).filter(|row| of(row % 10)).collect::<Vec<usize>>();
+        let [train, valid, test] =
+            [part(|at| !matches!(at, 3 | 4 | 9)), part(|at| at == 3), part(|at| matches!(at, 4 | 9))];
+        let known = encoding(train.iter().map(|&row| &*texts[row]), settings)?;
+        let data = |rows: &[usize]| {
+            // Some of the texts that are held out have no known word.
+            let tokens = |&row: &usize| known.vocabulary.encode(&Words::new().lower_case().tokens(&texts[row]));
+            let tokens: Result<Vec<_>, _> = rows.iter().map(tokens).collect();
+            let labels: Vec<i64> = rows.iter().map(|&row| labels[row]).collect();
+            dataset(tokens?, labels, &classes)
+        };
+        let in_training = TrainingData::new(data(&train)?, data(&valid)?)?.texts(TEXT, &known)?;
+        Ok(Splits { data: in_training, test: Some(data(&test)?) })
+    }
+
+    fn blank(&self, settings: &Settings) -> Result<TrainingData, DataError> {
+        let known = encoding(["yes", "no"].into_iter().cycle().take(2 * settings.get("min_count") as usize), settings)?;
+        let rows = settings.batch.max(1);
+        let data = dataset(vec![vec![0; MULTIPLE]; rows], vec![0; rows], &["no".into(), "yes".into()])?;
+        TrainingData::new(data.clone(), data)?.texts(TEXT, &known)
+    }
+
+    fn learner(&self, data: TrainingData, settings: &Settings) -> Result<Learner, ZooError> {
+        let (words, classes) = (data.prepare().text(TEXT)?.vocabulary.len(), data.classes().len());
+        let reader: Box<dyn Reader> = match settings.model {
+            Some("gru") => Box::new(Walk::new(settings, words, classes)),
+            _ => Box::new(Bag::new(settings, words, classes)),
+        };
+        let learner = Learner::from_columns(data, move |columns, cx| {
+            let logits = reader.read(&columns[TEXT], &columns["text.mask"], cx);
+            Inference::new(cross_entropy(&logits, &columns["label"]), logits).labeled("label")
+        })?;
+        Ok(learner.optimizer(classifier::optimizer(settings)?))
+    }
+
+    fn fit(&self, learner: &mut Learner, settings: &Settings) -> Result<(), FitError> {
+        learner.fit_schedule(settings.length, settings.lr, Schedule::one_cycle).map(drop)
+    }
+}
+
+/// Words in lower case.
+fn encoding<'t>(texts: impl IntoIterator<Item = &'t str>, settings: &Settings) -> Result<TextEncoding, DataError> {
+    let options = Vocabulary::options().min_count(settings.get("min_count") as usize);
+    TextEncoding::of_texts(Tokens::Words, true, &options, texts)
+}
+
+fn dataset(texts: Vec<Vec<i64>>, labels: Vec<i64>, classes: &[String]) -> Result<Dataset, DataError> {
+    let texts = Sequences::of_tokens(texts)?.padded_to_multiple(MULTIPLE)?;
+    Ok(Dataset::of_sequences(TEXT, texts).with_column("label", labels.into())?.with_classes(classes))
+}
