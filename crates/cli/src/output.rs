@@ -15,7 +15,7 @@ pub(crate) fn line(text: impl Display) -> anyhow::Result<()> {
 /// Writes a piece of a text to standard output at once.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub(crate) fn text(piece: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(piece.as_bytes()).and_then(|()| out.flush()).map_err(|error| OutputError(error).into())
