@@ -74,11 +74,13 @@ pub(crate) fn run(
             written.push(json!({ "beginning": beginning, "text": text }));
             continue;
         }
-        // A reader that goes away ends it.
-        let mut failed = output::text(beginning).err();
+        // The beginning is shown once it is known that something can be written. A reader that goes away ends it.
+        let mut before = Some(beginning);
+        let mut failed = None;
         generator.write(beginning, length, &sampling, |piece| {
             if failed.is_none() {
-                failed = output::text(piece).err();
+                let beginning = before.take().map_or("", String::as_str);
+                failed = output::text(&format!("{beginning}{piece}")).err();
             }
         })?;
         match failed {
