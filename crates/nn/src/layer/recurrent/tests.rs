@@ -346,7 +346,7 @@ fn batches_that_go_on_are_one_long_walk() {
     let mut cx = Forward::train();
     let outputs = layer.forward(&x, &mut cx);
     let names: Vec<&str> = cx.states().iter().map(|state| state.before.name().unwrap()).collect();
-    assert_eq!(names, ["state0", "state1", "state2", "state3"]);
+    assert_eq!(names, ["state:0", "state:1", "state:2", "state:3"]);
 
     let whole = wave(&[2, 6, 3], 0.5);
     let part = |steps: std::ops::Range<usize>| {
