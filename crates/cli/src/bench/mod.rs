@@ -15,6 +15,7 @@ mod profile;
 mod rounds;
 mod sequences;
 mod steps;
+mod transformer;
 mod vision;
 
 use std::path::PathBuf;
@@ -116,12 +117,9 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         cold_start::child(threads)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let workloads: Vec<Workload> = steps::workloads()
-        .into_iter()
-        .chain(vision::workloads())
-        .chain(sequences::workloads())
-        .chain(operations::workloads())
-        .collect();
+    let families =
+        [steps::workloads, vision::workloads, sequences::workloads, transformer::workloads, operations::workloads];
+    let workloads: Vec<Workload> = families.iter().flat_map(|family| family()).collect();
     if let Some(name) = &args.memory_child {
         let workload = workloads.iter().find(|workload| workload.name == name).context("no such workload")?;
         memory::child(workload, threads)?;

@@ -35,7 +35,7 @@ pub(super) fn workloads() -> Vec<Workload> {
 }
 
 /// Normal numbers that the session keeps.
-fn operand(name: &str, shape: &[usize]) -> Variable {
+pub(super) fn operand(name: &str, shape: &[usize]) -> Variable {
     Variable::new(name, random_normal(shape, f32)).not_trainable()
 }
 
@@ -67,7 +67,7 @@ impl Call for Operation {
     }
 }
 
-fn call(threads: usize, result: Tensor) -> anyhow::Result<Box<dyn Call>> {
+pub(super) fn call(threads: usize, result: Tensor) -> anyhow::Result<Box<dyn Call>> {
     Ok(Box::new(Operation { session: session(threads)?, result, fed: None }))
 }
 
