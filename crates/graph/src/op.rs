@@ -7,6 +7,7 @@ use thalweg_array::{Array, Bindings, DType};
 
 use crate::error::{EvalError, ShapeError};
 use crate::ops::assemble::{Concat, Flip, Pad, Slice};
+use crate::ops::attention::{Attention, AttentionGradient};
 use crate::ops::composite::{Dropout, LayerNorm, LogSoftmax, LogSumExp, Softmax};
 use crate::ops::control::{Loop, Output};
 use crate::ops::convolution::Convolution;
@@ -208,6 +209,10 @@ ops! {
     Dropout(Dropout),
     /// Lines of mean 0 and variance 1, scaled and shifted.
     LayerNorm(LayerNorm),
+    /// Values weighted by how queries and keys agree.
+    Attention(Attention),
+    /// Its gradients.
+    AttentionGradient(AttentionGradient),
     /// Channels with given mean and variance brought to mean 0 and variance 1, scaled and shifted.
     BatchNorm(BatchNorm),
     /// A step for each position.

@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
+//! | [`attention`] | [`Attention`](attention::Attention): softmax(q kᵀ) v, its gradients |
 //! | [`convolution`] | [`Convolution`](convolution::Convolution): a convolution, its gradients |
 //! | [`cpu`] | [`Isa`](cpu::Isa): the instruction sets that kernels are written for; flushing of denormals |
 //! | [`limits`] | [`Limits`](limits::Limits): what this machine can do at most, measured |
@@ -15,6 +16,7 @@
 //! what memory safety needs: its caller has checked the rest. A portable version stands beside each fast one.
 #![allow(unsafe_code)]
 
+pub mod attention;
 pub mod convolution;
 pub mod cpu;
 pub mod limits;

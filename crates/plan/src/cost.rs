@@ -42,6 +42,7 @@ impl Plan {
                 let program = |e: &Epilogue| program_flops(&e.program.instructions, &convolution.result());
                 convolution.flops() + epilogue.map_or(0, program)
             }
+            Kernel::Attention(attention) => attention.flops(),
             Kernel::ScatterAdd { updates, .. } | Kernel::ScatterAddAlong { updates, .. } => {
                 self[*updates].count() as u64
             }

@@ -175,6 +175,72 @@ impl Convolution {
     }
 }
 
+/// Attention of queries to keys, or its gradients. Operands are `[batch, positions, heads, width]`, widths without gaps.
+#[derive(Clone, Debug)]
+pub struct Attention {
+    /// Texts.
+    pub batch: usize,
+    /// Of the queries.
+    pub heads: usize,
+    /// Of keys and values.
+    pub key_heads: usize,
+    /// Positions of the queries.
+    pub queries: usize,
+    /// Positions of keys and values.
+    pub keys: usize,
+    /// Of queries and keys.
+    pub width: usize,
+    /// Of the values.
+    pub value_width: usize,
+    /// What scores are multiplied by.
+    pub scale: f64,
+    /// A query sees no key behind its own position.
+    pub causal: bool,
+    /// Queries, keys, values.
+    pub inputs: [Operand; 3],
+    /// What may be seen, `[batch, heads, queries, keys]`.
+    pub mask: Option<Operand>,
+    /// Of what its gradients are made, if it is about them.
+    pub gradient: Option<AttentionGradient>,
+    /// What is found, `[batch, queries, heads, value width]`; or the gradients.
+    pub y: BufferId,
+}
+
+/// Of what the gradients of [`Attention`] are made, beside its inputs.
+#[derive(Clone, Debug)]
+pub struct AttentionGradient {
+    /// What was found.
+    pub found: Operand,
+    /// The cotangent of it.
+    pub cotangent: Operand,
+    /// The gradients of a position stand together; else all of queries, then of keys, then of values of a text.
+    pub joined: bool,
+}
+
+impl Attention {
+    /// Multiplications and additions; of causal ones those of all pairs.
+    pub fn flops(&self) -> u64 {
+        let pairs = (self.batch * self.heads * self.queries * self.keys) as u64;
+        let (width, value_width) = (self.width as u64, self.value_width as u64);
+        2 * pairs * if self.gradient.is_some() { 3 * width + 2 * value_width } else { width + value_width }
+    }
+
+    /// What is read, with the sizes of the space over which it steps.
+    pub fn reads(&self) -> Vec<([usize; 4], &Operand)> {
+        let Attention { batch, heads, key_heads, queries, keys, width, value_width, .. } = *self;
+        let found = [batch, queries, heads, value_width];
+        let [q, k, v] = &self.inputs;
+        let mut reads = vec![
+            ([batch, queries, heads, width], q),
+            ([batch, keys, key_heads, width], k),
+            ([batch, keys, key_heads, value_width], v),
+        ];
+        reads.extend(self.mask.iter().map(|mask| ([batch, heads, queries, keys], mask)));
+        reads.extend(self.gradient.iter().flat_map(|of| [(found, &of.found), (found, &of.cotangent)]));
+        reads
+    }
+}
+
 /// A program over the output of a matrix product. Its space is batch axes, rows, columns.
 #[derive(Clone, Debug)]
 pub struct Epilogue {
@@ -328,6 +394,8 @@ pub enum Kernel {
     Fold { x: BufferId, y: BufferId, around: AroundAxis, fold: Fold },
     /// `y = 0; y[o, t·stride + k·dilation, i] += x[o, t, k, i]`, in the order of t, then k. `around` is of y's axis.
     OverlapAdd { x: BufferId, y: BufferId, around: AroundAxis, kernel: usize, stride: usize, dilation: usize },
+    /// What queries find among keys, or its gradients.
+    Attention(Box<Attention>),
     /// A plan for each position.
     Loop(Box<Loop>),
     /// A user's op, on arrays.
@@ -416,6 +484,7 @@ impl Kernel {
             Kernel::Map(_)
             | Kernel::MatMul(_)
             | Kernel::Convolution(_)
+            | Kernel::Attention(_)
             | Kernel::OverlapAdd { .. }
             | Kernel::Copy { .. }
             | Kernel::Assemble { .. }
@@ -439,6 +508,7 @@ impl Kernel {
                 let epilogue = convolution.epilogue.iter().flat_map(|epilogue| &epilogue.inputs);
                 [convolution.a, convolution.b].into_iter().chain(epilogue.map(|operand| operand.buffer)).collect()
             }
+            Kernel::Attention(attention) => attention.reads().iter().map(|(_, operand)| operand.buffer).collect(),
             Kernel::Copy { from, .. } => smallvec::smallvec![from.buffer],
             Kernel::Assemble { parts, .. } => parts.iter().map(|part| part.from.buffer).collect(),
             Kernel::Fill { .. } => smallvec::smallvec![],
@@ -479,6 +549,7 @@ impl Kernel {
                 let epilogue = convolution.epilogue.iter().flat_map(|epilogue| &epilogue.outputs);
                 convolution.c.into_iter().chain(epilogue.map(|operand| operand.buffer)).collect()
             }
+            Kernel::Attention(attention) => smallvec::smallvec![attention.y],
             Kernel::Copy { to, .. } => smallvec::smallvec![to.buffer],
             Kernel::Assemble { to, .. } | Kernel::Fill { to, .. } => smallvec::smallvec![*to],
             Kernel::Gather { y, .. }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use thalweg_graph::array::program::{Instruction, OutputKind, Program};
 
-use crate::plan::{Buffer, BufferId, Kernel, Place, Plan};
+use crate::plan::{Attention, Buffer, BufferId, Kernel, Place, Plan};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,6 +100,12 @@ impl Plan {
                     Some(epilogue) => format!("{what} then {}", program(&epilogue.program)),
                     None => what,
                 }
+            }
+            Kernel::Attention(attention) => {
+                let Attention { batch, heads, queries, keys, width, .. } = **attention;
+                let what = if attention.gradient.is_some() { "attention gradient" } else { "attention" };
+                let causal = if attention.causal { " causal" } else { "" };
+                format!("{what}{causal} {batch}x{heads}x[{queries}x{keys}] of {width}")
             }
             Kernel::Loop(repeat) => {
                 let direction = if repeat.reverse { "back" } else { "forth" };

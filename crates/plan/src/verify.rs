@@ -87,6 +87,9 @@ fn looks<'a>(kernel: &'a Kernel) -> Vec<(Vec<usize>, &'a Operand)> {
             let epilogue = convolution.epilogue.iter().flat_map(|e| e.inputs.iter().chain(&e.outputs));
             epilogue.map(|operand| (convolution.result().to_vec(), operand)).collect()
         }
+        Kernel::Attention(attention) => {
+            attention.reads().into_iter().map(|(space, operand)| (space.to_vec(), operand)).collect()
+        }
         Kernel::Copy { dims, from, to } => vec![(dims.to_vec(), from), (dims.to_vec(), to)],
         Kernel::Assemble { parts, .. } => {
             parts.iter().flat_map(|part| [(part.dims.to_vec(), &part.from), (part.dims.to_vec(), &part.to)]).collect()

@@ -94,7 +94,7 @@ impl Tensor {
 }
 
 /// What a composite says when it is asked for a reference of its own.
-fn no_reference(cx: &Reference<'_>) -> ! {
+pub(crate) fn no_reference(cx: &Reference<'_>) -> ! {
     unreachable!("{} is interpreted through its expansion: a bug in Thalweg", cx.label)
 }
 

@@ -14,6 +14,7 @@
 //! | [`pool`] | largest numbers and means of windows, other resolutions |
 //! | [`shape`] | reshape, permute, expand |
 //! | [`index`] | gather and scatter-add, positions, checks of indices, one-hot |
+//! | [`attention`] | what queries find among keys |
 //! | [`assemble`] | slice, pad, flip, concat, split |
 //! | [`order`] | sort, the largest k, the position of the extreme |
 //! | [`scan`] | running sums |
@@ -25,6 +26,7 @@
 //! | [`custom`] | ops of one's own |
 
 pub mod assemble;
+pub mod attention;
 pub mod composite;
 pub mod control;
 pub mod convolution;

@@ -96,7 +96,7 @@ impl Op {
             Op::Gather(_) | Op::ScatterAdd(_) | Op::TakeAlong(_) | Op::ScatterAddAlong(_) => Ok(false),
             Op::ArgSort(_) | Op::ArgReduce(_) | Op::CumSum(_) => Ok(false),
             Op::StopGradient(_) | Op::After(_) | Op::WithUpdate(_) | Op::EvaluatedAs(_) => Ok(false),
-            Op::BatchNorm(_) => Ok(false),
+            Op::BatchNorm(_) | Op::Attention(_) | Op::AttentionGradient(_) => Ok(false),
             Op::Softmax(_) | Op::LogSoftmax(_) | Op::LogSumExp(_) | Op::Dropout(_) | Op::LayerNorm(_) => Ok(false),
             Op::Loop(op) => bind_all([&mut op.length], bindings),
             Op::Output(op) => bind_shape(&mut op.shape, bindings),

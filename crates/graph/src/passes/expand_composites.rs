@@ -2,15 +2,29 @@
 
 use std::collections::HashMap;
 
-use crate::graph::Graph;
+use crate::graph::{Graph, Node};
 use crate::op::OpRules;
 use crate::ops::source::placeholder_like;
 use crate::tensor::Tensor;
 
 /// The graph with every composite replaced by its expansion.
 pub fn expand_composites(graph: &Graph) -> Graph {
-    let expanded = graph.clone().rebuild(|graph, node, inputs| {
-        if !node.op.is_composite() {
+    expand_composites_but(graph, &|_| false)
+}
+
+/// As [`expand_composites`], with the nodes left for which `keep` holds.
+pub fn expand_composites_but(graph: &Graph, keep: &dyn Fn(&Node) -> bool) -> Graph {
+    let mut graph = graph.clone();
+    // Expansions may be written in composites.
+    while graph.nodes().any(|node| node.op.is_composite() && !keep(node)) {
+        graph = expand_once(graph, keep);
+    }
+    graph
+}
+
+fn expand_once(graph: Graph, keep: &dyn Fn(&Node) -> bool) -> Graph {
+    let expanded = graph.rebuild(|graph, node, inputs| {
+        if !node.op.is_composite() || keep(node) {
             return None;
         }
         let stand_ins: Vec<Tensor> = inputs.iter().map(|input| placeholder_like(&graph[*input].meta)).collect();

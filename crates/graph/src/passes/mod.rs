@@ -41,7 +41,7 @@ pub mod stable_forms;
 mod testing;
 
 pub use bind::{BindError, bind};
-pub use expand_composites::expand_composites;
+pub use expand_composites::{expand_composites, expand_composites_but};
 pub use for_evaluation::{EvaluationError, for_evaluation};
 
 /// A function from graph to graph that keeps what the roots compute.

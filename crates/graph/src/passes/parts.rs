@@ -7,12 +7,13 @@
 //! %2: f32[n,4] = add %0 %1     ⇒  %2: f32[n,4] = concat %a %b axis=1
 //! ```
 
+use thalweg_array::Size;
 use thalweg_array::scalar::Binary;
 
 use super::pattern::Rewriter;
 use crate::graph::NodeId;
 use crate::op::Op;
-use crate::ops::assemble::{Concat, Pad, PadAxis};
+use crate::ops::assemble::{Concat, Pad, PadAxis, SliceAxis};
 use crate::ops::elementwise::ElementwiseBinary;
 
 /// A sum of more parts is left as it is.
@@ -56,7 +57,25 @@ pub(super) fn side_by_side(r: &mut Rewriter<'_>, x: NodeId, y: NodeId) -> Option
             [] => return None,
         });
     }
-    r.emit(Concat { axis: first.axis }, &inputs)
+    let concat = Concat { axis: first.axis };
+    whole_again(r, concat.axis, &inputs).or_else(|| r.emit(concat, &inputs))
+}
+
+/// Slices of one tensor that leave nothing out, as they stood ⇒ the tensor.
+fn whole_again(r: &Rewriter<'_>, axis: usize, inputs: &[NodeId]) -> Option<NodeId> {
+    let Op::Slice(_) = r.op(inputs[0])? else { return None };
+    let of = r.input(inputs[0]);
+    let mut end = Size::from(0);
+    for &input in inputs {
+        let Op::Slice(slice) = r.op(input)? else { return None };
+        let along = &slice.axes[axis];
+        let whole = |(at, part): (usize, &SliceAxis)| at == axis || *part == SliceAxis::whole(&r.meta(of).shape[at]);
+        if r.input(input) != of || along.step != 1 || along.start != end || !slice.axes.iter().enumerate().all(whole) {
+            return None;
+        }
+        end = &end + &along.length;
+    }
+    (end == r.meta(of).shape[axis]).then_some(of)
 }
 
 /// Where x stands, if it fills all axes but one on a ground of zeros.
@@ -79,6 +98,7 @@ mod tests {
 
     use crate::autodiff::grad;
     use crate::graph::Graph;
+    use crate::ops::attention::attention;
     use crate::ops::source::placeholder;
     use crate::passes::testing::same_meaning;
     use crate::passes::{Options, optimize};
@@ -101,6 +121,13 @@ mod tests {
         let all = gate(2).exp() * gate(0).tanh() + gate(1).square();
         assert_eq!(optimized(&all, &x), [0, 1]);
         assert_eq!(optimized(&(all + gate(1).exp()), &x), [0, 1], "a gate that was cut out twice");
+    }
+
+    #[test]
+    fn the_gradients_of_one_product_for_queries_keys_and_values_are_not_moved() {
+        let x = placeholder("x", DType::F64, (2, 3, 12));
+        let part = |first: usize| x.slice(2, first..first + 4).reshape([2, 3, 2, 2]);
+        assert_eq!(optimized(&attention(&part(0), &part(4), &part(8), None, true, 0.5), &x), [0, 0]);
     }
 
     #[test]

@@ -5,14 +5,17 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::slice::from_ref;
 
+use thalweg_graph::array::Real;
 use thalweg_graph::autodiff::{CheckOptions, check_gradients, jvp};
 use thalweg_graph::op::Vjp;
 use thalweg_graph::ops::assemble::{Pad, PadAxis, Slice, SliceAxis};
+use thalweg_graph::ops::attention::AttentionGradient;
 use thalweg_graph::ops::scan::CumSum;
 use thalweg_graph::reference::evaluate;
 use thalweg_graph::tensor::topological;
 use thalweg_graph::{
-    Array, ConvOptions, Custom, CustomOp, DType, Meta, Op, Pool, ShapeError, Size, Tensor, Variable, constant, einsum,
+    Array, ConvOptions, Custom, CustomOp, DType, Meta, Op, Pool, ShapeError, Size, Tensor, Variable, attention,
+    constant, einsum,
 };
 
 use crate::registry::{Gradient, KINDS, binaries, folds, kind, unaries};
@@ -329,6 +332,17 @@ fn composites() {
             // An eps of the size of the variance: the third derivative stays moderate.
             check("layer_norm", &inputs, |x| x[0].layer_norm(&x[1], &x[2], 0.5));
         }
+    }
+    for (keys, causal, masked) in
+        [(3, true, false), (3, false, true), (4, false, false), (4, true, true), (1, true, false)]
+    {
+        let mask = constant(vec![true, false, true, true]).slice(0, 0..keys).reshape([1, 1, 1, keys]);
+        let inputs = [[2, 3, 4, 2], [2, keys, 2, 2], [2, keys, 2, 3]].map(|shape| draw.array(&shape, ANY));
+        check("attention", &inputs, |x| attention(&x[0], &x[1], &x[2], masked.then_some(&mask), causal, 0.6).square());
+        let gradient = AttentionGradient { causal, scale: Real(0.6), joined: keys == 3 };
+        let of = [[2, 3, 4, 3]; 2].map(|shape| draw.array(&shape, ANY));
+        let inputs: Vec<Array> = inputs.into_iter().chain(of).collect();
+        check("attention_gradient", &inputs, |x| Tensor::apply(gradient, x.iter().cloned()));
     }
     for (axis, shape) in [(1, &[3, 2][..]), (1, &[2, 3, 2, 2]), (2, &[2, 2, 3])] {
         let channels = shape[axis as usize];

@@ -68,6 +68,8 @@ kinds! {
     Dropout => Checked,
     LayerNorm => Checked,
     BatchNorm => Checked,
+    Attention => Checked,
+    AttentionGradient => Checked,
     Loop => Checked,
     Output => Checked,
     Custom => Checked,

@@ -264,6 +264,14 @@ impl Matmul {
         Matmul { packed_b: true, partition, ..self.clone() }.placing_c(self.c_in_scratch)
     }
 
+    /// The same plan in one chunk, for callers whose threads have products of their own: what is packed is packed once.
+    #[must_use]
+    pub fn in_one_chunk(&self) -> Matmul {
+        let mut whole = self.clone();
+        whole.partition.leave_whole();
+        whole.placing_c(self.c_in_scratch)
+    }
+
     /// The same plan without a C in memory: only an epilogue gets to see it, block by block in scratch memory.
     ///
     /// # Panics

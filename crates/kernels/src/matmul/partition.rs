@@ -199,6 +199,11 @@ impl Partition {
         }
     }
 
+    /// All of C is one chunk.
+    pub(super) fn leave_whole(&mut self) {
+        (self.row_blocks, self.column_blocks) = (self.m.min(1), self.n.min(1));
+    }
+
     pub(super) fn chunks(&self) -> usize {
         self.row_blocks * self.column_blocks
     }

@@ -15,7 +15,7 @@ mod float32;
 mod float64;
 mod fold32;
 mod integer;
-mod isa;
+pub(crate) mod isa;
 mod lanes;
 mod math;
 #[cfg(all(target_arch = "x86_64", not(miri)))]

@@ -13,7 +13,9 @@ use thalweg_graph::{DType, Graph, Node, NodeId, Op, Shape, Size};
 use super::Lowering;
 use super::program::{Look, Source};
 use super::views::{Strides, View, contiguous, dims};
-use crate::plan::{AroundAxis, BufferId, Convolution, Epilogue, Kernel, MatMul, Operand, Part};
+use crate::plan::{
+    AroundAxis, Attention, AttentionGradient, BufferId, Convolution, Epilogue, Kernel, MatMul, Operand, Part,
+};
 
 /// The dtype in which a matrix product of `dtype` is computed and written: 16-bit floats in f32.
 pub(super) fn product_dtype(dtype: DType) -> DType {
@@ -44,15 +46,16 @@ pub(super) fn has_free_rows(op: &Op, dims: &[usize]) -> bool {
     }
 }
 
-/// The graph with composites expanded, and with what has no kernel said in terms of what has: 0, 1, 2, … along any axis
+/// Whether a composite has a kernel of its own.
+fn has_kernel(node: &Node) -> bool {
+    matches!(node.op, Op::Attention(_) | Op::AttentionGradient(_)) && node.meta.dtype == DType::F32
+}
+
+/// The graph with composites expanded that have no kernel, and with what has no kernel said in terms of what has: 0, 1, 2, … along any axis
 /// is a row of them, repeated; a fold over axes that are not neighbours is one over the last axes of a permutation, over
 /// a short window a function of its elements.
 pub(super) fn canonical(graph: Graph) -> Graph {
-    let graph = if graph.nodes().any(|node| thalweg_graph::OpRules::is_composite(&node.op)) {
-        thalweg_graph::passes::expand_composites(&graph)
-    } else {
-        graph
-    };
+    let graph = thalweg_graph::passes::expand_composites_but(&graph, &has_kernel);
     let rebuilt = graph.rebuild(|graph, node, inputs| match &node.op {
         Op::Iota(iota) if iota.shape.rank() > 1 => {
             let size = iota.shape[iota.axis].clone();
@@ -233,6 +236,8 @@ impl Lowering<'_> {
                 Kernel::Custom { op: op.clone(), inputs, y: self.buffer(id) }
             }
             Op::Reduce(reduce) => return self.fold(id, reduce.fold, &reduce.axes),
+            Op::Attention(op) => self.attention(id, op.causal, op.scale.0, None),
+            Op::AttentionGradient(op) => self.attention(id, op.causal, op.scale.0, Some(op.joined)),
             Op::Placeholder(_)
             | Op::Constant(_)
             | Op::Variable(_)
@@ -260,6 +265,50 @@ impl Lowering<'_> {
             | Op::Dropout(_) => unreachable!("{} has no kernel of its own: a bug in Thalweg", node.describe()),
         };
         self.push(id, &[id], kernel);
+    }
+
+    /// Attention, or its gradients, joined or not.
+    fn attention(&mut self, id: NodeId, causal: bool, scale: f64, joined: Option<bool>) -> Kernel {
+        let inputs = self.graph[id].inputs.clone();
+        let [q, k, v] = [0, 1, 2].map(|input| dims(self.graph, inputs[input]));
+        let gradient = joined.map(|joined| AttentionGradient {
+            found: self.rows(inputs[3]),
+            cotangent: self.rows(inputs[4]),
+            joined,
+        });
+        let mask = inputs.get(if gradient.is_some() { 5 } else { 3 });
+        let mask = mask.map(|&mask| {
+            let view = self.views[mask.index()].clone();
+            match view.strides.iter().all(|&stride| stride >= 0) {
+                true => self.view_operand(&view),
+                false => Operand { buffer: self.whole(mask), offset: 0, strides: contiguous(&view.dims) },
+            }
+        });
+        Kernel::Attention(Box::new(Attention {
+            batch: q[0],
+            heads: q[2],
+            key_heads: k[2],
+            queries: q[1],
+            keys: k[1],
+            width: q[3],
+            value_width: v[3],
+            scale,
+            causal,
+            inputs: [0, 1, 2].map(|input| self.rows(inputs[input])),
+            mask,
+            gradient,
+            y: self.buffer(id),
+        }))
+    }
+
+    /// A view whose last axis lies without gaps, and that does not walk backwards; else a copy.
+    fn rows(&mut self, id: NodeId) -> Operand {
+        let view = self.views[id.index()].clone();
+        let is_near = view.strides.last().is_none_or(|&last| last == 1);
+        if is_near && view.strides.iter().all(|&stride| stride >= 0) {
+            return self.view_operand(&view);
+        }
+        Operand { buffer: self.whole(id), offset: 0, strides: contiguous(&view.dims) }
     }
 
     fn view_operand(&mut self, view: &View) -> Operand {

@@ -28,6 +28,7 @@ fn work(work: &Work, kernel: &Kernel) -> String {
             let name = if convolution.epilogue.is_some() { "convolution+tile" } else { "convolution" };
             format!("{name} {}", convolution.kernel.describe())
         }
+        Work::Attention(attention) => attention.describe(),
         Work::Copy { copy, .. } => match copy.chunks() {
             1 => "copy, 1 chunk".into(),
             chunks => format!("copy, {chunks} chunks"),
@@ -64,6 +65,7 @@ fn whole(kernel: &Kernel) -> &'static str {
         Kernel::Map(_)
         | Kernel::MatMul(_)
         | Kernel::Convolution(_)
+        | Kernel::Attention(_)
         | Kernel::Copy { .. }
         | Kernel::Assemble { .. }
         | Kernel::Fill { .. }

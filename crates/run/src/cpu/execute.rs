@@ -366,6 +366,9 @@ impl Workspace {
             }
             Work::Product(product) => self.product(product, pool, draw, scratch, shared),
             Work::Convolution(convolution) => self.convolution(convolution, pool, draw, scratch, shared),
+            Work::Attention(attention) => {
+                attention.run(pool, &|look| self.address(look), self.base(attention.y()), scratch);
+            }
             Work::Copy { copy, from, to } => {
                 self::copy(copy, pool, Ends { from: self.address(from), to: self.address(to) });
             }

@@ -118,6 +118,7 @@ pub(super) fn run(kernel: &Kernel, views: &impl Views, scratch: &mut [i64]) -> R
         Kernel::Map(_)
         | Kernel::MatMul(_)
         | Kernel::Convolution(_)
+        | Kernel::Attention(_)
         | Kernel::Copy { .. }
         | Kernel::Assemble { .. }
         | Kernel::Fill { .. }

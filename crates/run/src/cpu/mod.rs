@@ -11,6 +11,7 @@
 //! | `repeat` | loops, step by step |
 //! | [`execute`] | [`Workspace`]: one run at a time |
 
+mod attention;
 mod describe;
 pub(crate) mod execute;
 mod loops;

@@ -20,6 +20,7 @@ use thalweg_plan::{
     ALIGNMENT, AroundAxis, Buffer, BufferId, Epilogue, Given, Kernel, Map, MatMul, Operand, Part, Place, Plan,
 };
 
+use super::attention::Attention;
 use super::loops;
 use super::packed::{Copies, PackedOperand, Packer};
 use super::repeat::Repeat;
@@ -69,6 +70,8 @@ pub(crate) enum Work {
     Copy { copy: StridedCopy, from: Look, to: Look },
     /// One side of a convolution.
     Convolution(Box<Convolution>),
+    /// What queries find among keys, or its gradients.
+    Attention(Box<Attention>),
     /// One number in a box of elements; its bytes are the first of `value`.
     Fill { value: u64, fill: StridedCopy, to: Look },
     /// A plan for each step.
@@ -169,6 +172,7 @@ impl Prepared {
                 Kernel::Convolution(convolution) => {
                     self::convolution(&plan, convolution, winograd, &mut packed).into_iter().for_each(push)
                 }
+                Kernel::Attention(attention) => push(Work::Attention(Box::new(Attention::new(&plan, attention)))),
                 Kernel::Copy { dims, from, to } => push(copy(&plan, dims, from, to)),
                 Kernel::Assemble { fill, parts, to } => {
                     if let Some(value) = *fill {
@@ -204,7 +208,7 @@ impl Prepared {
             Work::Product(product) if product.is_shared() => product.matmul.shared_scratch_bytes(),
             Work::Convolution(convolution) => convolution.kernel.shared_scratch_bytes(),
             Work::Loop(repeat) => repeat.body.shared_bytes,
-            Work::Product(_) | Work::Copy { .. } | Work::Fill { .. } | Work::Whole => 0,
+            Work::Product(_) | Work::Attention(_) | Work::Copy { .. } | Work::Fill { .. } | Work::Whole => 0,
         });
         let scratch_bytes = most(&|step| match &step.work {
             Work::Map { tile, .. } => tile.scratch_bytes(),
@@ -212,13 +216,14 @@ impl Prepared {
             Work::Convolution(convolution) => {
                 convolution.kernel.worker_scratch_bytes() + tail_bytes(&convolution.epilogue)
             }
+            Work::Attention(attention) => attention.scratch_bytes(),
             Work::Loop(repeat) => repeat.body.scratch_bytes,
             Work::Whole => loops::scratch_elements(&plan.calls[step.call].kernel) * size_of::<i64>(),
             Work::Copy { .. } | Work::Fill { .. } => 0,
         });
         let held_bytes = most(&|step| match &step.work {
             Work::Loop(repeat) => repeat.body.packed_bytes() + repeat.body.held_bytes,
-            Work::Map { .. } | Work::Product(_) | Work::Convolution(_) => 0,
+            Work::Map { .. } | Work::Product(_) | Work::Convolution(_) | Work::Attention(_) => 0,
             Work::Copy { .. } | Work::Fill { .. } | Work::Whole => 0,
         });
         let packed = packed.operands;
@@ -245,7 +250,7 @@ fn tail_bytes(epilogue: &Option<Tail>) -> usize {
     epilogue.as_ref().map_or(0, |tail| tail.tile.scratch_bytes())
 }
 
-fn look(plan: &Plan, operand: &Operand) -> Look {
+pub(super) fn look(plan: &Plan, operand: &Operand) -> Look {
     Look { buffer: operand.buffer, offset: (operand.offset * plan[operand.buffer].dtype.size()) as isize }
 }
 

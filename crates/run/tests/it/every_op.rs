@@ -7,6 +7,7 @@ use thalweg_graph::array::Real;
 use thalweg_graph::array::scalar::Fold;
 use thalweg_graph::op::Vjp;
 use thalweg_graph::ops::assemble::{Concat, Flip, Pad, PadAxis, Slice, SliceAxis};
+use thalweg_graph::ops::attention::{Attention, AttentionGradient};
 use thalweg_graph::ops::composite::{LayerNorm, LogSoftmax, LogSumExp, Softmax};
 use thalweg_graph::ops::convolution::{Convolution, Side};
 use thalweg_graph::ops::elementwise::{Cast, ElementwiseBinary, ElementwiseUnary, Select};
@@ -110,8 +111,13 @@ fn tolerance(op: &Op, dtype: DType) -> f64 {
         DType::BF16 => 1.6e-2,
         DType::I32 | DType::I64 | DType::U8 | DType::Bool => 0.0,
     };
-    // Each addition to a place rounds to the dtype.
-    if matches!(op, Op::ScatterAdd(_) | Op::ScatterAddAlong(_) | Op::OverlapAdd(_)) { 4.0 * rounding } else { rounding }
+    match op {
+        // Each addition to a place rounds to the dtype.
+        Op::ScatterAdd(_) | Op::ScatterAddAlong(_) | Op::OverlapAdd(_) => 4.0 * rounding,
+        // Roundings of weights meet in sums.
+        Op::Attention(_) | Op::AttentionGradient(_) => 16.0 * rounding,
+        _ => rounding,
+    }
 }
 
 /// Whether what was found is what was expected: integers and truth values to the bit, floats up to rounding.
@@ -315,6 +321,29 @@ fn ask_by_position(checks: &mut Checks, x: &Tensor, shape: &[usize]) {
     }
 }
 
+/// Attention and its gradients: one query, several blocks, shared heads, masks, nothing.
+fn ask_for_attention(checks: &mut Checks, dtype: DType) {
+    for [queries, keys] in [[1, 1], [3, 3], [70, 70], [2, 5], [0, 3], [3, 0]] {
+        let of = |checks: &mut Checks, shape: [usize; 4]| checks.feed(numbers(&shape, dtype, ANY));
+        let (q, k) = (of(checks, [2, queries, 4, 3]), of(checks, [2, keys, 2, 3]));
+        let (v, cotangent) = (of(checks, [2, keys, 2, 5]), of(checks, [2, queries, 4, 5]));
+        let mask = checks.feed(numbers(&[2, 4, queries, keys], DType::Bool, ANY));
+        for (causal, joined) in [(false, false), (true, queries == keys)] {
+            let scale = Real(0.3);
+            checks.ask(Attention { causal, scale }, [&q, &k, &v]);
+            checks.ask(Attention { causal, scale }, [&q, &k, &v, &mask]);
+            // What lies in another order is copied.
+            let flipped = |x: &Tensor| x.flip(3);
+            checks.ask(Attention { causal, scale }, [&flipped(&q), &flipped(&k), &v.flip(1)]);
+            let found = Tensor::try_apply(Attention { causal, scale }, [q.clone(), k.clone(), v.clone()]);
+            let Ok(found) = found else { continue };
+            let gradient = AttentionGradient { causal, scale, joined };
+            checks.ask(gradient, [&q, &k, &v, &found, &cotangent]);
+            checks.ask(gradient, [&q, &k, &v, &found, &cotangent, &mask]);
+        }
+    }
+}
+
 fn ask_for_composites(checks: &mut Checks, x: &Tensor, shape: &[usize]) {
     for axis in 0..shape.len() {
         checks.ask(Softmax { axis }, [x]);
@@ -383,6 +412,8 @@ fn ops_over_axes() {
             checks.ask(MatMul {}, [&a, &b]);
         }
         checks.hold(&format!("products of {dtype}"));
+        ask_for_attention(&mut checks, dtype);
+        checks.hold(&format!("attention of {dtype}"));
         ask_for_convolutions(&mut checks, dtype);
         checks.hold(&format!("convolutions of {dtype}"));
     }

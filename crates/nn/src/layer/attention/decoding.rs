@@ -22,7 +22,7 @@ use crate::layer::attention::{KeysValues, Mask};
 /// assert_eq!(y.meta(), x.meta());
 /// // The position, the keys and the values.
 /// let states: Vec<String> = cx.states().iter().map(|state| state.after.meta().to_string()).collect();
-/// assert_eq!(states, ["i64[batch]", "f32[batch,4,100,8]", "f32[batch,4,100,8]"]);
+/// assert_eq!(states, ["i64[batch]", "f32[batch,100,4,8]", "f32[batch,100,4,8]"]);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Decoding {
@@ -61,13 +61,13 @@ impl Decoding {
         Mask::keys(&self.slots().less_equal(self.positions()))
     }
 
-    /// The keys and values of all steps, those of this one, `[batch, heads, 1, width]`, written at its position.
+    /// The keys and values of all steps, those of this one, `[batch, 1, heads, width]`, written at its position.
     #[track_caller]
     pub(super) fn remember(&self, now: &KeysValues, cx: &mut Forward) -> KeysValues {
-        let here = self.slots().equal(self.positions()).unsqueeze(1).unsqueeze(-1);
+        let here = self.slots().equal(self.positions()).unsqueeze(-1).unsqueeze(-1);
         let mut kept = |now: &Tensor| {
             let mut shape = now.shape().clone();
-            shape.sizes_mut()[2] = Size::from(self.capacity);
+            shape.sizes_mut()[1] = Size::from(self.capacity);
             let before = cx.carried(now.dtype(), shape);
             let after = here.select(now, &before);
             cx.carry_on(&before, &after);

@@ -1,6 +1,6 @@
 //! Several heads: [`SelfAttention`] and [`CrossAttention`].
 
-use thalweg_graph::{DType, Shape, Size, Tensor, iota};
+use thalweg_graph::{DType, Shape, Size, Tensor, attention, iota};
 
 use crate::Module;
 use crate::error::refuse;
@@ -37,7 +37,7 @@ pub struct CrossAttention {
 /// What is looked at.
 #[derive(Clone, Debug)]
 pub struct KeysValues {
-    /// `[batch, key heads, keys, width]`.
+    /// `[batch, keys, key heads, width]`.
     pub keys: Tensor,
     /// Of the same shape.
     pub values: Tensor,
@@ -57,12 +57,12 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// `[batch, time, heads · width]` as `[batch, heads, time, width]`.
+    /// Of `[batch, time, heads · width]` so many heads from `first` on, as `[batch, time, heads, width]`.
     #[track_caller]
     fn split(&self, x: &Tensor, first: usize, heads: usize) -> Tensor {
         let x = x.slice(-1, first * self.width..(first + heads) * self.width);
         let shape: Shape = [x.size(0), x.size(1), Size::from(heads), Size::from(self.width)].into_iter().collect();
-        x.reshape(shape).permute(&[0, 2, 1, 3])
+        x.reshape(shape)
     }
 
     /// The keys and values that stand one after the other behind `first` heads.
@@ -71,23 +71,29 @@ impl Heads {
         KeysValues { keys: self.split(x, first, self.keys), values: self.split(x, first + self.keys, self.keys) }
     }
 
-    /// What queries `[batch, heads, time, width]` find, as `[batch, time, heads · width]`, and their weights `[batch, heads,
+    /// What queries `[batch, time, heads, width]` find, as `[batch, time, heads · width]`, and their weights `[batch, heads,
     /// time, keys]`.
     #[track_caller]
     fn attend(&self, queries: &Tensor, on: &KeysValues, mask: &Mask, cx: &mut Forward) -> Attended {
-        let (batch, time, keys) = (queries.size(0), queries.size(2), on.keys.size(2));
-        let group = self.queries / self.keys;
+        let (batch, time, keys) = (queries.size(0), queries.size(1), on.keys.size(1));
         // Heads that share keys are queries of one head.
-        let grouped = |x: &Tensor, each: usize| {
-            x.reshape([x.size(0), Size::from(self.keys), Size::from(each), x.size(2), x.size(3)])
+        let grouped = |x: &Tensor| {
+            let each = Size::from(if x.size(2).is(self.queries) { self.queries / self.keys } else { 1 });
+            let x = x.permute(&[0, 2, 1, 3]);
+            x.reshape([x.size(0), Size::from(self.keys), each, x.size(2), x.size(3)])
         };
-        let (q, k, v) = (grouped(queries, group), grouped(&on.keys, 1), grouped(&on.values, 1));
-        let weights = weights(&(q.matmul(&k.t()) * scale_of(queries)), mask);
-        let found = self.dropout.forward(&weights, cx).matmul(&v);
+        let weights = weights(&(grouped(queries).matmul(&grouped(&on.keys).t()) * scale_of(queries)), mask);
         let heads = Size::from(self.queries);
-        let found = found.reshape([batch.clone(), heads.clone(), time.clone(), Size::from(self.width)]);
+        let values = if cx.training() && self.dropout.is_some() {
+            let found = self.dropout.forward(&weights, cx).matmul(&grouped(&on.values));
+            let found = found.reshape([batch.clone(), heads.clone(), time.clone(), Size::from(self.width)]);
+            found.permute(&[0, 2, 1, 3])
+        } else {
+            let allowed = mask.allowed(4);
+            attention(queries, &on.keys, &on.values, allowed.as_ref(), mask.is_causal(), scale_of(queries))
+        };
         Attended {
-            values: found.permute(&[0, 2, 1, 3]).reshape([batch.clone(), time.clone(), &heads * self.width]),
+            values: values.reshape([batch.clone(), time.clone(), &heads * self.width]),
             weights: weights.reshape([batch, heads, time, keys]),
         }
     }

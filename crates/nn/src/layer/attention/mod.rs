@@ -17,7 +17,7 @@ pub use heads::{AttentionConfig, CrossAttention, KeysValues, SelfAttention};
 pub use mask::Mask;
 pub use positions::{Positions, Rotary};
 
-use thalweg_graph::{DType, Tensor, Variable};
+use thalweg_graph::{Tensor, Variable};
 
 use crate::error::refuse;
 use crate::init::{Init, Initializer};
@@ -127,12 +127,7 @@ fn scale_of(queries: &Tensor) -> f64 {
 #[track_caller]
 fn weights(scores: &Tensor, mask: &Mask) -> Tensor {
     match mask.of_scores(scores) {
-        Some(allowed) => {
-            // Not −∞: a row of those has no softmax.
-            let never = if scores.dtype() == DType::F16 { -6e4 } else { -1e30 };
-            let weights = allowed.select(scores, never).softmax(-1);
-            allowed.select(&weights, 0.0)
-        }
+        Some(allowed) => scores.softmax_where(&allowed, -1),
         None => scores.softmax(-1),
     }
 }

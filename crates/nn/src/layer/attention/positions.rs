@@ -116,18 +116,15 @@ impl Default for Rotary {
 crate::module::without_variables!(Rotary);
 
 impl Rotary {
-    /// `x`, `[batch, heads, time, width]`, turned at these positions, `[batch, time]` or `[time]`.
+    /// `x`, `[batch, time, heads, width]`, turned at these positions, `[batch, time]` or `[time]`.
     ///
     /// # Panics
     /// If the width is not known and even.
     #[track_caller]
     pub fn turn(&self, x: &Tensor, positions: &Tensor) -> Tensor {
         let width = known_width("rotary", x);
-        let mut angles = angles(positions, width, self.base.ln(), x.dtype());
-        if positions.rank() == 2 {
-            // The same for all heads.
-            angles = angles.unsqueeze(1);
-        }
+        // The same for all heads.
+        let angles = angles(positions, width, self.base.ln(), x.dtype()).unsqueeze(-2);
         let [cos, sin] = [angles.cos(), angles.sin()].map(|factor| factor.cast(x.dtype()));
         let (a, b) = (x.slice(-1, 0..width / 2), x.slice(-1, width / 2..width));
         Tensor::concat(&[&(&a * &cos - &b * &sin), &(&b * &cos + &a * &sin)], -1)
