@@ -31,6 +31,9 @@ const MAX_PACKED: usize = 16 << 20;
 const FINISHED: usize = 16 << 10;
 /// Columns of C up to which what follows works on whole rows.
 const SHORT_ROW: usize = 1024;
+/// Elements of a panel of k of all of B up to which that holds: every block of rows packs it for itself, and then it should stay
+/// in the second-level cache.
+const SHORT_ROWS: usize = 128 << 10;
 /// Rows that a panel of B should at least be used for once it is packed.
 const ENOUGH_ROWS: usize = 512;
 /// Bytes from a row of B to the next up to which it is read in place: lines so near do not displace each other in the
@@ -212,7 +215,8 @@ impl Partition {
     pub(super) fn put_c_in_scratch(&mut self) {
         // What follows reads and writes other matrices beside C: parts of short rows would have to be copied together, whole
         // ones lie one after the other.
-        if self.n <= SHORT_ROW && self.m >= 4 * self.tile.rows * self.chunks() {
+        let packed = panel_length(self.k) * self.n;
+        if self.n <= SHORT_ROW && packed <= SHORT_ROWS && self.m >= 4 * self.tile.rows * self.chunks() {
             (self.row_blocks, self.column_blocks) = (self.chunks(), 1);
             self.group_columns = self.group_columns.max(self.n.next_multiple_of(self.panel_columns));
         }
