@@ -1,11 +1,14 @@
 //! Reading and adding by index.
 //!
-//! Every function checks all indices before it writes anything.
+//! Every function checks all indices before it writes anything; for a [`Gather`] its caller does.
+
+use std::ops::Range;
 
 use thalweg_array::Element;
 use thiserror::Error;
 
 use super::Axis;
+use crate::cpu::prefetch;
 
 /// An index that names no element.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -33,33 +36,75 @@ pub fn check_indices<I: Element>(indices: &[I], bound: usize) -> Result<(), Inde
     Err(IndexError { index: indices[position].to_i64(), position, bound })
 }
 
-/// `out[o, k, :] = x[o, indices[k], :]`: `x` is `axis`, `out` is `[outer, indices, inner]`.
+/// `out[o, k, :] = x[o, indices[k], :]`: `x` is an [`Axis`], `out` is `[outer, indices, inner]`.
 ///
-/// # Errors
-/// If an index is outside; nothing is written then.
-///
-/// # Panics
-/// If the lengths of the slices do not fit.
-pub fn gather<T: Copy, I: Element>(axis: Axis, x: &[T], indices: &[I], out: &mut [T]) -> Result<(), IndexError> {
-    assert_eq!(x.len(), axis.len(), "elements of {axis:?}");
-    assert_eq!(out.len(), axis.outer * indices.len() * axis.inner, "elements of the result");
-    check_indices(indices, axis.n)?;
-    if out.is_empty() {
-        return Ok(());
+/// Its chunks are rows that follow each other in `out`, and may run on any threads in any order once
+/// [`check_indices`] has gone through.
+#[derive(Clone, Copy, Debug)]
+pub struct Gather {
+    axis: Axis,
+    indices: usize,
+    /// Rows of a chunk.
+    chunk: usize,
+}
+
+/// What a chunk writes at least.
+const CHUNK_BYTES: usize = 1 << 17;
+/// The most chunks of one gather.
+const MOST_CHUNKS: usize = 64;
+/// How many rows before it is needed one is fetched: where they lie cannot be guessed.
+const AHEAD: usize = 2;
+/// The most bytes of a row that are fetched ahead.
+const AHEAD_BYTES: usize = 2048;
+const LINE: usize = 64;
+
+impl Gather {
+    /// So many rows of an axis, of elements of `size` bytes.
+    pub fn new(axis: Axis, indices: usize, size: usize) -> Gather {
+        let rows = axis.outer * indices;
+        let chunks = (rows * axis.inner * size / CHUNK_BYTES).clamp(1, MOST_CHUNKS);
+        Gather { axis, indices, chunk: rows.div_ceil(chunks).max(1) }
     }
-    let inner = axis.inner;
-    for (x, out) in x.chunks_exact(axis.n * inner).zip(out.chunks_exact_mut(indices.len() * inner)) {
+
+    /// The number of chunks: a function of the sizes alone.
+    pub fn chunks(&self) -> usize {
+        (self.axis.outer * self.indices).div_ceil(self.chunk)
+    }
+
+    /// The elements of `out` that a chunk writes.
+    pub fn written(&self, chunk: usize) -> Range<usize> {
+        let rows = self.rows(chunk);
+        rows.start * self.axis.inner..rows.end * self.axis.inner
+    }
+
+    fn rows(&self, chunk: usize) -> Range<usize> {
+        chunk * self.chunk..((chunk + 1) * self.chunk).min(self.axis.outer * self.indices)
+    }
+
+    /// Writes what a chunk [writes](Gather::written); `out` is that alone.
+    ///
+    /// # Panics
+    /// If the lengths of the slices do not fit, or an index is outside.
+    pub fn run_chunk<T: Copy, I: Element>(&self, chunk: usize, x: &[T], indices: &[I], out: &mut [T]) {
+        let Gather { axis: Axis { n, inner, .. }, .. } = *self;
+        assert_eq!(x.len(), self.axis.len(), "elements of {:?}", self.axis);
+        assert_eq!(indices.len(), self.indices, "indices");
+        assert_eq!(out.len(), self.written(chunk).len(), "elements of the chunk");
+        let start = |row: usize| (row / self.indices * n + indices[row % self.indices].to_i64() as usize) * inner;
+        let rows = self.rows(chunk);
         if inner == 1 {
-            for (out, index) in out.iter_mut().zip(indices) {
-                *out = x[index.to_i64() as usize];
+            out.iter_mut().zip(rows).for_each(|(out, row)| *out = x[start(row)]);
+            return;
+        }
+        let last = rows.end.saturating_sub(1);
+        for (out, row) in out.chunks_exact_mut(inner.max(1)).zip(rows) {
+            let far = &x[start((row + AHEAD).min(last))..][..inner];
+            for line in (0..size_of_val(far).min(AHEAD_BYTES)).step_by(LINE) {
+                prefetch(far.as_ptr().cast::<u8>().wrapping_add(line));
             }
-        } else {
-            for (out, index) in out.chunks_exact_mut(inner).zip(indices) {
-                out.copy_from_slice(&x[index.to_i64() as usize * inner..][..inner]);
-            }
+            out.copy_from_slice(&x[start(row)..][..inner]);
         }
     }
-    Ok(())
 }
 
 /// `out[o, indices[k], :] += x[o, k, :]` in the order of k: `out` is `axis`, `x` is `[outer, indices, inner]`.
@@ -171,12 +216,32 @@ mod tests {
 
     const AXIS: Axis = Axis { outer: 2, n: 3, inner: 2 };
 
+    /// All chunks of a gather.
+    fn gather<T: Copy + Default, I: Element>(axis: Axis, x: &[T], indices: &[I]) -> Vec<T> {
+        check_indices(indices, axis.n).unwrap();
+        let gather = Gather::new(axis, indices.len(), size_of::<T>());
+        let mut out = vec![T::default(); axis.outer * indices.len() * axis.inner];
+        for chunk in 0..gather.chunks() {
+            gather.run_chunk(chunk, x, indices, &mut out[gather.written(chunk)]);
+        }
+        out
+    }
+
+    #[test]
+    fn many_chunks_gather_what_one_would() {
+        let axis = Axis { outer: 3, n: 50, inner: 77 };
+        let x: Vec<i32> = (0..axis.len() as i32).collect();
+        let indices: Vec<i32> = (0..900).map(|i| i * i % 50).collect();
+        assert!(Gather::new(axis, indices.len(), 4).chunks() > 3);
+        let expected = (0..axis.outer).flat_map(|outer| indices.iter().map(move |&index| (outer, index as usize)));
+        let expected = expected.flat_map(|(outer, index)| &x[(outer * axis.n + index) * axis.inner..][..axis.inner]);
+        assert!(gather(axis, &x, &indices).iter().eq(expected));
+    }
+
     #[test]
     fn gathering_and_scattering_follow_their_definition() {
         let x: Vec<i32> = (0..12).collect();
-        let mut out = [0; 8];
-        gather(AXIS, &x, &[2i64, 0], &mut out).unwrap();
-        assert_eq!(out, [4, 5, 0, 1, 10, 11, 6, 7]);
+        assert_eq!(gather(AXIS, &x, &[2i64, 0]), [4, 5, 0, 1, 10, 11, 6, 7]);
         let mut sums = [0.5f32; 12];
         scatter_add(AXIS, &[1.0; 12], &[1i32, 1, 2], &mut sums).unwrap();
         assert_eq!(sums, [0.5, 0.5, 2.5, 2.5, 1.5, 1.5, 0.5, 0.5, 2.5, 2.5, 1.5, 1.5]);
@@ -192,24 +257,22 @@ mod tests {
 
     #[test]
     fn an_index_outside_is_named_and_nothing_is_written() {
-        let mut out = [7; 4];
-        let wrong = gather(Axis { outer: 1, n: 3, inner: 2 }, &[0; 6], &[1i64, -1], &mut out).unwrap_err();
+        let wrong = check_indices(&[1i64, -1], 3).unwrap_err();
         assert_eq!(wrong.to_string(), "index -1 at position 1 is not in 0..3");
-        assert_eq!(out, [7; 4]);
         let mut sums = [7f32; 3];
         let axis = Axis { outer: 1, n: 3, inner: 1 };
         assert_eq!(scatter_add(axis, &[1.0; 2], &[0i32, 3], &mut sums).unwrap_err().index, 3);
         assert_eq!(take_along(axis, &[1.0; 3], &[5i64], &mut [0.0]).unwrap_err().bound, 3);
         assert_eq!(scatter_add_along(axis, &[1.0], &[3i64], &mut sums).unwrap_err().position, 0);
         assert_eq!(sums, [7.0; 3]);
-        let from_nothing = gather(Axis { outer: 1, n: 0, inner: 1 }, &[] as &[f32], &[0i64], &mut [0.0]);
-        assert!(from_nothing.unwrap_err().to_string().contains("0..0"));
+        assert!(check_indices(&[0i64], 0).unwrap_err().to_string().contains("0..0"));
     }
 
     #[test]
     fn empty_results_are_no_fault() {
-        gather(Axis { outer: 0, n: 3, inner: 2 }, &[] as &[f32], &[1i64], &mut []).unwrap();
-        gather(Axis { outer: 2, n: 0, inner: 2 }, &[] as &[f32], &[] as &[i64], &mut []).unwrap();
+        assert!(gather(Axis { outer: 0, n: 3, inner: 2 }, &[] as &[f32], &[1i64]).is_empty());
+        assert!(gather(Axis { outer: 2, n: 0, inner: 2 }, &[] as &[f32], &[] as &[i64]).is_empty());
+        assert!(gather(Axis { outer: 1, n: 3, inner: 0 }, &[] as &[f32], &[1i64]).is_empty());
         take_along(Axis { outer: 0, n: 3, inner: 0 }, &[] as &[f32], &[] as &[i64], &mut []).unwrap();
     }
 }

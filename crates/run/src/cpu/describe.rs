@@ -29,6 +29,7 @@ fn work(work: &Work, kernel: &Kernel) -> String {
             format!("{name} {}", convolution.kernel.describe())
         }
         Work::Attention(attention) => attention.describe(),
+        Work::Gather(gather) => gather.describe(),
         Work::Copy { copy, .. } => match copy.chunks() {
             1 => "copy, 1 chunk".into(),
             chunks => format!("copy, {chunks} chunks"),
@@ -51,7 +52,6 @@ fn describe_product(product: &Product) -> String {
 /// The loop over whole buffers that does a call.
 fn whole(kernel: &Kernel) -> &'static str {
     match kernel {
-        Kernel::Gather { .. } => "gather",
         Kernel::ScatterAdd { .. } => "scatter-add",
         Kernel::TakeAlong { .. } => "take along an axis",
         Kernel::ScatterAddAlong { .. } => "scatter-add along an axis",
@@ -66,6 +66,7 @@ fn whole(kernel: &Kernel) -> &'static str {
         | Kernel::MatMul(_)
         | Kernel::Convolution(_)
         | Kernel::Attention(_)
+        | Kernel::Gather { .. }
         | Kernel::Copy { .. }
         | Kernel::Assemble { .. }
         | Kernel::Fill { .. }

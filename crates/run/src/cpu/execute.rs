@@ -369,6 +369,13 @@ impl Workspace {
             Work::Attention(attention) => {
                 attention.run(pool, &|look| self.address(look), self.base(attention.y()), scratch);
             }
+            Work::Gather(gather) => {
+                let addresses = gather.buffers.map(|buffer| self.base(buffer));
+                // SAFETY: `resolve` found the buffers; they were written before they are read, and the call writes other
+                // memory (invariants 2 and 3).
+                let done = unsafe { gather.run(pool, addresses) };
+                done.map_err(|error| loops::Refusal::from(error).into_error(&plan.calls[step.call].label))?;
+            }
             Work::Copy { copy, from, to } => {
                 self::copy(copy, pool, Ends { from: self.address(from), to: self.address(to) });
             }
@@ -498,7 +505,7 @@ fn map(tile: &tile::Prepared, pool: &Pool, operands: &Operands<'_>, scratch: Scr
 
 /// # Safety
 /// `start` is aligned and has `count` initialized elements that nobody writes during the life of the slice.
-unsafe fn slice<'a, T>(start: *const u8, count: usize) -> &'a [T] {
+pub(super) unsafe fn slice<'a, T>(start: *const u8, count: usize) -> &'a [T] {
     match count {
         // The address of an empty buffer means nothing.
         0 => &[],
@@ -510,7 +517,7 @@ unsafe fn slice<'a, T>(start: *const u8, count: usize) -> &'a [T] {
 /// # Safety
 /// `start` is aligned and has room for `count` elements of a type without forbidden bits or initialized ones, which
 /// nobody else uses during the life of the slice.
-unsafe fn slice_mut<'a, T>(start: *mut u8, count: usize) -> &'a mut [T] {
+pub(super) unsafe fn slice_mut<'a, T>(start: *mut u8, count: usize) -> &'a mut [T] {
     match count {
         0 => &mut [],
         // SAFETY: the contract of this function.

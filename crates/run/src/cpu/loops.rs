@@ -1,4 +1,4 @@
-//! Calls that work on whole buffers on one thread: picking and adding by index, running sums, order, ops of users.
+//! Calls that work on whole buffers on one thread: adding by index, running sums, order, ops of users.
 
 use thalweg_kernels::movement::{self, Axis, Extreme, IndexError, Order};
 use thalweg_plan::graph::array::{Element, with_dtype};
@@ -60,12 +60,6 @@ pub(super) fn scratch_elements(kernel: &Kernel) -> usize {
 /// Runs the kernel of a call; `scratch` has room for [`scratch_elements`].
 pub(super) fn run(kernel: &Kernel, views: &impl Views, scratch: &mut [i64]) -> Result<(), Refusal> {
     match kernel {
-        Kernel::Gather { x, indices, y, around } => with_dtype!(views.dtype(*x), T => {
-            let (x, y) = (views.read::<T>(*x), views.write::<T>(*y));
-            with_index!(views.dtype(*indices), I => {
-                movement::gather(axis(*around), x, views.read::<I>(*indices), y)?;
-            });
-        }),
         Kernel::ScatterAdd { base, indices, updates, y, around } => with_dtype!(views.dtype(*base), T => {
             let (updates, y) = (views.read::<T>(*updates), views.write::<T>(*y));
             y.copy_from_slice(views.read(*base));
@@ -119,6 +113,7 @@ pub(super) fn run(kernel: &Kernel, views: &impl Views, scratch: &mut [i64]) -> R
         | Kernel::MatMul(_)
         | Kernel::Convolution(_)
         | Kernel::Attention(_)
+        | Kernel::Gather { .. }
         | Kernel::Copy { .. }
         | Kernel::Assemble { .. }
         | Kernel::Fill { .. }

@@ -8,12 +8,14 @@
 //! | [`prepare`] | [`Prepared`]: a plan with everything worked out that does not change from run to run |
 //! | `describe` | what runs, in words |
 //! | `products` | the products and convolutions of a call, in parts |
+//! | `gather` | rows picked by index, by all threads |
 //! | `repeat` | loops, step by step |
 //! | [`execute`] | [`Workspace`]: one run at a time |
 
 mod attention;
 mod describe;
 pub(crate) mod execute;
+mod gather;
 mod loops;
 pub(crate) mod memory;
 pub(crate) mod packed;

@@ -21,6 +21,7 @@ use thalweg_plan::{
 };
 
 use super::attention::Attention;
+use super::gather::Rows;
 use super::loops;
 use super::packed::{Copies, PackedOperand, Packer};
 use super::repeat::Repeat;
@@ -66,6 +67,8 @@ pub(crate) enum Work {
     Map { tile: Box<tile::Prepared>, inputs: Vec<Look>, outputs: Vec<Look> },
     /// Matrix products.
     Product(Box<Product>),
+    /// Rows picked by index.
+    Gather(Rows),
     /// A box of elements.
     Copy { copy: StridedCopy, from: Look, to: Look },
     /// One side of a convolution.
@@ -188,8 +191,10 @@ impl Prepared {
                     push(Work::Loop(Box::new(Repeat::new(&plan, repeat, body))));
                 }
                 Kernel::Fold { x, y, around, fold: f } => push(fold(&plan, *x, *y, *around, *f)),
-                Kernel::Gather { .. }
-                | Kernel::ScatterAdd { .. }
+                Kernel::Gather { x, indices, y, around } => {
+                    push(Work::Gather(Rows::new(&plan, [*x, *indices, *y], *around)));
+                }
+                Kernel::ScatterAdd { .. }
                 | Kernel::TakeAlong { .. }
                 | Kernel::ScatterAddAlong { .. }
                 | Kernel::CheckIndices { .. }
@@ -208,7 +213,8 @@ impl Prepared {
             Work::Product(product) if product.is_shared() => product.matmul.shared_scratch_bytes(),
             Work::Convolution(convolution) => convolution.kernel.shared_scratch_bytes(),
             Work::Loop(repeat) => repeat.body.shared_bytes,
-            Work::Product(_) | Work::Attention(_) | Work::Copy { .. } | Work::Fill { .. } | Work::Whole => 0,
+            Work::Product(_) | Work::Attention(_) | Work::Gather(_) => 0,
+            Work::Copy { .. } | Work::Fill { .. } | Work::Whole => 0,
         });
         let scratch_bytes = most(&|step| match &step.work {
             Work::Map { tile, .. } => tile.scratch_bytes(),
@@ -219,12 +225,12 @@ impl Prepared {
             Work::Attention(attention) => attention.scratch_bytes(),
             Work::Loop(repeat) => repeat.body.scratch_bytes,
             Work::Whole => loops::scratch_elements(&plan.calls[step.call].kernel) * size_of::<i64>(),
-            Work::Copy { .. } | Work::Fill { .. } => 0,
+            Work::Gather(_) | Work::Copy { .. } | Work::Fill { .. } => 0,
         });
         let held_bytes = most(&|step| match &step.work {
             Work::Loop(repeat) => repeat.body.packed_bytes() + repeat.body.held_bytes,
             Work::Map { .. } | Work::Product(_) | Work::Convolution(_) | Work::Attention(_) => 0,
-            Work::Copy { .. } | Work::Fill { .. } | Work::Whole => 0,
+            Work::Gather(_) | Work::Copy { .. } | Work::Fill { .. } | Work::Whole => 0,
         });
         let packed = packed.operands;
         let mut prepared =
