@@ -224,7 +224,7 @@ mod tests {
             assert_eq!(call.limit_share(), None);
         }
         assert!(profile.calls().any(|call| call.ops.contains("matmul") && call.kernel.starts_with("matmul")));
-        assert!(profile.calls().any(|call| call.kernel == "gather"), "{profile}");
+        assert!(profile.calls().any(|call| call.kernel == "gather, 1 chunk"), "{profile}");
     }
 
     #[test]
