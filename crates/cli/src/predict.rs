@@ -78,6 +78,10 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
     let trained = Trained::open_checkpoint(&args.run, args.checkpoint).map_err(ZooError::from)?;
     trained.checkpoint().notes.iter().for_each(note);
     if trained.function(Generator::NEXT).is_ok() && args.row.is_none() {
+        if args.show.is_some() {
+            let reason = "is for models that see pictures; this one writes texts".into();
+            return Err(ZooError::Setting { setting: "--show".into(), reason }.into());
+        }
         return writing::run(&trained, &args.subjects, &args.writing, args.json);
     }
     if let Some(option) = args.writing.given() {

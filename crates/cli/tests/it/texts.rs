@@ -25,6 +25,7 @@ fn a_model_that_reads_characters_writes_on() {
     refuse(["predict", trained, "~"], 1, &["`~`"]);
     refuse(["predict", trained, "a", "--temperature", "0"], 1, &["temperature 0: it is above 0"]);
     refuse(["predict", trained, "a", "--top-k", "5000"], 1, &["the 5000 likeliest of a vocabulary of"]);
+    refuse(["predict", trained, "a", "--show", "a.png"], 2, &["--show: is for models that see pictures"]);
     assert_eq!(run(["predict", trained, "a", "--length", "0"]).code, Some(2));
 }
 

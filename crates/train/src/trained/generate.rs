@@ -60,17 +60,22 @@ impl<'a> Generator<'a> {
                 None => Err(FitError::Graph(format!("the function `{}` has no output", Generator::NEXT))),
             }
         };
-        // A word is written with what stands between it and the word before.
-        let (mut said, mut shown) = (Vec::new(), String::new());
+        // A word is written with what stands between it and the word before, which tells all that it needs.
+        let mut before: Vec<i64> = tokens.last().filter(|_| !beginning.is_empty()).copied().into_iter().collect();
+        let mut written = String::new();
         let limits = Limits::new(length)?;
         let states = self.next.fresh(&[("rows", 1)])?;
         sampling.run_watched(step, states, &[tokens], &limits, |now| {
-            said.extend(now.iter().flatten());
-            if let Ok(text) = self.encoding.text(&said) {
-                see(text.strip_prefix(shown.as_str()).unwrap_or_default());
-                shown = text;
+            for &token in now.iter().flatten() {
+                let both = [&before[..], &[token]].concat();
+                if let (Ok(last), Ok(text)) = (self.encoding.text(&before), self.encoding.text(&both)) {
+                    let piece = text.strip_prefix(last.as_str()).unwrap_or_default();
+                    see(piece);
+                    written.push_str(piece);
+                }
+                before = vec![token];
             }
         })?;
-        Ok(shown)
+        Ok(written)
     }
 }
