@@ -152,3 +152,50 @@ fn texts_longer_than_the_positions_are_refused() {
     let message = speaker.step(&states, &[0]).unwrap_err().to_string();
     assert!(message.contains("position in the cache") && message.contains("index 8"), "{message}");
 }
+
+#[test]
+fn beginnings_read_at_once_are_gone_on_with_as_if_said_token_by_token() {
+    const CAPACITY: usize = 12;
+    let gpt = Gpt::new(CAPACITY);
+    let speaker = Speaker::new(&gpt, CAPACITY);
+    let (texts, lengths) =
+        (placeholder("texts", DType::I64, ("batch", CAPACITY)), placeholder("lengths", DType::I64, ["batch"]));
+    let mut cx = Forward::infer();
+    let decoding = Decoding::prompt(&lengths, CAPACITY, &mut cx);
+    let x = gpt.positions.at(&gpt.tokens.forward(&texts, &mut cx), &decoding.positions());
+    gpt.blocks.step(&x, &decoding, None, &mut cx);
+    let after: Vec<Tensor> = cx.states().iter().map(|state| state.after.clone()).collect();
+
+    // Two texts side by side, the rest of each padded with a token that would be heard.
+    let text = said(CAPACITY);
+    let padded = |length: usize| [&text[..length], &vec![7; CAPACITY - length]].concat();
+    let rows = Array::new(&[2, CAPACITY], [padded(5), padded(11)].concat()).unwrap();
+    let read = |lengths: [i64; 2]| {
+        speaker.session.run(after.clone(), Feeds::new().with(&texts, &rows).with("lengths", lengths))
+    };
+    let states = read([5, 11]).unwrap();
+    let (logits, _) = speaker.step(&states, &[3, 4]).unwrap();
+    for (row, (length, next)) in [(5, 3), (11, 4)].into_iter().enumerate() {
+        let (mut states, mut expected) = (speaker.silent(1), None);
+        for token in text[..length].iter().chain(&[next]) {
+            let (logits, after) = speaker.step(&states, &[*token]).unwrap();
+            (states, expected) = (after, Some(logits));
+        }
+        let found = &logits.to_vec::<f64>()[row * TOKENS..][..TOKENS];
+        for (found, expected) in found.iter().zip(expected.unwrap().to_vec::<f64>()) {
+            assert!((found - expected).abs() < 1e-5, "{row}: {found} against {expected}");
+        }
+    }
+    let message = read([5, 13]).unwrap_err().to_string();
+    assert!(message.contains("length of the prompt") && message.contains("index 13"), "{message}");
+}
+
+#[test]
+#[should_panic(expected = "self_attention: x must be [batch, 1, features]: so many tokens of a row are taken at once")]
+fn a_step_of_several_tokens_is_refused() {
+    let gpt = Gpt::new(8);
+    let x = placeholder("x", DType::F32, ("batch", 2, 16));
+    let mut cx = Forward::infer();
+    let decoding = Decoding::begin("batch", 8, &mut cx);
+    gpt.blocks.step(&x, &decoding, None, &mut cx);
+}

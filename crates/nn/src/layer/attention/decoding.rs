@@ -1,4 +1,4 @@
-//! [`Decoding`]: one token after the other, with the keys and values of those before.
+//! [`Decoding`]: one token after the other, with the keys and values of those before, which may have been read at once.
 
 use thalweg_graph::{DType, IntoSize, Size, Tensor, iota};
 
@@ -26,8 +26,17 @@ use crate::layer::attention::{KeysValues, Mask};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Decoding {
-    position: Tensor,
+    taken: Taken,
     capacity: usize,
+}
+
+/// Which tokens a decoder takes in one run.
+#[derive(Clone, Debug)]
+enum Taken {
+    /// One a row, at this position, i64 `[batch]`.
+    Next(Tensor),
+    /// As many a row as there is room for, from the first on.
+    Prompt,
 }
 
 impl Decoding {
@@ -38,12 +47,25 @@ impl Decoding {
         let before = cx.carried(DType::I64, [batch.into_size()]);
         let position = before.check_indices(capacity).named("position in the cache");
         cx.carry_on(&before, &(&position + 1));
-        Decoding { position, capacity }
+        Decoding { taken: Taken::Next(position), capacity }
     }
 
-    /// The positions of this step, i64 `[batch, 1]`.
+    /// The beginnings of texts, read at once: `capacity` tokens a row, of which the first `lengths`, i64 `[batch]`, are said
+    /// and the others pad. From the states behind it [steps](Decoding::begin) go on as from those behind as many steps; what
+    /// states are before it is not read.
+    #[track_caller]
+    pub fn prompt(lengths: &Tensor, capacity: usize, cx: &mut Forward) -> Decoding {
+        let before = cx.carried(DType::I64, [lengths.size(0)]);
+        cx.carry_on(&before, &lengths.check_indices(capacity + 1).named("length of the prompt"));
+        Decoding { taken: Taken::Prompt, capacity }
+    }
+
+    /// The positions of this run, i64 `[batch, 1]`, or `[capacity]` of a prompt.
     pub fn positions(&self) -> Tensor {
-        self.position.unsqueeze(1)
+        match &self.taken {
+            Taken::Next(position) => position.unsqueeze(1),
+            Taken::Prompt => self.slots(),
+        }
     }
 
     /// The tokens that a text may have.
@@ -51,25 +73,43 @@ impl Decoding {
         self.capacity
     }
 
+    /// The tokens of a row in this run.
+    pub(super) fn tokens(&self) -> usize {
+        match self.taken {
+            Taken::Next(_) => 1,
+            Taken::Prompt => self.capacity,
+        }
+    }
+
     /// i64 `[capacity]`: 0, 1, 2, …
     fn slots(&self) -> Tensor {
         iota([self.capacity], 0, DType::I64)
     }
 
-    /// The keys that were said up to this step.
+    /// The keys that were said up to each token.
     pub(super) fn mask(&self) -> Mask {
-        Mask::keys(&self.slots().less_equal(self.positions()))
+        match &self.taken {
+            Taken::Next(_) => Mask::keys(&self.slots().less_equal(self.positions())),
+            // What pads stands behind all that is said; a step replaces it before it is looked at.
+            Taken::Prompt => Mask::causal(),
+        }
     }
 
-    /// The keys and values of all steps, those of this one, `[batch, 1, heads, width]`, written at its position.
+    /// The keys and values of all that was said, those of this run, `[batch, tokens, heads, width]`, written at their
+    /// positions.
     #[track_caller]
     pub(super) fn remember(&self, now: &KeysValues, cx: &mut Forward) -> KeysValues {
-        let here = self.slots().equal(self.positions()).unsqueeze(-1).unsqueeze(-1);
         let mut kept = |now: &Tensor| {
             let mut shape = now.shape().clone();
             shape.sizes_mut()[1] = Size::from(self.capacity);
             let before = cx.carried(now.dtype(), shape);
-            let after = here.select(now, &before);
+            let after = match &self.taken {
+                Taken::Next(_) => {
+                    let here = self.slots().equal(self.positions()).unsqueeze(-1).unsqueeze(-1);
+                    here.select(now, &before)
+                }
+                Taken::Prompt => now.clone(),
+            };
             cx.carry_on(&before, &after);
             after
         };

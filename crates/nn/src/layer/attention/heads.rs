@@ -115,11 +115,14 @@ impl SelfAttention {
         Attended { values: self.output.forward(&found.values, cx), ..found }
     }
 
-    /// The next token, `[batch, 1, features]`, looks at itself and those before, which the [`Decoding`] keeps.
+    /// The next token, `[batch, 1, features]`, looks at itself and those before, which the [`Decoding`] keeps; of a
+    /// [prompt](Decoding::prompt) all its tokens.
     #[track_caller]
     pub fn step(&self, x: &Tensor, decoding: &Decoding, cx: &mut Forward) -> Tensor {
-        if x.rank() != 3 || !x.size(1).is(1) {
-            refuse("self_attention", &[("x", x)], "a step takes one token a row: [batch, 1, features]");
+        let tokens = decoding.tokens();
+        if x.rank() != 3 || !x.size(1).is(tokens) {
+            let reason = format!("x must be [batch, {tokens}, features]: so many tokens of a row are taken at once");
+            refuse("self_attention", &[("x", x)], reason);
         }
         let (queries, now) = self.turned(x, &decoding.positions(), cx);
         let on = decoding.remember(&now, cx);

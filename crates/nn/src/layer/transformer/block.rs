@@ -85,7 +85,7 @@ impl TransformerBlock {
         self.rest(&x, memory, cx)
     }
 
-    /// The next token, `[batch, 1, features]`, after those that the [`Decoding`] keeps.
+    /// The next token, `[batch, 1, features]`, after those that the [`Decoding`] keeps, or the tokens of its prompt.
     ///
     /// # Panics
     /// As [`forward`](TransformerBlock::forward).

@@ -38,7 +38,8 @@ impl Transformer {
         self.through(x, Some(memory), cx, |block, x, memory, cx| block.forward(x, mask, memory, cx))
     }
 
-    /// The next token, `[batch, 1, features]`, after those that the [`Decoding`] keeps; with a memory for a decoder.
+    /// The next token, `[batch, 1, features]`, after those that the [`Decoding`] keeps, or the tokens of its
+    /// [prompt](Decoding::prompt), `[batch, capacity, features]`; with a memory for a decoder.
     ///
     /// # Panics
     /// As [`decode`](Transformer::decode).
