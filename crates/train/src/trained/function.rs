@@ -4,8 +4,9 @@ use std::path::Path;
 
 use thalweg_nn::{Forward, State};
 use thalweg_run::graph::array::Bindings;
+use thalweg_run::graph::tensor::topological;
 use thalweg_run::graph::text::parse_beside;
-use thalweg_run::graph::{Array, Graph, Tensor};
+use thalweg_run::graph::{Array, Graph, Op, Tensor};
 use thalweg_run::{Feeds, Session};
 
 use super::TrainedError;
@@ -80,9 +81,21 @@ impl Function {
         self.states.iter().map(|state| zeros(&state.before, &sizes)).collect()
     }
 
+    /// The outputs.
+    pub fn outputs(&self) -> &[Tensor] {
+        &self.outputs
+    }
+
     /// The states.
     pub fn states(&self) -> &[State] {
         &self.states
+    }
+
+    /// What is fed under this name.
+    pub(super) fn column(&self, name: &str) -> Option<Tensor> {
+        let afters = self.states.iter().map(|state| &state.after);
+        let mut all = topological(self.outputs.iter().chain(afters)).into_iter();
+        all.find(|tensor| matches!(tensor.op(), Op::Placeholder(placeholder) if *placeholder.name == *name))
     }
 
     pub(super) fn card(&self) -> FunctionCard {
