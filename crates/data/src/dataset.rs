@@ -205,6 +205,21 @@ impl Dataset {
         Dataset { contiguous: true, ..self }
     }
 
+    /// The same rows, each for itself: for models that carry nothing from row to row. A [`Loader`](crate::Loader) may then give
+    /// them in any order.
+    ///
+    /// ```
+    /// use thalweg_data::{Loader, text::windows};
+    /// let tokens = (0..13).collect::<Vec<i64>>().into();
+    /// let data = windows(&tokens, 3)?.in_any_order();
+    /// let order = Loader::new(&data, 2)?.training(1).order(0);
+    /// assert_ne!(order, [0, 2, 1, 3]);
+    /// # Ok::<(), thalweg_data::DataError>(())
+    /// ```
+    pub fn in_any_order(self) -> Dataset {
+        Dataset { contiguous: false, ..self }
+    }
+
     /// Whether each row goes on where the one before it ends, as [windows](crate::text::windows) of a text do.
     pub fn is_contiguous(&self) -> bool {
         self.contiguous

@@ -12,8 +12,9 @@ use crate::sequences::Sequences;
 ///
 /// The rows are [contiguous](Dataset::is_contiguous). A [`Loader`](crate::Loader) of b rows a batch cuts them into b
 /// lanes of equal length and gives the lanes side by side: each row of a batch goes on where the same row of the batch
-/// before it ended, so that a model carries its state over and forgets it only at position 0 of an epoch. Parts for
-/// training and validation are cut by [`Split::last`](crate::Split::last), or before the text is cut into windows.
+/// before it ended, so that a model carries its state over and forgets it only at position 0 of an epoch; a model that
+/// looks at each window by itself takes them [in any order](Dataset::in_any_order). Parts for training and validation are cut by
+/// [`Split::last`](crate::Split::last), or before the text is cut into windows.
 ///
 /// ```
 /// use thalweg_array::Array;
@@ -67,5 +68,7 @@ mod tests {
         assert!(train.is_contiguous() && valid.is_contiguous());
         assert_eq!(valid.sequences("input").unwrap().row(0).as_slice::<i64>().unwrap()[0], 80);
         assert!(!data.select(&[0, 2]).is_contiguous());
+        let mixed = train.in_any_order();
+        assert!(!mixed.is_contiguous() && !mixed.select(&[0, 1]).is_contiguous());
     }
 }
