@@ -1,19 +1,14 @@
 //! `char-lm`: what comes after each character of a text, by recurrent networks that read on from batch to batch.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
-use thalweg::array::Array;
 use thalweg::data::DataError;
-use thalweg::data::text::{TextEncoding, Tokens, Vocabulary, read_text, windows};
 use thalweg::nn::layer::recurrent::{Gru, Lstm, Rnn};
 use thalweg::prelude::*;
-use thalweg::train::decoding::Sampling;
-use thalweg::train::fit::{Callback, Event, Flow, Moment};
 use thalweg::train::{FitError, Function, Generator, Length};
 
+use crate::characters::{Characters, INPUT, SOURCE, Samples};
 use crate::error::ZooError;
 use crate::options::Settings;
 use crate::recipe::{Defaults, Model, Recipe, Setting, Source, Splits};
@@ -21,17 +16,11 @@ use crate::recipe::{Defaults, Model, Recipe, Setting, Source, Splits};
 /// The recipe `char-lm`.
 pub(crate) struct CharLm;
 
-/// The column of the characters that are read; that of what comes next is `target`.
-const INPUT: &str = "input";
-
 /// The part of the text, at its end, that is held out.
 const HELD_OUT: f64 = 0.2;
 
 /// Numbers that stand for a character.
 const FEATURES: usize = 42;
-
-/// Beside a run: what the model wrote while it was trained.
-const SAMPLES: &str = "samples.txt";
 
 /// What walks along the text.
 type Walk = Box<dyn Layer>;
@@ -87,7 +76,7 @@ impl Recipe for CharLm {
     }
 
     fn source(&self) -> Source {
-        Source::Folder("one text in UTF-8, in a file *.txt, such as Nietzsche's or Shakespeare's works")
+        Source::Folder(SOURCE)
     }
 
     fn defaults(&self, model: Option<&str>) -> Defaults {
@@ -123,21 +112,16 @@ impl Recipe for CharLm {
         }
     }
 
-    /// The last fifth of the text is held out. The vocabulary is that of the whole text: it tells nothing but which characters
-    /// there are.
+    /// The last fifth of the text is held out. Rows go on where those of the batch before end.
     fn load(&self, folder: &Path, settings: &Settings) -> Result<Splits, DataError> {
-        let text = read_text(only_text(folder)?)?;
-        let encoding = encoding(&[&text], settings)?;
-        let tokens = encoding.encode(&text)?;
-        let (train, valid) = tokens.split_at((tokens.len() as f64 * (1.0 - HELD_OUT)) as usize);
-        Ok(Splits { data: data(train, valid, &encoding, settings)?, test: None })
+        let text = Characters::read(folder, HELD_OUT, lower_case(settings))?;
+        Ok(Splits { data: text.rows(time(settings), |rows| rows)?, test: None })
     }
 
     fn blank(&self, settings: &Settings) -> Result<TrainingData, DataError> {
         let letters: String = ('a'..='z').chain([' ', '\n']).collect();
-        let encoding = encoding(&[&letters], settings)?;
-        let tokens = vec![0; settings.batch * settings.get("time") as usize + 1];
-        data(&tokens, &tokens, &encoding, settings)
+        let count = settings.batch * time(settings) + 1;
+        Characters::blank(&letters, count, lower_case(settings))?.rows(time(settings), |rows| rows)
     }
 
     fn learner(&self, data: TrainingData, settings: &Settings) -> Result<Learner, ZooError> {
@@ -147,7 +131,7 @@ impl Recipe for CharLm {
             let logits = net.logits(&placeholder("token", i64, ("rows", 1)), cx);
             vec![logits.squeeze(1)]
         });
-        let samples = Samples { next: next.clone(), encoding, loss: f64::INFINITY };
+        let samples = Samples::new(next.clone(), None, encoding);
         let learner = Learner::from_columns(data, move |columns, cx| {
             let logits = net.logits(&columns[INPUT], cx);
             Inference::new(cross_entropy(&logits, &columns["target"]), logits)
@@ -170,64 +154,11 @@ impl Recipe for CharLm {
 /// The norm beyond which gradients are scaled down: what loops multiply over and over may explode.
 const CLIP: f64 = 5.0;
 
-fn encoding(texts: &[&str], settings: &Settings) -> Result<TextEncoding, DataError> {
-    let options = Vocabulary::options().specials(&[]);
-    TextEncoding::of_texts(Tokens::Characters, settings.get("lower_case") != 0.0, &options, texts)
+fn lower_case(settings: &Settings) -> bool {
+    settings.get("lower_case") != 0.0
 }
 
-/// Two parts of a text as rows that go on from batch to batch.
-fn data(train: &[i64], valid: &[i64], encoding: &TextEncoding, settings: &Settings) -> Result<TrainingData, DataError> {
-    let stream = |tokens: &[i64]| windows(&Array::from(tokens.to_vec()), settings.get("time") as usize);
-    TrainingData::new(stream(train)?, stream(valid)?)?.texts(INPUT, encoding)
-}
-
-/// The only text in a folder.
-fn only_text(folder: &Path) -> Result<PathBuf, DataError> {
-    let refused = |reason: String| DataError::Setting { setting: format!("a text in {}", folder.display()), reason };
-    let entries = std::fs::read_dir(folder).map_err(|error| refused(error.to_string()))?;
-    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>();
-    let mut texts = paths.map_err(|error| refused(error.to_string()))?;
-    texts.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
-    match texts.len() {
-        1 => Ok(texts.swap_remove(0)),
-        n => Err(refused(format!("there are {n} files *.txt; there must be one"))),
-    }
-}
-
-/// Writes what the model writes into the folder of its run, each time that the loss of what was held out has become smaller
-/// by a tenth, and at the end.
-struct Samples {
-    next: Function,
-    encoding: TextEncoding,
-    /// That of the last sample.
-    loss: f64,
-}
-
-/// With what a sample begins, and how long it is.
-const BEGINNING: &str = "the ";
-const LENGTH: usize = 300;
-
-impl Samples {
-    fn write(&self, path: &Path, loss: f64, moment: &Moment<'_>) -> Result<(), FitError> {
-        let generator = Generator::new(moment.session, &self.next, &self.encoding);
-        let text = generator.write(BEGINNING, LENGTH, &Sampling::new(moment.step), |_| {})?;
-        let heading = format!("--- after step {}, held-out loss {loss:.3}", moment.step);
-        let written = OpenOptions::new().create(true).append(true).open(path);
-        written
-            .and_then(|mut file| writeln!(file, "{heading}\n{BEGINNING}{text}\n"))
-            .map_err(|error| FitError::Setting { setting: path.display().to_string(), reason: error.to_string() })
-    }
-}
-
-impl Callback for Samples {
-    fn on(&mut self, event: &Event<'_>, moment: &Moment<'_>) -> Result<Flow, FitError> {
-        let (Event::Measured { validation: Some(evaluation), .. }, Some(run)) = (event, moment.run) else {
-            return Ok(Flow::Continue);
-        };
-        if evaluation.loss < 0.95 * self.loss || moment.step == moment.last_step {
-            self.write(&run.join(SAMPLES), evaluation.loss, moment)?;
-            self.loss = evaluation.loss;
-        }
-        Ok(Flow::Continue)
-    }
+/// The characters of a row.
+fn time(settings: &Settings) -> usize {
+    settings.get("time") as usize
 }

@@ -13,24 +13,29 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | `recipe` | [`Recipe`], [`Splits`]: data, model and phases on the learner |
-//! | `digits`, `mnist`, `cifar10`, `images`, `char_lm`, `reply_or_not` | the recipes |
+//! | `digits`, `mnist`, `cifar10`, `images`, `char_lm`, `gpt`, `reply_or_not` | the recipes |
 //! | `classifier` | data and learners of drawings |
+//! | `characters` | texts as characters, samples written while a model is trained |
 //! | `options` | [`Options`] of a user, [`Settings`] that follow |
 //! | `train` | [`train()`]: a recipe from data to [`Outcome`]; its [`learner`] before the first step |
 //! | `folds` | [`cross_validate`]: a recipe on each of several folds of its data |
 //! | `examine` | [`evaluate`]: a run against its test set; rows of it |
 //! | [`picture`] | drawings in picture files to numbers, and numbers drawn |
 //! | [`vision`] | published image networks |
+//! | [`language`] | language models |
 //! | `error` | [`ZooError`] |
 
 mod char_lm;
+mod characters;
 mod cifar10;
 mod classifier;
 mod digits;
 mod error;
 mod examine;
 mod folds;
+mod gpt;
 mod images;
+pub mod language;
 mod mnist;
 mod options;
 pub mod picture;

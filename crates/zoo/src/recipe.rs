@@ -10,6 +10,7 @@ use crate::char_lm::CharLm;
 use crate::cifar10::Cifar10;
 use crate::digits::Digits;
 use crate::error::ZooError;
+use crate::gpt::GptRecipe;
 use crate::images::Images;
 use crate::mnist::Mnist;
 use crate::options::Settings;
@@ -148,7 +149,7 @@ pub struct Splits {
 
 /// All recipes.
 pub fn recipes() -> &'static [&'static dyn Recipe] {
-    &[&Digits, &Mnist, &Cifar10, &Images, &CharLm, &ReplyOrNot]
+    &[&Digits, &Mnist, &Cifar10, &Images, &CharLm, &GptRecipe, &ReplyOrNot]
 }
 
 /// The recipe of this name.

@@ -82,7 +82,7 @@ fn wrong_wishes_are_refused_by_name() {
     let message = recipe("digts").map(|_| ()).unwrap_err().to_string();
     assert_eq!(
         message,
-        "there is no recipe `digts` (did you mean `digits`?); there are: digits, mnist, cifar10, images, char-lm, \
+        "there is no recipe `digts` (did you mean `digits`?); there are: digits, mnist, cifar10, images, char-lm, gpt, \
          reply-or-not"
     );
     let set = |name: &str, value| Options { set: vec![(name.into(), value)], ..short(1) };
@@ -124,10 +124,17 @@ fn a_batch_larger_than_the_data_is_all_of_them() {
 #[test]
 fn every_recipe_has_graphs_without_data() {
     // Dense nets of three layers; a convolution, a dense layer, and 12 convolutions, each with a batch norm; the head of a
-    // frozen net: two batch norms, two dense layers; vectors of characters, a recurrent layer, a dense one;
-    // what words say, and a bias.
-    let parameters =
-        [(6, "10"), (6, "10"), (2 + 2 + 12 * 3, "10"), (2 * 2 + 2 * 2, "10"), (1 + 3 + 2, "time,28"), (2, "2")];
+    // frozen net: two batch norms, two dense layers; vectors of characters, a recurrent layer, a dense one; vectors of
+    // characters and positions, four blocks of two norms and four products, a norm; what words say, and a bias.
+    let parameters = [
+        (6, "10"),
+        (6, "10"),
+        (2 + 2 + 12 * 3, "10"),
+        (2 * 2 + 2 * 2, "10"),
+        (1 + 3 + 2, "time,28"),
+        (2 + 4 * 8 + 2, "time,65"),
+        (2, "2"),
+    ];
     assert_eq!(recipes().len(), parameters.len());
     for (recipe, (parameters, row)) in recipes().iter().zip(parameters) {
         let (task, step) = build(*recipe, &Options::default()).unwrap();

@@ -1,0 +1,119 @@
+//! What language models of characters share: the only text of a folder, its characters as tokens, samples that are
+//! written while a model is trained.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use thalweg::array::Array;
+use thalweg::data::DataError;
+use thalweg::data::text::{TextEncoding, Tokens, Vocabulary, read_text, windows};
+use thalweg::prelude::*;
+use thalweg::train::decoding::Sampling;
+use thalweg::train::fit::{Callback, Event, Flow, Moment};
+use thalweg::train::{FitError, Function, Generator};
+
+/// The column of the characters that are read; that of what comes next is `target`.
+pub(crate) const INPUT: &str = "input";
+
+/// What a folder of such a recipe holds.
+pub(crate) const SOURCE: &str = "one text in UTF-8, in a file *.txt, such as Nietzsche's or Shakespeare's works";
+
+/// The characters of a text as tokens, in a part to learn from and one that is held out.
+pub(crate) struct Characters {
+    train: Vec<i64>,
+    valid: Vec<i64>,
+    /// Its vocabulary is that of the whole text: it tells nothing but which characters there are.
+    encoding: TextEncoding,
+}
+
+impl Characters {
+    /// Those of the only text in a folder, of which this part at the end is held out.
+    pub(crate) fn read(folder: &Path, held_out: f64, lower_case: bool) -> Result<Characters, DataError> {
+        let text = read_text(only_text(folder)?)?;
+        let encoding = encoding(&text, lower_case)?;
+        let mut train = encoding.encode(&text)?;
+        let valid = train.split_off((train.len() as f64 * (1.0 - held_out)) as usize);
+        Ok(Characters { train, valid, encoding })
+    }
+
+    /// So many that say nothing, of the characters of `text`.
+    pub(crate) fn blank(text: &str, count: usize, lower_case: bool) -> Result<Characters, DataError> {
+        let tokens = vec![0; count];
+        Ok(Characters { train: tokens.clone(), valid: tokens, encoding: encoding(text, lower_case)? })
+    }
+
+    /// Rows of `time` characters, each with those that come next. `order` says whether rows go on where others end.
+    pub(crate) fn rows(self, time: usize, order: impl Fn(Dataset) -> Dataset) -> Result<TrainingData, DataError> {
+        let rows = |tokens: Vec<i64>| Ok::<_, DataError>(order(windows(&Array::from(tokens), time)?));
+        TrainingData::new(rows(self.train)?, rows(self.valid)?)?.texts(INPUT, &self.encoding)
+    }
+}
+
+fn encoding(text: &str, lower_case: bool) -> Result<TextEncoding, DataError> {
+    TextEncoding::of_texts(Tokens::Characters, lower_case, &Vocabulary::options().specials(&[]), [text])
+}
+
+/// The only text in a folder.
+fn only_text(folder: &Path) -> Result<PathBuf, DataError> {
+    let refused = |reason: String| DataError::Setting { setting: format!("a text in {}", folder.display()), reason };
+    let entries = std::fs::read_dir(folder).map_err(|error| refused(error.to_string()))?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>();
+    let mut texts = paths.map_err(|error| refused(error.to_string()))?;
+    texts.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
+    match texts.len() {
+        1 => Ok(texts.swap_remove(0)),
+        n => Err(refused(format!("there are {n} files *.txt; there must be one"))),
+    }
+}
+
+/// Beside a run: what the model wrote while it was trained.
+const SAMPLES: &str = "samples.txt";
+
+/// With what a sample begins, if the model knows these characters, and how long it is.
+const BEGINNING: &str = "the ";
+const LENGTH: usize = 300;
+
+/// Writes what the model writes into the folder of its run, each time that the loss of what was held out has become smaller
+/// by a twentieth, and at the end.
+pub(crate) struct Samples {
+    next: Function,
+    read: Option<Function>,
+    encoding: TextEncoding,
+    /// That of the last sample.
+    loss: f64,
+}
+
+impl Samples {
+    /// Of a model that is asked by these functions, as a [`Generator`] takes them.
+    pub(crate) fn new(next: Function, read: Option<Function>, encoding: TextEncoding) -> Samples {
+        Samples { next, read, encoding, loss: f64::INFINITY }
+    }
+
+    fn write(&self, path: &Path, loss: f64, moment: &Moment<'_>) -> Result<(), FitError> {
+        let mut generator = Generator::new(moment.session, &self.next, &self.encoding);
+        if let Some(read) = &self.read {
+            generator = generator.reading(read);
+        }
+        let beginning = if self.encoding.encode(BEGINNING).is_ok() { BEGINNING } else { "" };
+        let text = generator.write(beginning, LENGTH, &Sampling::new(moment.step), |_| {})?;
+        let heading = format!("--- after step {}, held-out loss {loss:.3}", moment.step);
+        let written = OpenOptions::new().create(true).append(true).open(path);
+        written
+            .and_then(|mut file| writeln!(file, "{heading}\n{beginning}{text}\n"))
+            .map_err(|error| FitError::Setting { setting: path.display().to_string(), reason: error.to_string() })
+    }
+}
+
+impl Callback for Samples {
+    fn on(&mut self, event: &Event<'_>, moment: &Moment<'_>) -> Result<Flow, FitError> {
+        let (Event::Measured { validation: Some(evaluation), .. }, Some(run)) = (event, moment.run) else {
+            return Ok(Flow::Continue);
+        };
+        if evaluation.loss < 0.95 * self.loss || moment.step == moment.last_step {
+            self.write(&run.join(SAMPLES), evaluation.loss, moment)?;
+            self.loss = evaluation.loss;
+        }
+        Ok(Flow::Continue)
+    }
+}
