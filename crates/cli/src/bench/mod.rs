@@ -1,8 +1,8 @@
 //! `thalweg bench`: fixed workloads, timed as the programs that measure other frameworks time them.
 //!
-//! A call is one training step or one operation. Batches come from a pool of eight made before the clock starts; the
-//! figure is the median of single calls after a warm-up. The workloads and the procedure are described in
-//! `WORKLOADS.md` of the benchmark suite; the output has the form given there, one JSON object a line.
+//! A call is one training step, one operation or a text that is written. Batches come from a pool of eight made before
+//! the clock starts; the figure is the median of single calls after a warm-up. The workloads and the procedure are described
+//! in `WORKLOADS.md` of the benchmark suite; the output has the form given there, one JSON object a line.
 //! What the machine can do at most is measured first and stands above the figures.
 
 mod cold_start;
@@ -108,6 +108,8 @@ struct Workload {
 enum Work {
     Flop(f64),
     Bytes(f64),
+    /// Of a text that is written.
+    Tokens(f64),
 }
 
 /// Runs the workloads that are asked for.
@@ -211,8 +213,8 @@ struct Report {
 struct Rate {
     value: f64,
     unit: &'static str,
-    /// The share of the machine's limit.
-    limit_share: f64,
+    /// The share of the machine's limit, where there is one.
+    limit_share: Option<f64>,
 }
 
 impl Report {
@@ -224,17 +226,18 @@ impl Report {
         }
         let ratio = if self.peers.is_some() { "   peer/ours" } else { "" };
         let columns = ["median", "min", "p90"].map(|name| format!("{name:>12}")).join(" ");
-        output::line(format_args!("{:<25} {columns}  {:>14}  {:>5}{ratio}", "workload", "rate", "limit"))
+        output::line(format_args!("{:<25} {columns}  {:>16}  {:>5}{ratio}", "workload", "rate", "limit"))
     }
 
     fn call(&mut self, workload: &Workload, figures: &Figures) -> anyhow::Result<()> {
         let rate = workload.work.map(|work| {
             let (amount, unit, limit) = match work {
-                Work::Flop(flop) => (flop, "GFLOP/s", self.limits.multiply_add),
-                Work::Bytes(bytes) => (bytes, "GB/s", self.limits.triad),
+                Work::Flop(flop) => (flop * 1e-9, "GFLOP/s", Some(self.limits.multiply_add)),
+                Work::Bytes(bytes) => (bytes * 1e-9, "GB/s", Some(self.limits.triad)),
+                Work::Tokens(tokens) => (tokens, "tokens/s", None),
             };
-            let value = amount / (figures.median * 1e3);
-            Rate { value, unit, limit_share: value / limit }
+            let value = amount / (figures.median * 1e-6);
+            Rate { value, unit, limit_share: limit.map(|limit| value / limit) }
         });
         self.line(workload.name, "call_time", "us", figures, rate)
     }
@@ -262,7 +265,9 @@ impl Report {
             if let Some(Rate { value, unit, limit_share }) = rate {
                 record["rate"] = json!(round(value));
                 record["rate_unit"] = Value::from(unit);
-                record["limit_share"] = json!(round(limit_share));
+                if let Some(limit_share) = limit_share {
+                    record["limit_share"] = json!(round(limit_share));
+                }
             }
             if let Some(best) = peers.first() {
                 record["ratio"] = json!(round(best.median / figures.median));
@@ -273,14 +278,15 @@ impl Report {
         }
         let number = |x: f64| if x >= 1000.0 { format!("{x:.0} {unit}") } else { format!("{x:.3} {unit}") };
         let (rate, limit) = rate.map_or_else(Default::default, |Rate { value, unit, limit_share }| {
-            (format!("{value:.1} {unit}"), format!("{:.0}%", 100.0 * limit_share))
+            let limit = limit_share.map_or(String::new(), |share| format!("{:.0}%", 100.0 * share));
+            (format!("{value:.1} {unit}"), limit)
         });
         let label = if metric == "call_time" { name.to_string() } else { format!("{name} {metric}") };
         let ratios: Vec<String> =
             peers.iter().map(|peer| format!("{:.2} {}", peer.median / figures.median, peer.who)).collect();
         let ratios = if ratios.is_empty() { String::new() } else { format!("   {}", ratios.join(", ")) };
         let (median, min, p90) = (number(figures.median), number(figures.min), number(figures.p90));
-        output::line(format_args!("{label:<25} {median:>12} {min:>12} {p90:>12}  {rate:>14}  {limit:>5}{ratios}"))
+        output::line(format_args!("{label:<25} {median:>12} {min:>12} {p90:>12}  {rate:>16}  {limit:>5}{ratios}"))
     }
 }
 
