@@ -77,7 +77,7 @@ impl Graph {
     ///
     /// Of a loop what is needed comes along: neither results that nobody reads, nor what only they depend on.
     pub fn capture<'a>(fetches: impl IntoIterator<Item = &'a Tensor>, updates: &[Update]) -> Graph {
-        let graph = Graph::capture_whole(fetches, updates);
+        let graph = Graph::capture_whole(&fetches.into_iter().collect::<Vec<_>>(), updates);
         if graph.nodes().any(|node| matches!(node.op, Op::Loop(_))) {
             crate::passes::loops::needed(graph)
         } else {
@@ -86,8 +86,7 @@ impl Graph {
     }
 
     /// As [`Graph::capture`], with loops as they were made.
-    pub(crate) fn capture_whole<'a>(fetches: impl IntoIterator<Item = &'a Tensor>, updates: &[Update]) -> Graph {
-        let fetches: Vec<&Tensor> = fetches.into_iter().collect();
+    pub(crate) fn capture_whole(fetches: &[&Tensor], updates: &[Update]) -> Graph {
         let order = topological(fetches.iter().copied().chain(updates.iter().map(|update| &update.value)));
         let streams = assign_streams(&order);
         let mut graph = Graph { nodes: Vec::with_capacity(order.len()), ..Graph::default() };
@@ -225,6 +224,10 @@ impl Graph {
     /// graph, and gives the new node for it, or `None` to keep it as it is. The frame of most passes. Says whether any
     /// node was replaced. The inputs of the old node are given as they stand in the new graph.
     pub fn rebuild(self, mut rewrite: impl FnMut(&mut Graph, &Node, &[NodeId]) -> Option<NodeId>) -> Changed<Graph> {
+        self.rebuild_by(&mut rewrite)
+    }
+
+    fn rebuild_by(self, rewrite: &mut dyn FnMut(&mut Graph, &Node, &[NodeId]) -> Option<NodeId>) -> Changed<Graph> {
         let Graph { nodes, fetches, updates } = self;
         let mut graph = Graph { nodes: Vec::with_capacity(nodes.len()), ..Graph::default() };
         // For each old node: the new one, and whether it still computes the same from the same.

@@ -87,9 +87,15 @@ impl Tensor {
     /// If the op refuses the inputs; the message names them, where they were made, and the reason.
     #[track_caller]
     pub fn try_apply(op: impl Into<Op>, inputs: impl IntoIterator<Item = Tensor>) -> Result<Tensor, BuildError> {
-        let op = op.into();
         let location = crate::scope::blamed(Location::caller());
-        let inputs: SmallVec<[Tensor; 2]> = inputs.into_iter().collect();
+        Tensor::try_apply_at(op.into(), inputs.into_iter().collect(), location)
+    }
+
+    fn try_apply_at(
+        op: Op,
+        inputs: SmallVec<[Tensor; 2]>,
+        location: &'static Location<'static>,
+    ) -> Result<Tensor, BuildError> {
         let inferred = op.infer(&inputs.iter().map(Tensor::meta).collect::<SmallVec<[&Meta; 4]>>());
         match inferred {
             Ok(meta) => Ok(Tensor(Arc::new(Node {
@@ -292,6 +298,10 @@ pub fn topological_until<'a>(
     roots: impl IntoIterator<Item = &'a Tensor>,
     stop: impl Fn(&Tensor) -> bool,
 ) -> Vec<Tensor> {
+    walk(&mut roots.into_iter(), &stop)
+}
+
+fn walk(roots: &mut dyn Iterator<Item = &Tensor>, stop: &dyn Fn(&Tensor) -> bool) -> Vec<Tensor> {
     let mut order: Vec<Tensor> = Vec::new();
     let mut seen = std::collections::HashSet::new();
     let mut stack: Vec<(Tensor, usize)> = Vec::new();

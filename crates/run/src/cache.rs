@@ -17,15 +17,26 @@ pub(crate) enum Mode {
     Evaluate,
 }
 
+/// What is asked for, whatever it is: what runs is found and compiled by code that is there once for all kinds of fetches.
+pub(crate) trait Asked {
+    /// As [`Fetch::roots`].
+    fn roots(&self, visit: &mut dyn FnMut(Root<'_>));
+}
+
+impl<F: Fetch> Asked for F {
+    fn roots(&self, visit: &mut dyn FnMut(Root<'_>)) {
+        Fetch::roots(self, visit);
+    }
+}
+
 /// What was asked: what decides which plan runs, down to dtypes and sizes, so that what is found was checked before.
-#[derive(Debug)]
-pub(crate) struct Question<'q, 'f, F: ?Sized> {
+pub(crate) struct Question<'q, 'f> {
     pub(crate) mode: Mode,
-    pub(crate) fetches: &'q F,
+    pub(crate) fetches: &'q dyn Asked,
     pub(crate) feeds: &'q Feeds<'f>,
 }
 
-impl<F: Fetch + ?Sized> Question<'_, '_, F> {
+impl Question<'_, '_> {
     /// A number that is equal for equal questions.
     fn hash(&self) -> u64 {
         let mut hash = self.mode as u64;
@@ -108,7 +119,7 @@ impl Form {
 }
 
 impl Key {
-    fn of<F: Fetch + ?Sized>(question: &Question<'_, '_, F>) -> Key {
+    fn of(question: &Question<'_, '_>) -> Key {
         let mut roots = Vec::new();
         question.fetches.roots(&mut |root| roots.push(RootKey::of(root)));
         let feeds = question.feeds.0.iter();
@@ -116,7 +127,7 @@ impl Key {
         Key { mode: question.mode, roots, feeds: feeds.collect() }
     }
 
-    fn is<F: Fetch + ?Sized>(&self, question: &Question<'_, '_, F>) -> bool {
+    fn is(&self, question: &Question<'_, '_>) -> bool {
         let mut roots = self.roots.iter();
         let mut equal = self.mode == question.mode && self.feeds.len() == question.feeds.len();
         question.fetches.roots(&mut |root| equal &= roots.next() == Some(&RootKey::of(root)));
@@ -157,7 +168,7 @@ impl<T> Cache<T> {
     }
 
     /// The answer to this question, if it is known.
-    pub(crate) fn find<F: Fetch + ?Sized>(&mut self, question: &Question<'_, '_, F>) -> Option<Arc<T>> {
+    pub(crate) fn find(&mut self, question: &Question<'_, '_>) -> Option<Arc<T>> {
         let hash = question.hash();
         self.clock += 1;
         let entry = self.entries.iter_mut().find(|entry| entry.hash == hash && entry.key.is(question))?;
@@ -166,7 +177,7 @@ impl<T> Cache<T> {
     }
 
     /// Remembers an answer; the least recently used gives way.
-    pub(crate) fn insert<F: Fetch + ?Sized>(&mut self, question: &Question<'_, '_, F>, answer: Arc<T>) {
+    pub(crate) fn insert(&mut self, question: &Question<'_, '_>, answer: Arc<T>) {
         let key = Key::of(question);
         self.clock += 1;
         // Two threads may have compiled the same.
@@ -185,7 +196,7 @@ mod tests {
     use crate::feeds;
     use thalweg_plan::graph::{Array, Variable, placeholder};
 
-    fn question<'q, 'f, F: Fetch>(fetches: &'q F, feeds: &'q Feeds<'f>) -> Question<'q, 'f, F> {
+    fn question<'q, 'f>(fetches: &'q dyn Asked, feeds: &'q Feeds<'f>) -> Question<'q, 'f> {
         Question { mode: Mode::Run, fetches, feeds }
     }
 

@@ -13,7 +13,7 @@ use thalweg_plan::graph::passes::for_evaluation::for_evaluation;
 use thalweg_plan::graph::{Array, Fetch, Graph, Root, Tensor, Update, Variable};
 
 use crate::bind::bind;
-use crate::cache::{Cache, Mode, Question};
+use crate::cache::{Asked, Cache, Mode, Question};
 use crate::compile_times::{CompileTimes, Laps};
 use crate::cpu::{Access, Results, Storage, Workspace, pages, result};
 use crate::error::RunError;
@@ -152,7 +152,8 @@ impl Session {
     /// # Errors
     /// If the feeds are not those that the fetches need, if an index is out of bounds, if the memory does not suffice.
     pub fn run<F: Fetch>(&self, fetches: F, feeds: Feeds<'_>) -> Result<F::Output, RunError> {
-        self.answer(&Question { mode: Mode::Run, fetches: &fetches, feeds: &feeds })
+        let arrays = self.answer(&Question { mode: Mode::Run, fetches: &fetches, feeds: &feeds })?;
+        Ok(fetches.output(&mut arrays.into_iter()))
     }
 
     /// As [`run`](Session::run), with the numbers written into arrays of the caller: `outputs` in the order of the
@@ -170,7 +171,8 @@ impl Session {
     /// # Errors
     /// As [`run`](Session::run); and if updates are fetched, or something that only chance decides.
     pub fn evaluate<F: Fetch>(&self, fetches: F, feeds: Feeds<'_>) -> Result<F::Output, RunError> {
-        self.answer(&Question { mode: Mode::Evaluate, fetches: &fetches, feeds: &feeds })
+        let arrays = self.answer(&Question { mode: Mode::Evaluate, fetches: &fetches, feeds: &feeds })?;
+        Ok(fetches.output(&mut arrays.into_iter()))
     }
 
     /// The plan that [`run`](Session::run) would follow, compiled now if it is not known: for printing and costs.
@@ -325,14 +327,14 @@ impl Session {
         self.cache().len()
     }
 
-    fn answer<F: Fetch>(&self, question: &Question<'_, '_, F>) -> Result<F::Output, RunError> {
+    fn answer(&self, question: &Question<'_, '_>) -> Result<Vec<Array>, RunError> {
         let executable = self.executable(question)?;
         let mut arrays = self.room_for_results(&executable.prepared.plan);
         self.perform_once(&executable, question.feeds, &mut arrays)?;
-        Ok(question.fetches.output(&mut arrays.into_iter()))
+        Ok(arrays)
     }
 
-    fn answer_into<F: Fetch>(&self, question: &Question<'_, '_, F>, outputs: &mut [Array]) -> Result<(), RunError> {
+    fn answer_into(&self, question: &Question<'_, '_>, outputs: &mut [Array]) -> Result<(), RunError> {
         let executable = self.executable(question)?;
         let plan = &*executable.prepared.plan;
         if plan.fetches.len() != outputs.len() {
@@ -389,7 +391,7 @@ impl Session {
     }
 
     /// What runs, from the cache or compiled now.
-    fn executable<F: Fetch>(&self, question: &Question<'_, '_, F>) -> Result<Arc<Executable>, RunError> {
+    fn executable(&self, question: &Question<'_, '_>) -> Result<Arc<Executable>, RunError> {
         if let Some(executable) = self.cache().find(question) {
             return Ok(executable);
         }
@@ -411,7 +413,7 @@ impl Session {
     }
 
     /// What runs, not yet connected to the variables that it uses, and these.
-    fn compile<F: Fetch>(&self, question: &Question<'_, '_, F>) -> Result<(Executable, Vec<Variable>), RunError> {
+    fn compile(&self, question: &Question<'_, '_>) -> Result<(Executable, Vec<Variable>), RunError> {
         let mut laps = Laps::begin();
         let graph = captured(question.fetches);
         let graph = match question.mode {
@@ -485,7 +487,7 @@ impl Session {
 }
 
 /// The graph of what is fetched.
-fn captured(fetches: &impl Fetch) -> Graph {
+fn captured(fetches: &dyn Asked) -> Graph {
     let (mut tensors, mut updates): (Vec<Tensor>, Vec<Update>) = (Vec::new(), Vec::new());
     fetches.roots(&mut |root| match root {
         Root::Tensor(tensor) => tensors.push(tensor.clone()),

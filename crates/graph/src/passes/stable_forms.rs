@@ -67,7 +67,7 @@ pub fn stabilize(loss: &Tensor, keep: &[&Tensor]) -> Tensor {
     }
     // What the kept tensors are made of stays too: their identity includes it.
     let frozen: HashSet<TensorId> = topological(keep.iter().copied()).iter().map(Tensor::id).collect();
-    let Changed { value: graph, changed } = rewrite_all(Graph::capture_whole([loss], &[]), &closed, &frozen);
+    let Changed { value: graph, changed } = rewrite_all(Graph::capture_whole(&[loss], &[]), &closed, &frozen);
     if changed { graph.to_tensors().swap_remove(0) } else { loss.clone() }
 }
 
