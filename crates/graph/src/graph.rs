@@ -69,6 +69,9 @@ pub struct Graph {
     updates: Vec<(Variable, NodeId)>,
 }
 
+/// What gives the new node for an old one, or nothing to keep it.
+type Rewrite<'a> = dyn FnMut(&mut Graph, &Node, &[NodeId]) -> Option<NodeId> + 'a;
+
 impl Graph {
     /// Captures what `fetches` and `updates` need.
     ///
@@ -227,7 +230,7 @@ impl Graph {
         self.rebuild_by(&mut rewrite)
     }
 
-    fn rebuild_by(self, rewrite: &mut dyn FnMut(&mut Graph, &Node, &[NodeId]) -> Option<NodeId>) -> Changed<Graph> {
+    fn rebuild_by(self, rewrite: &mut Rewrite<'_>) -> Changed<Graph> {
         let Graph { nodes, fetches, updates } = self;
         let mut graph = Graph { nodes: Vec::with_capacity(nodes.len()), ..Graph::default() };
         // For each old node: the new one, and whether it still computes the same from the same.
