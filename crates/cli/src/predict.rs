@@ -8,10 +8,10 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
 use thalweg::array::Array;
-use thalweg::data::{Limits, Picture, picture_sheet};
+use thalweg::data::{Augment, Dataset, Limits, Picture, contact_sheet, picture_sheet};
 use thalweg::train::checkpoint::Which;
 use thalweg::train::{Generator, Prediction, Trained};
-use thalweg_zoo::{ZooError, picture, test_row};
+use thalweg_zoo::{TestRow, ZooError, picture, test_row};
 
 use crate::choices::{checkpoint, number};
 use crate::message::{FAILED, one_line};
@@ -113,9 +113,28 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn see_row(trained: &Trained, args: &PredictArgs, row: usize) -> Result<Sighting, ZooError> {
-    let (seen, label) = test_row(trained, args.data.as_deref(), row)?;
-    let prediction = trained.predict(&seen)?;
-    Ok(Sighting { input: format!("test row {row}"), label: Some(label), prediction, seen: Seen::Row(seen) })
+    let TestRow { data, input, label } = test_row(trained, args.data.as_deref(), row)?;
+    let prediction = trained.predict_data(&data)?.swap_remove(0);
+    let name = format!("test row {row}");
+    let (name, seen) = if let Some(encoding) = trained.card().prepare.texts.get(&input) {
+        let text = encoding.text(&data.sequences(&input)?.row(0).to_vec::<i64>())?;
+        (format!("{name}, `{text}`"), Seen::Text)
+    } else {
+        (name, Seen::Row(seen_row(trained, &data, &input)?))
+    };
+    Ok(Sighting { input: name, label: Some(label), prediction, seen })
+}
+
+/// A row as it is in the data; of the file of a photo what the model sees of it, in colors.
+fn seen_row(trained: &Trained, data: &Dataset, input: &str) -> Result<Array, ZooError> {
+    if let Ok(row) = data.column(input) {
+        return Ok(row.clone());
+    }
+    let photo = trained.prepared(data)?.in_memory()?;
+    Ok(match trained.card().prepare.pictures.as_ref().and_then(Augment::normalization) {
+        Some(normalize) => normalize.invert(input, photo.column(input)?)?,
+        None => photo.column(input)?.clone(),
+    })
 }
 
 /// A text, of a model that was trained on texts; else the picture in a file.
@@ -160,7 +179,13 @@ fn show(trained: &Trained, file: &Path, sightings: &[Sighting]) -> Result<(), Zo
         let (photos, captions): (Vec<Picture>, Vec<String>) = photos.into_iter().unzip();
         return Ok(picture_sheet(&photos, &captions)?.write_png(file)?);
     }
-    show_rows(trained, file, &rows)
+    match rows[..] {
+        [row] if row.rank() == 4 && row.shape()[1] == 3 => {
+            let captions: Vec<String> = sightings.iter().map(|sighting| sighting.prediction.name.clone()).collect();
+            Ok(contact_sheet(row, &captions)?.write_png(file)?)
+        }
+        _ => show_rows(trained, file, &rows),
+    }
 }
 
 /// Draws rows of a data set of drawings, side by side.

@@ -56,11 +56,22 @@ pub fn evaluate(run: &Path, data: Option<&Path>, which: Which) -> Result<Report,
     })
 }
 
-/// One row of the test set of the recipe that `trained` was trained by, not yet prepared, with the name of its class.
+/// A row of a test set.
+#[derive(Clone, Debug)]
+pub struct TestRow {
+    /// It alone, not yet prepared.
+    pub data: Dataset,
+    /// The column that models see.
+    pub input: String,
+    /// The name of its class.
+    pub label: String,
+}
+
+/// One row of the test set of the recipe that `trained` was trained by.
 ///
 /// # Errors
 /// If the data cannot be read, or there is no such row.
-pub fn test_row(trained: &Trained, data: Option<&Path>, row: usize) -> Result<(Array, String), ZooError> {
+pub fn test_row(trained: &Trained, data: Option<&Path>, row: usize) -> Result<TestRow, ZooError> {
     let (recipe, Splits { data, test }) = data_of(trained, data)?;
     let Some(test) = test else {
         let reason = format!("the recipe `{}` has no test set", recipe.name());
@@ -70,10 +81,10 @@ pub fn test_row(trained: &Trained, data: Option<&Path>, row: usize) -> Result<(A
         let reason = format!("the test set has {} rows, numbered from 0", test.len());
         return Err(ZooError::setting(format!("row {row}"), reason));
     }
-    let input = test.column(data.input())?.rows(row..row + 1);
     let label = test.column(data.target())?.to_vec::<i64>()[row];
     let name = usize::try_from(label).ok().and_then(|class| test.classes().get(class)).cloned();
-    Ok((input, name.unwrap_or_else(|| label.to_string())))
+    let label = name.unwrap_or_else(|| label.to_string());
+    Ok(TestRow { data: test.select(&[row]), input: data.input().into(), label })
 }
 
 /// The recipe of a run and its data, split as they were for the training.

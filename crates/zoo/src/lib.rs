@@ -45,7 +45,7 @@ mod train;
 pub mod vision;
 
 pub use error::ZooError;
-pub use examine::{Report, evaluate, test_row};
+pub use examine::{Report, TestRow, evaluate, test_row};
 pub use folds::{Fold, Folds, cross_validate};
 pub use options::{Options, Settings};
 pub use recipe::{Defaults, Model, Recipe, Setting, Source, Splits, recipe, recipes};

@@ -1,6 +1,6 @@
 //! Photos of one's own: trained on, recognized, and where the model looked.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -60,6 +60,23 @@ fn a_run_on_photos_is_evaluated_and_asked() {
     assert_eq!(result["classes"], serde_json::json!(["green", "red"]), "{result}");
     assert_eq!(result["predictions"][0]["probabilities"].as_array().map(Vec::len), Some(2), "{result}");
     assert!(Picture::read(&seen, &Default::default()).unwrap().width() >= 2 * 64);
+}
+
+#[test]
+fn a_row_of_the_test_photos_is_seen_as_in_the_evaluation() {
+    let (photos, seen) = (trained().join("photos"), trained().join("row.png"));
+    let row = |number: &'static str, args: &[&OsStr]| {
+        let row = ["predict".into(), trained().join("run").into_os_string(), "--row".into(), number.into()];
+        let data = ["--data".into(), photos.clone().into_os_string()];
+        row.into_iter().chain(data).chain(args.iter().map(|arg| arg.to_os_string())).collect::<Vec<OsString>>()
+    };
+    let shown = row("0", &["--json".as_ref(), "--show".as_ref(), seen.as_os_str()]);
+    let result = succeed(shown).json();
+    let prediction = &result["predictions"][0];
+    assert_eq!(prediction["input"], "test row 0", "{result}");
+    assert!(prediction["label"] == "red" || prediction["label"] == "green", "{result}");
+    assert!(Picture::read(&seen, &Default::default()).unwrap().width() >= 64);
+    refuse(row("9999", &[]), 2, &["row 9999", "rows, numbered from 0"]);
 }
 
 #[test]

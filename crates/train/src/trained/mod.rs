@@ -205,6 +205,21 @@ impl Trained {
         self.classify(&prepared)
     }
 
+    /// Which class each row of `data` is of, which are not yet prepared: rows of any kind, texts and files of photos too.
+    ///
+    /// # Errors
+    /// If the data are not what the model takes, or it is no classifier.
+    pub fn predict_data(&self, data: &Dataset) -> Result<Vec<Prediction>, TrainedError> {
+        let data = self.prepared(data)?;
+        let mut found = Vec::with_capacity(data.len());
+        for batch in Loader::new(&data, rows_at_a_time(&data, ROWS))?.epoch(0)? {
+            let batch = batch?;
+            let probabilities = self.session.evaluate(&self.answer, self.inputs.feeds(&batch)?)?;
+            found.extend(self.predictions(&probabilities, batch.len())?);
+        }
+        Ok(found)
+    }
+
     /// Which class the drawing in a gray picture is of: `pixels` row by row, `size` (height, width), dark on light or
     /// light on dark. Also gives what the model saw: the picture as a row of the data set.
     ///

@@ -1,6 +1,6 @@
 //! Classifiers of texts.
 
-use thalweg_data::{Dataset, Loader, Sequences};
+use thalweg_data::{Dataset, Sequences};
 
 use super::{Prediction, Trained, TrainedError};
 
@@ -17,8 +17,6 @@ impl Trained {
             _ => return Err(self.refusal(format!("a text for one of {} columns of texts", texts.len()))),
         };
         let data = Dataset::of_sequences(column, Sequences::of_tokens([encoding.encode(text)?])?);
-        let batch = Loader::new(&data, 1)?.epoch(0)?.next().expect("one row makes one batch")?;
-        let probabilities = self.session.evaluate(&self.answer, self.inputs.feeds(&batch)?)?;
-        Ok(self.predictions(&probabilities, 1)?.swap_remove(0))
+        Ok(self.predict_data(&data)?.swap_remove(0))
     }
 }

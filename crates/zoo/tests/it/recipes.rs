@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use thalweg::prelude::*;
 use thalweg::train::checkpoint::Which;
 use thalweg::train::interrupt::Interrupt;
-use thalweg_zoo::{Options, ZooError, build, evaluate, picture, recipe, recipes, test_row, train};
+use thalweg_zoo::{Options, TestRow, ZooError, build, evaluate, picture, recipe, recipes, test_row, train};
 
 fn short(steps: u64) -> Options {
     Options { length: Some(Length::Steps(steps)), threads: Some(1), ..Options::default() }
@@ -36,9 +36,11 @@ fn a_run_is_trained_evaluated_and_used() {
     assert_eq!(report.classes.len(), 10);
 
     let trained = Trained::open(&run).unwrap();
-    let (image, name) = test_row(&trained, None, 7).unwrap();
-    let answer = trained.predict(&image).unwrap();
-    assert_eq!((answer.probabilities.len(), name.len()), (10, 1));
+    let TestRow { data, input, label } = test_row(&trained, None, 7).unwrap();
+    let image = data.column(&input).unwrap();
+    let answer = trained.predict(image).unwrap();
+    assert_eq!(trained.predict_data(&data).unwrap()[0], answer);
+    assert_eq!((answer.probabilities.len(), label.len()), (10, 1));
     let message = test_row(&trained, None, 359).unwrap_err().to_string();
     assert!(message.contains("row 359") && message.contains("359 rows"), "{message}");
 

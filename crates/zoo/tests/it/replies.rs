@@ -4,7 +4,7 @@ use std::path::Path;
 
 use thalweg::prelude::*;
 use thalweg::train::checkpoint::Which;
-use thalweg_zoo::{Options, ZooError, evaluate, recipe, train};
+use thalweg_zoo::{Options, ZooError, evaluate, recipe, test_row, train};
 
 fn steps(steps: u64) -> Options {
     Options { length: Some(Length::Steps(steps)), threads: Some(1), ..Options::default() }
@@ -32,6 +32,8 @@ fn texts_are_learned_and_asked_about() {
         let report = evaluate(&run, Some(folder.path()), Which::Last).unwrap();
         assert_eq!((report.evaluation.rows, report.evaluation.accuracy()), (24, Some(1.0)));
         let trained = Trained::open(&run).unwrap();
+        let row = test_row(&trained, Some(folder.path()), 3).unwrap();
+        assert_eq!(trained.predict_data(&row.data).unwrap()[0].name, row.label);
         let class = |text: &str| trained.predict_text(text).map(|prediction| prediction.name);
         assert_eq!((&*class("You won!").unwrap(), &*class("see you o'clock").unwrap()), ("spam", "ham"), "{model}");
         assert!(class("  ").unwrap_err().to_string().contains("the text `  `: it is empty"));
