@@ -56,6 +56,7 @@ const SHAPES: &[(&str, usize, usize, usize, Layout)] = &[
     ("W2 forward 1", 256, 1024, 4096, NN),
     ("W2 forward 2", 256, 4096, 4096, NN),
     ("W2 forward 3", 256, 4096, 1000, NN),
+    ("1x1", 25088, 256, 64, NN),
     ("W9 forward 1", 2048, 256, 1024, NN),
     ("W9 forward 2", 2048, 1024, 256, NN),
     ("W9 forward 3", 2048, 256, 768, NN),

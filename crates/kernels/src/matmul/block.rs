@@ -164,7 +164,10 @@ pub(super) unsafe fn multiply<S: Source>(
                             part.pack_piece();
                         }
                         let packed_next = first_part.as_ref().filter(|part| !part.is_done()).or(next.as_ref());
-                        let ahead = [packed_next.map_or(Ahead::NOTHING, Packer::ahead), awaited.next()];
+                        let mut ahead = [packed_next.map_or(Ahead::NOTHING, Packer::ahead), awaited.next()];
+                        if ahead[1].stretches == 0 && first == group.start && number < depths {
+                            ahead[1] = next_rows::<S>(plan, a.cast(), &tile, rows.end, k);
+                        }
                         let tile_kernel = kernels.tile(tile.len(), columns);
                         tile_kernel(&Tile {
                             k,
@@ -201,6 +204,21 @@ pub(super) unsafe fn multiply<S: Source>(
         // SAFETY: our caller's promise.
         unsafe { no_products::<S::Sum>(plan, rows, columns, operands, scratch, after) };
     }
+}
+
+/// Bytes of an A that may not be in the second-level cache when it is needed.
+const FAR_A: usize = 1 << 20;
+
+/// The rows of A behind those of a tile, if they are read where they lie and may come from afar: the processor fetches ahead
+/// along a row, but does not know of the next.
+fn next_rows<S: Source>(plan: &Partition, a: *const S, tile: &Range<usize>, end: usize, k: usize) -> Ahead {
+    let is_far = plan.m * plan.k * size_of::<S>() > FAR_A;
+    if !is_far || plan.pack_a || plan.a.column != 1 || tile.end >= end {
+        return Ahead::NOTHING;
+    }
+    let first = a.wrapping_add(tile.len() * plan.a.row).cast::<u8>();
+    let lines = (k * size_of::<S>() + first.addr() % Ahead::LINE).div_ceil(Ahead::LINE);
+    Ahead { first, stretches: tile.len().min(end - tile.end), distance: plan.a.row * size_of::<S>(), lines }
 }
 
 /// Where C would begin if all of it lay as its part does that begins at `row` and `column`, and the elements from a row
