@@ -36,12 +36,13 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn as_json(Report { recipe, step, classes, is_test, evaluation, accuracy_augmented, .. }: &Report) -> Value {
+fn as_json(report: &Report) -> Value {
+    let Report { recipe, step, classes, is_test, evaluation, accuracy_augmented, figures, .. } = report;
     let matrix = evaluation.matrix.as_ref().map(|matrix| {
         let row = |label| (0..matrix.classes()).map(|predicted| matrix.count(label, predicted)).collect::<Vec<_>>();
         (0..matrix.classes()).map(row).collect::<Vec<_>>()
     });
-    json!({
+    let mut object = json!({
         "recipe": recipe,
         "step": step,
         "rows": evaluation.rows,
@@ -51,13 +52,21 @@ fn as_json(Report { recipe, step, classes, is_test, evaluation, accuracy_augment
         "test_accuracy_augmented": accuracy_augmented,
         "classes": classes,
         "confusion": matrix,
-    })
+    });
+    for (name, figure) in figures {
+        object[format!("test_{name}")] = json!(figure);
+    }
+    object
 }
 
-fn as_text(Report { recipe, step, classes, is_test, evaluation, accuracy_augmented, .. }: &Report) -> String {
+fn as_text(report: &Report) -> String {
+    let Report { recipe, step, classes, is_test, evaluation, accuracy_augmented, figures, .. } = report;
     let mut right = evaluation.accuracy().map_or(String::new(), |accuracy| format!("{} right, ", percent(accuracy)));
     if let Some(accuracy) = accuracy_augmented {
         right += &format!("{} with test-time augmentation, ", percent(*accuracy));
+    }
+    for (name, figure) in figures {
+        right += &format!("{name} {figure:.2}, ");
     }
     let rows = if *is_test { "test rows" } else { "rows held out in training, since there is no test set" };
     let summary = format!("{recipe} after step {step}, {} {rows}: {right}loss {:.4}", evaluation.rows, evaluation.loss);

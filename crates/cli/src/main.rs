@@ -20,6 +20,7 @@ mod output;
 mod plot_file;
 mod predict;
 mod recipes;
+mod responding;
 mod summary;
 mod train;
 mod writing;

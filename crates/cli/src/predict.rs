@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 use thalweg::array::Array;
 use thalweg::data::{Augment, Dataset, Limits, Picture, contact_sheet, picture_sheet};
 use thalweg::train::checkpoint::Which;
-use thalweg::train::{Generator, Prediction, Trained};
+use thalweg::train::{Generator, Prediction, Responder, Trained};
 use thalweg_zoo::{TestRow, ZooError, picture, test_row};
 
 use crate::choices::{checkpoint, number};
 use crate::message::{FAILED, one_line};
 use crate::output::{self, note, percent};
+use crate::responding::{self, RespondingArgs};
 use crate::writing::{self, WritingArgs};
 
 /// What `thalweg predict` takes.
@@ -29,7 +30,7 @@ pub(crate) struct PredictArgs {
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// Pictures (PNG, JPEG, GIF, BMP, WebP) of any size: photos, or drawings, dark on light or light on dark; of a model
-    /// of texts, texts: to be told of which class they are, or to be gone on with
+    /// of texts, texts: to be told of which class they are, to be gone on with, or to be answered, as by a translator
     #[arg(value_name = "FILE|TEXT", required_unless_present = "row", conflicts_with = "row")]
     subjects: Vec<String>,
     /// A row of the test set in place of pictures, counted from 0
@@ -41,7 +42,8 @@ pub(crate) struct PredictArgs {
     /// Which checkpoint: the number of its step, `best` or `last`
     #[arg(long, value_name = "STEP|best|last", default_value = "last", value_parser = checkpoint)]
     checkpoint: Which,
-    /// Draw what the model saw into this PNG file; several pictures side by side
+    /// Draw what the model saw into this PNG file, several pictures side by side; of a model that answers texts, where it
+    /// looked for its last answer
     #[arg(long, value_name = "FILE")]
     show: Option<PathBuf>,
     /// Print the result as one line of JSON
@@ -49,6 +51,8 @@ pub(crate) struct PredictArgs {
     json: bool,
     #[command(flatten)]
     writing: WritingArgs,
+    #[command(flatten)]
+    responding: RespondingArgs,
 }
 
 /// What the model saw in one picture, and took it for.
@@ -77,6 +81,12 @@ enum Seen {
 pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
     let trained = Trained::open_checkpoint(&args.run, args.checkpoint).map_err(ZooError::from)?;
     trained.checkpoint().notes.iter().for_each(note);
+    if trained.function(Responder::NEXT).is_ok() && args.row.is_none() {
+        refuse(args.writing.of_chance(), "is for models that go on with texts; this one answers them")?;
+        let (length, show) = (args.writing.length, args.show.as_deref());
+        return responding::run(&trained, &args.subjects, &args.responding, length, show, args.json);
+    }
+    refuse(args.responding.given(), "is for models that answer texts with texts, which this one does not")?;
     if trained.function(Generator::NEXT).is_ok() && args.row.is_none() {
         if args.show.is_some() {
             let reason = "is for models that see pictures; this one writes texts".into();
@@ -84,10 +94,7 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
         }
         return writing::run(&trained, &args.subjects, &args.writing, args.json);
     }
-    if let Some(option) = args.writing.given() {
-        let reason = "is for models that write texts, which this one does not".into();
-        return Err(ZooError::Setting { setting: option.into(), reason }.into());
-    }
+    refuse(args.writing.given(), "is for models that write texts, which this one does not")?;
     let results: Vec<anyhow::Result<Sighting>> = match args.row {
         Some(row) => vec![Ok(see_row(&trained, args, row)?)],
         None => args.subjects.iter().map(|subject| see(&trained, subject)).collect(),
@@ -110,6 +117,11 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
         output::line(texts.join("\n").trim_end())?;
     }
     Ok(if sightings.len() == wanted { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// Refuses an option that was given to another kind of model.
+fn refuse(option: Option<&str>, reason: &str) -> Result<(), ZooError> {
+    option.map_or(Ok(()), |option| Err(ZooError::Setting { setting: option.into(), reason: reason.into() }))
 }
 
 fn see_row(trained: &Trained, args: &PredictArgs, row: usize) -> Result<Sighting, ZooError> {

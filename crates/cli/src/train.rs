@@ -84,7 +84,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
 
 /// NaN and infinities are `null`.
 fn as_json(outcome: &Outcome) -> Value {
-    json!({
+    let mut object = json!({
         "recipe": outcome.recipe,
         "steps": outcome.steps,
         "epochs": outcome.epochs,
@@ -96,7 +96,11 @@ fn as_json(outcome: &Outcome) -> Value {
         "test_accuracy_augmented": outcome.test_accuracy_augmented,
         "checkpoint": outcome.checkpoint.as_ref().map(|path| path.to_string_lossy()),
         "interrupted": outcome.interrupted,
-    })
+    });
+    for (name, figure) in &outcome.test_figures {
+        object[format!("test_{name}")] = json!(figure);
+    }
+    object
 }
 
 fn as_text(outcome: &Outcome) -> String {
@@ -115,6 +119,9 @@ fn as_text(outcome: &Outcome) -> String {
     }
     if let Some(accuracy) = outcome.test_accuracy_augmented {
         text += &format!(", {} with test-time augmentation", percent(accuracy));
+    }
+    for (name, figure) in &outcome.test_figures {
+        text += &format!("\n  test        {name} {figure:.2}");
     }
     if let Some(checkpoint) = &outcome.checkpoint {
         text += &format!("\n  saved       {}", Path::display(checkpoint));

@@ -15,9 +15,9 @@ use crate::output;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Models that write texts")]
 pub(crate) struct WritingArgs {
-    /// How many tokens (characters, words) to write; 300 if not said
+    /// How many tokens (characters, words) to write, 300 if not said; how many words an answer has at most
     #[arg(long, value_name = "N", value_parser = count::<usize>)]
-    length: Option<usize>,
+    pub(crate) length: Option<usize>,
     /// Below 1 likely tokens become likelier, above 1 all become alike; 1 if not said
     #[arg(long, value_name = "T")]
     temperature: Option<f64>,
@@ -35,8 +35,12 @@ pub(crate) struct WritingArgs {
 impl WritingArgs {
     /// The first that was given, as it is written.
     pub(crate) fn given(&self) -> Option<&'static str> {
+        self.length.map(|_| "--length").or(self.of_chance())
+    }
+
+    /// The first that was given of those that say how tokens are drawn.
+    pub(crate) fn of_chance(&self) -> Option<&'static str> {
         let given = [
-            ("--length", self.length.is_some()),
             ("--temperature", self.temperature.is_some()),
             ("--top-k", self.top_k.is_some()),
             ("--top-p", self.top_p.is_some()),

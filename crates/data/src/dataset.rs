@@ -142,6 +142,29 @@ impl Dataset {
         self.with(name.into(), Column::Sequences(sequences))
     }
 
+    /// The same rows; batches of those columns whose rows differ in length are padded to
+    /// [multiples](Sequences::padded_to_multiple) of this.
+    ///
+    /// ```
+    /// use thalweg_data::{Dataset, Loader, Sequences};
+    /// let words = Sequences::of_tokens([vec![7, 8, 9], vec![5]])?;
+    /// let data = Dataset::of_sequences("word", words).padded_to_multiple(4)?;
+    /// let batch = Loader::new(&data, 2)?.epoch(0)?.next().expect("one batch")?;
+    /// assert_eq!(batch["word"].shape(), [2, 4]);
+    /// # Ok::<(), thalweg_data::DataError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If it is 0.
+    pub fn padded_to_multiple(mut self, multiple: usize) -> Result<Dataset, DataError> {
+        for (_, column) in &mut self.columns {
+            if let Column::Sequences(sequences) = column {
+                *sequences = sequences.clone().padded_to_multiple(multiple)?;
+            }
+        }
+        Ok(self)
+    }
+
     fn with(mut self, name: String, column: Column) -> Result<Dataset, DataError> {
         let taken: Vec<String> = self.columns.iter().flat_map(|(name, column)| in_batches(name, column)).collect();
         if in_batches(&name, &column).iter().any(|name| taken.contains(name)) {

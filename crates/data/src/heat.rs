@@ -1,4 +1,4 @@
-//! Heat maps: how much each place of a picture counts, laid over it.
+//! Heat maps: how much each place of a picture counts, laid over it; how much each number of a table.
 
 use thalweg_array::Array;
 
@@ -48,6 +48,62 @@ pub fn heat_sheet(picture: &Picture, heat: &Array, part: Part, caption: &str) ->
     sheet.paste(&over, (0, 0));
     sheet.paste(&legend, (picture.height(), 0));
     Ok(sheet)
+}
+
+/// A table of numbers as squares of color, pale at 0 and below, red at its greatest number, with a name before each row and
+/// one, written upwards, above each column: where a model looked, word by word.
+///
+/// ```
+/// use thalweg_data::heat_table;
+/// let words = |text: &str| text.split(' ').map(String::from).collect::<Vec<_>>();
+/// let sheet = heat_table(&[[0.9f32, 0.1], [0.0, 1.0]].into(), &words("un chien"), &words("a dog"))?;
+/// assert!(sheet.width() > sheet.height());
+/// # Ok::<(), thalweg_data::DataError>(())
+/// ```
+///
+/// # Errors
+/// If the numbers are no table, one is not finite, or there are not as many names as rows and columns.
+pub fn heat_table(numbers: &Array, rows: &[String], columns: &[String]) -> Result<Picture, DataError> {
+    /// The side of a square, with the line of paper between it and the next.
+    const SQUARE: usize = 16;
+    let heat = Heat::new(numbers)?;
+    if heat.size != (rows.len(), columns.len()) {
+        let reason = format!("{} names of rows and {} of columns for {:?}", rows.len(), columns.len(), numbers.shape());
+        return Err(DataError::setting("a heat map", reason));
+    }
+    let widest = |names: &[String]| names.iter().map(|name| Picture::text_size(name).1).max().unwrap_or(0);
+    let (top, left) = (widest(columns) + 2 * EDGE, widest(rows) + 2 * EDGE);
+    let size = (top + rows.len() * SQUARE + EDGE, left + columns.len() * SQUARE + EDGE);
+    let mut sheet = Picture::plain(size.0, size.1, PAPER);
+    let letters = Picture::text_size("").0;
+    for (column, name) in columns.iter().enumerate() {
+        let mut line = Picture::plain(letters, Picture::text_size(name).1.max(1), PAPER);
+        line.write_text(name, (0, 0), INK);
+        let line = upwards(&line);
+        sheet.paste(&line, (top - EDGE - line.height(), left + column * SQUARE + (SQUARE - letters) / 2));
+    }
+    for (row, name) in rows.iter().enumerate() {
+        let y = top + row * SQUARE;
+        sheet.write_text(name, (y + (SQUARE - letters) / 2, left - EDGE - Picture::text_size(name).1), INK);
+        for column in 0..columns.len() {
+            let mut pixel = PAPER;
+            tint(&mut pixel, heat.numbers[row * columns.len() + column]);
+            sheet.paste(&Picture::plain(SQUARE - 1, SQUARE - 1, pixel), (y, left + column * SQUARE));
+        }
+    }
+    Ok(sheet)
+}
+
+/// A quarter turn to the left: a line of text goes upwards.
+fn upwards(picture: &Picture) -> Picture {
+    let (height, width) = picture.size();
+    let mut turned = Picture::plain(width, height, PAPER);
+    for y in 0..width {
+        for x in 0..height {
+            turned.pixels_mut()[3 * (y * height + x)..][..3].copy_from_slice(&picture.at(x, width - 1 - y));
+        }
+    }
+    turned
 }
 
 /// Numbers from 0 to 1 in rows and columns.
@@ -193,6 +249,25 @@ mod tests {
         assert!(frame == [255; 3] && inside[0] > 150 && inside[1] < 80, "{frame:?} {inside:?}");
         // What hangs over the edges is cut off.
         heat_sheet(&picture, &[[1.0f32]].into(), Part { top: -20.0, height: 140.0, ..part }, "").unwrap();
+    }
+
+    #[test]
+    fn a_table_has_its_names_beside_it() {
+        let words = |text: &str| text.split(' ').map(String::from).collect::<Vec<_>>();
+        let sheet = heat_table(&[[1.0f32, 0.0, 0.5]].into(), &words("un"), &words("a bb dogs")).unwrap();
+        let (letter, line) = (6, 9);
+        assert_eq!(sheet.size(), (4 * letter + 2 * EDGE + 16 + EDGE, 2 * letter + 2 * EDGE + 3 * 16 + EDGE));
+        let (top, left) = (4 * letter + 2 * EDGE, 2 * letter + 2 * EDGE);
+        let [red, green, _] = sheet.at(top + 3, left + 3);
+        assert!(red > 200 && green < 120 && sheet.at(top + 3, left + 19) == PAPER);
+        // `a` is one letter high, `dogs` four; both end above their squares.
+        let inked = |column: usize, rows: std::ops::Range<usize>| {
+            let x = left + column * 16 + (16 - line) / 2;
+            rows.flat_map(|y| (x..x + line).map(move |x| (y, x))).any(|(y, x)| sheet.at(y, x) == INK)
+        };
+        assert!(inked(0, top - EDGE - letter..top) && !inked(0, 0..top - EDGE - letter) && inked(2, 0..EDGE + letter));
+        let message = heat_table(&[[1.0f32, 0.0]].into(), &words("un"), &words("a")).unwrap_err().to_string();
+        assert_eq!(message, "a heat map: 1 names of rows and 1 of columns for [1, 2]");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! | [`Dataset`], [`Rows`], [`Sequences`] | named columns, in memory, made row by row as needed, or of rows that differ in length |
 //! | [`read_idx`], [`mnist()`], [`cifar10`], [`cifar100`], [`digits()`], [`Csv`], [`ImageFolder`] | sources |
 //! | [`Picture`], [`Augment`] | pictures in color: from files, to what a model is fed, with chance in training |
-//! | [`contact_sheet`], [`heat_sheet`] | a batch of images with captions on one picture; numbers laid over a picture |
+//! | [`contact_sheet`], [`heat_sheet`], [`heat_table`] | a batch of images with captions on one picture; numbers laid over a picture, or as squares with names |
 //! | `download`, [`cache_folder`] | sets from their public homes (feature `download`), and where they are kept |
 //! | [`audio`] | WAV files, spectrograms, mel bands, cepstra |
 //! | [`text`] | tokenizers, vocabularies, streams for language models, pairs |
@@ -56,7 +56,7 @@ pub use dataset::{Dataset, select_rows};
 pub use digits::digits;
 pub use error::DataError;
 pub use folder::{BadFile, BadFiles, Check, FolderOptions, ImageFolder};
-pub use heat::heat_sheet;
+pub use heat::{heat_sheet, heat_table};
 pub use idx::read_idx;
 pub use labels::check_labels;
 pub use loader::{Batches, Loader};

@@ -41,6 +41,6 @@ pub use evaluate::{Evaluation, Inference, evaluate, evaluate_with};
 pub use fit::{End, FitError, FitOptions, Fitted, Length, Minimize, RunFolder, Task, Training, fit};
 pub use learner::{Columns, Learner, Rates, TrainingData};
 pub use trained::{
-    Drawing, Function, Generator, Look, MapMethod, Maps, ModelCard, Prediction, Prepare, StoredTraining, Trained,
-    TrainedError,
+    Attention, Drawing, Function, Generator, Look, MapMethod, Maps, ModelCard, Prediction, Prepare, Reply, Responder,
+    Search, StoredTraining, Trained, TrainedError,
 };

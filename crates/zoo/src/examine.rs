@@ -28,6 +28,8 @@ pub struct Report {
     /// The accuracy where each picture is seen several times, changed as in training: of a model that was trained on pictures
     /// changed by chance.
     pub accuracy_augmented: Option<f64>,
+    /// What else the recipe [measures](Recipe::measure) on a test set, by name.
+    pub figures: BTreeMap<&'static str, f64>,
     /// What the user should know: damaged checkpoints that were passed over.
     pub notes: Vec<String>,
 }
@@ -52,6 +54,7 @@ pub fn evaluate(run: &Path, data: Option<&Path>, which: Which) -> Result<Report,
         is_test,
         evaluation: trained.evaluate(&test)?,
         accuracy_augmented,
+        figures: if is_test { recipe.measure(&trained, &data, &test)?.into_iter().collect() } else { BTreeMap::new() },
         notes: trained.checkpoint().notes.clone(),
     })
 }

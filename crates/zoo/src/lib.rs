@@ -13,9 +13,10 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | `recipe` | [`Recipe`], [`Splits`]: data, model and phases on the learner |
-//! | `digits`, `mnist`, `cifar10`, `images`, `char_lm`, `gpt`, `reply_or_not` | the recipes |
+//! | `digits`, `mnist`, `cifar10`, `images`, `char_lm`, `gpt`, `reply_or_not`, `translate` | the recipes |
 //! | `classifier` | data and learners of drawings |
 //! | `characters` | texts as characters, samples written while a model is trained |
+//! | `seq2seq` | models that answer texts with texts |
 //! | `options` | [`Options`] of a user, [`Settings`] that follow |
 //! | `train` | [`train()`]: a recipe from data to [`Outcome`]; its [`learner`] before the first step |
 //! | `folds` | [`cross_validate`]: a recipe on each of several folds of its data |
@@ -41,7 +42,9 @@ mod options;
 pub mod picture;
 mod recipe;
 mod reply_or_not;
+mod seq2seq;
 mod train;
+mod translate;
 pub mod vision;
 
 pub use error::ZooError;

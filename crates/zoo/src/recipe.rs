@@ -15,6 +15,7 @@ use crate::images::Images;
 use crate::mnist::Mnist;
 use crate::options::Settings;
 use crate::reply_or_not::ReplyOrNot;
+use crate::translate::Translate;
 
 /// Which data, which model, which settings. A recipe reaches what it promises with its defaults and any seed.
 ///
@@ -91,6 +92,21 @@ pub trait Recipe: Sync {
     /// # Errors
     /// As the phases of the [`Learner`].
     fn fit(&self, learner: &mut Learner, settings: &Settings) -> Result<(), FitError>;
+
+    /// What else is measured on the test set, by name: of a translator how much of its translations is right. Nothing of most.
+    /// `data` are those that were trained on.
+    ///
+    /// # Errors
+    /// If the model does not do what is measured.
+    fn measure(
+        &self,
+        trained: &Trained,
+        data: &TrainingData,
+        test: &Dataset,
+    ) -> Result<Vec<(&'static str, f64)>, ZooError> {
+        let (_, _, _) = (trained, data, test);
+        Ok(Vec::new())
+    }
 }
 
 /// Where data come from.
@@ -149,7 +165,7 @@ pub struct Splits {
 
 /// All recipes.
 pub fn recipes() -> &'static [&'static dyn Recipe] {
-    &[&Digits, &Mnist, &Cifar10, &Images, &CharLm, &GptRecipe, &ReplyOrNot]
+    &[&Digits, &Mnist, &Cifar10, &Images, &CharLm, &GptRecipe, &ReplyOrNot, &Translate]
 }
 
 /// The recipe of this name.

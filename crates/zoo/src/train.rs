@@ -1,6 +1,7 @@
 //! A recipe from data to outcome.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -44,6 +45,8 @@ pub struct Outcome {
     /// The same where each picture is seen several times, changed as in training: of a recipe that changes pictures by
     /// chance.
     pub test_accuracy_augmented: Option<f64>,
+    /// What else the recipe [measures](Recipe::measure) on the test set, by name.
+    pub test_figures: BTreeMap<&'static str, f64>,
     /// The newest checkpoint.
     pub checkpoint: Option<PathBuf>,
     /// Whether it was stopped before its end; resumed, it goes on.
@@ -85,12 +88,14 @@ pub(crate) fn train_on(
         Err(error) => return Err(advised(error)),
     };
     let fitted = learner.fitted().expect("a recipe trains in at least one phase: a bug in Thalweg").clone();
-    let (mut test_accuracy, mut test_accuracy_augmented) = (None, None);
+    let (mut test_accuracy, mut test_accuracy_augmented, mut test_figures) = (None, None, BTreeMap::new());
     if let (false, Some(test)) = (interrupted, test) {
         test_accuracy = learner.evaluate(&test)?.accuracy();
         if sees_changed_pictures(learner.data().prepare()) {
             test_accuracy_augmented = learner.evaluate_augmented(&test, PASSES)?.accuracy();
         }
+        let data = learner.data().clone();
+        test_figures.extend(recipe.measure(learner.trained()?, &data, &test)?);
     }
     Ok(Outcome {
         recipe: recipe.name().into(),
@@ -102,6 +107,7 @@ pub(crate) fn train_on(
         valid_accuracy: fitted.valid_accuracy,
         test_accuracy,
         test_accuracy_augmented,
+        test_figures,
         checkpoint: fitted.checkpoint,
         interrupted,
     })

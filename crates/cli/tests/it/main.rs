@@ -10,3 +10,4 @@ mod predict;
 mod support;
 mod texts;
 mod train;
+mod translations;

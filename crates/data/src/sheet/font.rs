@@ -5,8 +5,8 @@ use crate::picture::Picture;
 /// The width and height of a letter, with the space to its neighbors.
 pub(super) const CELL: (usize, usize) = (6, 9);
 
-/// Draws `text` with its upper left corner at (`y`, `x`). Letters beyond ASCII become question marks; what would hang
-/// over the edge is cut off.
+/// Draws `text` with its upper left corner at (`y`, `x`). Letters lose their accents, others beyond ASCII become question
+/// marks; what would hang over the edge is cut off.
 pub(super) fn draw(text: &str, picture: &mut Picture, (y, x): (usize, usize), color: [u8; 3]) {
     let (height, width) = picture.size();
     for (index, letter) in text.chars().enumerate() {
@@ -25,7 +25,32 @@ pub(super) fn draw(text: &str, picture: &mut Picture, (y, x): (usize, usize), co
 /// The rows of a letter, each five dots in the lower bits.
 fn glyph(letter: char) -> &'static [u8; 7] {
     let index = |letter: char| (letter as usize).checked_sub(' ' as usize).filter(|&index| index < GLYPHS.len());
-    &GLYPHS[index(letter).unwrap_or('?' as usize - ' ' as usize)]
+    &GLYPHS[index(plain(letter)).unwrap_or('?' as usize - ' ' as usize)]
+}
+
+/// The letter of ASCII that a letter with an accent is without it.
+fn plain(letter: char) -> char {
+    const ALIKE: [(char, &str); 18] = [
+        ('a', "àáâãäå"),
+        ('c', "ç"),
+        ('e', "èéêë"),
+        ('i', "ìíîï"),
+        ('n', "ñ"),
+        ('o', "òóôõö"),
+        ('u', "ùúûü"),
+        ('y', "ýÿ"),
+        ('A', "ÀÁÂÃÄÅ"),
+        ('C', "Ç"),
+        ('E', "ÈÉÊË"),
+        ('I', "ÌÍÎÏ"),
+        ('N', "Ñ"),
+        ('O', "ÒÓÔÕÖ"),
+        ('U', "ÙÚÛÜ"),
+        ('\'', "‘’"),
+        ('"', "“”„«»"),
+        ('-', "–—"),
+    ];
+    ALIKE.iter().find(|(_, alike)| alike.contains(letter)).map_or(letter, |&(plain, _)| plain)
 }
 
 /// From the space to the tilde.

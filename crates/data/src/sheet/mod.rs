@@ -18,8 +18,8 @@ pub(crate) const INK: [u8; 3] = [20; 3];
 /// what it takes for what. `images` is `[n, height, width]` or `[n, channels, height, width]` with one channel or
 /// three; the least of all its numbers becomes black, the greatest white. To see colors as they are, invert a
 /// normalization ([`Normalize::invert`](crate::Normalize::invert)) before. Small images are enlarged by a whole factor.
-/// A caption is broken into lines where it is too wide, and cut after three; letters beyond ASCII become question
-/// marks.
+/// A caption is broken into lines where it is too wide, and cut after three; letters lose their accents, others beyond
+/// ASCII become question marks.
 ///
 /// ```
 /// use thalweg_data::{contact_sheet, digits};
@@ -80,8 +80,8 @@ fn sheet_of(pictures: &[Picture], captions: &[String]) -> Picture {
 }
 
 impl Picture {
-    /// Writes a line of text with its upper left corner at (row, column). Letters beyond ASCII become question marks; what
-    /// does not fit is cut.
+    /// Writes a line of text with its upper left corner at (row, column). Letters lose their accents, others beyond ASCII
+    /// become question marks; what does not fit is cut.
     pub fn write_text(&mut self, text: &str, at: (usize, usize), color: [u8; 3]) {
         font::draw(text, self, at, color);
     }

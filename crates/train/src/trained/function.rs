@@ -86,6 +86,27 @@ impl Function {
         &self.outputs
     }
 
+    /// The states before the first call where the first of them are `given`, such as what an encoder made of a text: others are
+    /// zeros, whose sizes follow from those.
+    ///
+    /// # Errors
+    /// If more are given than there are, or the sizes of a state do not follow.
+    pub fn begin(&self, given: Vec<Array>) -> Result<Vec<Array>, FitError> {
+        if given.len() > self.states.len() {
+            let reason = format!("a function with {} states was given {}", self.states.len(), given.len());
+            return Err(FitError::Graph(reason));
+        }
+        let mut sizes = Bindings::new();
+        for (state, value) in self.states.iter().zip(&given) {
+            for (size, found) in state.before.shape().iter().zip(value.shape()) {
+                // Where they do not fit, the call says so.
+                let _ = sizes.unify(size, *found);
+            }
+        }
+        let others = self.states[given.len()..].iter().map(|state| zeros(&state.before, &sizes));
+        given.iter().cloned().map(Ok).chain(others).collect()
+    }
+
     /// The states.
     pub fn states(&self) -> &[State] {
         &self.states
@@ -111,5 +132,28 @@ impl Function {
         let afters = outputs.split_off(outputs.len().saturating_sub(card.states.len()));
         let failed = |reason| TrainedError::Model { path: path.to_path_buf(), reason };
         Ok(Function { outputs, states: states_of(&card.states, afters).map_err(failed)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use thalweg_run::graph::{DType, placeholder};
+
+    use super::*;
+
+    #[test]
+    fn states_that_are_not_given_begin_with_zeros_of_their_sizes() {
+        let function = Function::new(|cx| {
+            let memory = cx.carried(DType::F32, ("rows", "time", 2));
+            let count = cx.carried(DType::I64, ["rows"]);
+            cx.carry_on(&count, &(&count + 1));
+            vec![memory.sum_over(1) + placeholder("token", DType::F32, ("rows", 1))]
+        });
+        let states = function.begin(vec![Array::zeros(&[3, 5, 2], DType::F32)]).unwrap();
+        assert_eq!((states[0].shape(), &states[1]), (&[3, 5, 2][..], &Array::from([0i64; 3])));
+        let message = function.begin(vec![Array::from([0i64]); 3]).unwrap_err().to_string();
+        assert_eq!(message, "a function with 2 states was given 3");
+        let message = function.begin(Vec::new()).unwrap_err().to_string();
+        assert!(message.contains("does not follow from the data"), "{message}");
     }
 }

@@ -29,6 +29,7 @@ mod function;
 mod generate;
 mod maps;
 mod prepare;
+mod respond;
 mod texts;
 mod training;
 
@@ -47,6 +48,7 @@ pub use function::Function;
 pub use generate::Generator;
 pub use maps::{Look, MapMethod, Maps};
 pub use prepare::{Drawing, Prepare};
+pub use respond::{Attention, Reply, Responder, Search};
 pub(crate) use training::StepCard;
 pub use training::StoredTraining;
 

@@ -3,3 +3,4 @@
 mod recipes;
 mod replies;
 mod texts;
+mod translations;

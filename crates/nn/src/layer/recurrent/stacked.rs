@@ -2,7 +2,7 @@
 
 use thalweg_graph::Tensor;
 
-use super::Recurrence;
+use super::{Cell, Recurrence, Recurrent};
 use crate::Module;
 use crate::error::refuse;
 use crate::layer::{Dropout, Forward, Layer};
@@ -48,6 +48,28 @@ impl<R: Recurrence> Stacked<R> {
     /// With dropout between the layers.
     pub fn dropout(self, dropout: Dropout) -> Stacked<R> {
         Stacked { dropout: Some(dropout), ..self }
+    }
+}
+
+impl<C: Cell> Stacked<Recurrent<C>> {
+    /// One step of all layers without a loop, from `x`, `[batch, features]`, and the states before it: the output and the
+    /// states after it. Between the layers is dropout, within them is none.
+    ///
+    /// # Panics
+    /// If the features or the states are not those of the layers.
+    #[track_caller]
+    pub fn step(&self, x: &Tensor, states: &[Tensor], cx: &mut Forward) -> (Tensor, Vec<Tensor>) {
+        let mut given = Parts::new(x, Some(states), self.states().len());
+        let (mut y, mut last) = (x.clone(), Vec::new());
+        for (position, layer) in self.layers.iter().enumerate() {
+            if position > 0 {
+                y = self.dropout.forward(&y, cx);
+            }
+            let after = layer.step(&y, given.next(layer).unwrap_or_default());
+            y = after[0].clone();
+            last.extend(after);
+        }
+        (y, last)
     }
 }
 
@@ -105,9 +127,9 @@ pub struct Bidirectional<R> {
     pub backwards: R,
 }
 
-impl<C: super::Cell> Bidirectional<super::Recurrent<C>> {
+impl<C: Cell> Bidirectional<Recurrent<C>> {
     /// Both ways with what `layer` makes, once for each.
-    pub fn new(mut layer: impl FnMut() -> super::Recurrent<C>) -> Self {
+    pub fn new(mut layer: impl FnMut() -> Recurrent<C>) -> Self {
         Bidirectional { forwards: layer(), backwards: layer().reversed() }
     }
 }

@@ -340,6 +340,25 @@ fn both_ways_are_two_walks_and_stacks_are_one_after_the_other() {
 }
 
 #[test]
+fn steps_one_by_one_are_a_walk() {
+    let two = built(|init| Stacked::new(3, &[4, 2], |inputs, hidden| Recurrent::lstm(init, inputs, hidden)));
+    let x = constant(wave(&[2, 5, 3], 0.4));
+    let mut states: Vec<Tensor> = two.states().iter().map(|&size| constant(wave(&[2, size], 0.6))).collect();
+    let (outputs, last) = two.run(&x, Some(&states), None, &mut Forward::infer());
+    for time in 0..5 {
+        let (output, after) = two.step(&x.index(1, time), &states, &mut Forward::infer());
+        let [walked, stepped] = &fetch(&[&outputs.index(1, time), &output])[..] else { unreachable!() };
+        assert_close(walked, stepped, 1e-12);
+        states = after;
+    }
+    for (walked, stepped) in
+        fetch(&last.iter().collect::<Vec<_>>()).iter().zip(fetch(&states.iter().collect::<Vec<_>>()))
+    {
+        assert_close(walked, &stepped, 1e-12);
+    }
+}
+
+#[test]
 fn batches_that_go_on_are_one_long_walk() {
     let layer = built(|init| Stateful { layer: Stacked::new(3, &[4, 2], |i, h| Recurrent::lstm(init, i, h)) });
     let x = placeholder("x", DType::F64, ("lanes", "time", 3));

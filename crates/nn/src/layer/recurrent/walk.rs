@@ -64,6 +64,20 @@ impl<C: Cell> Recurrent<C> {
     pub fn update_dropout(self, rate: f64) -> Recurrent<C> {
         Recurrent { update_dropout: checked(rate), ..self }
     }
+
+    /// One step without a loop and without dropout, for decoders that walk themselves: `x`, `[batch, features]`, and the states
+    /// before it give those after it; the first is the output.
+    ///
+    /// # Panics
+    /// If the features or the states are not those of the layer.
+    #[track_caller]
+    pub fn step(&self, x: &Tensor, states: &[Tensor]) -> Vec<Tensor> {
+        let walk = x.unsqueeze(1);
+        expect_walk(&walk, None);
+        let states = states_or_zeros(&walk, &self.states(), Some(states));
+        let projected = self.cell.project(&x.unsqueeze(0)).squeeze(0);
+        self.cell.step(&CellInput { projected: &projected, states: &states, seen: &states[0], update_dropout: 0.0 })
+    }
 }
 
 #[track_caller]

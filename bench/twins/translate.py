@@ -1,0 +1,242 @@
+"""The PyTorch twin of `thalweg train translate`: the same data, split, words, model, first weights, batches, budget and
+BLEU. Prints one line of JSON.
+
+    python bench/twins/translate.py --data DIR --seed 1 --epochs 6 --hidden 128 --min-count 5 --threads 1
+"""
+
+import argparse
+import collections
+import gzip
+import io
+import json
+import math
+import pathlib
+import random
+import re
+import time
+import zipfile
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
+
+PAD, UNKNOWN, START, END = range(4)
+# Words as Unicode divides them (UAX #29), as far as these data need it.
+WORD = re.compile(r"\w(?:\w|(?<=[^\W\d_])['’.:·](?=[^\W\d_])|(?<=\d)['’.,;](?=\d))*|[^\w\s]")
+
+
+def words(text):
+    return WORD.findall(text.lower())
+
+
+def read_pairs(folder):
+    """Training, validation and test pairs."""
+    if (folder / "train.en.gz").exists():
+        def lines(name):
+            return [line.strip() for line in gzip.open(folder / name, "rt", encoding="utf-8")]
+        parts = [list(zip(lines(f"{part}.en.gz"), lines(f"{part}.fr.gz"))) for part in ("train", "val", "test_2016_flickr")]
+        return parts
+    archive = zipfile.ZipFile(folder / "fra-eng.zip")
+    text = io.TextIOWrapper(archive.open("fra.txt"), encoding="utf-8").read()
+    pairs = [tuple(field.strip() for field in line.split("\t")[:2]) for line in text.split("\n") if line]
+    seen, held_out, valid, test = set(), set(), [], []
+    for pair in pairs:
+        if pair[0] in seen:
+            continue
+        seen.add(pair[0])
+        part = {10: valid, 0: test}.get(len(seen) % 20)
+        if part is not None:
+            held_out.update(pair)
+            part.append(pair)
+    train = [pair for pair in pairs if pair[0] not in held_out and pair[1] not in held_out]
+    return train, valid, test
+
+
+def vocabulary(texts, min_count):
+    counts = collections.Counter(word for text in texts for word in words(text))
+    known = sorted((word for word in counts if counts[word] >= min_count), key=lambda word: (-counts[word], word))
+    return {word: number for number, word in enumerate(["<pad>", "<unk>", "<s>", "</s>"] + known)}
+
+
+def encode(pairs, vocabularies):
+    def ids(text, known):
+        return [known.get(word, UNKNOWN) for word in words(text)]
+    return [(ids(a, vocabularies[0]), ids(b, vocabularies[1])) for a, b in pairs]
+
+
+def padded(rows):
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=PAD)
+
+
+def batches(pairs, batch, chance, pool=50):
+    """Rows of like length make a batch."""
+    order = list(range(len(pairs)))
+    chance.shuffle(order)
+    pools = [order[at:at + pool * batch] for at in range(0, len(order), pool * batch)]
+    order = [row for pool in pools for row in sorted(pool, key=lambda row: (len(pairs[row][1]), len(pairs[row][0])))]
+    cut = [order[at:at + batch] for at in range(0, len(order), batch)]
+    rest = [cut.pop()] if len(cut[-1]) < batch else []
+    chance.shuffle(cut)
+    for rows in cut + rest:
+        sources, replies = zip(*(pairs[row] for row in rows))
+        yield sources, padded([[START] + row for row in replies]), padded([row + [END] for row in replies])
+
+
+class Translator(nn.Module):
+    def __init__(self, tokens, hidden, layers, dropout):
+        super().__init__()
+        self.source = nn.Embedding(tokens[0], hidden)
+        self.reply = nn.Embedding(tokens[1], hidden)
+        between = dropout if layers > 1 else 0.0
+        self.encoder = nn.LSTM(hidden, hidden, layers, batch_first=True, dropout=between)
+        self.decoder = nn.LSTM(hidden, hidden, layers, batch_first=True, dropout=between)
+        self.combine = nn.Linear(2 * hidden, hidden)
+        self.output = nn.Linear(hidden, tokens[1])
+        self.dropout = nn.Dropout(dropout)
+        for table in (self.source, self.reply):
+            nn.init.normal_(table.weight, std=0.1)
+        for linear in (self.combine, self.output):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+        for stack in (self.encoder, self.decoder):
+            for name, parameter in stack.named_parameters():
+                if name.startswith("bias"):
+                    nn.init.zeros_(parameter)
+                    if "_hh" in name:
+                        parameter.requires_grad_(False)  # One bias.
+                    else:
+                        nn.init.ones_(parameter[hidden:2 * hidden])  # Of the forget gate.
+                    continue
+                for gate in parameter.data.chunk(4):
+                    (nn.init.orthogonal_ if "_hh" in name else nn.init.xavier_uniform_)(gate)
+
+    def read(self, sources):
+        lengths = torch.tensor([len(row) for row in sources])
+        embedded = self.dropout(self.source(padded(sources)))
+        packed, states = self.encoder(pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False))
+        memory, _ = pad_packed_sequence(packed, batch_first=True)
+        return memory, torch.arange(memory.shape[1])[None] < lengths[:, None], states
+
+    def say(self, reply, memory, present, states):
+        outputs, states = self.decoder(self.dropout(self.reply(reply)), states)
+        scores = (outputs @ memory.transpose(1, 2)).masked_fill(~present[:, None], -1e30)
+        found = scores.softmax(-1) @ memory
+        combined = self.dropout(torch.tanh(self.combine(torch.cat([found, outputs], -1))))
+        return self.output(combined), states
+
+    def forward(self, sources, reply):
+        return self.say(reply, *self.read(sources))[0]
+
+
+@torch.no_grad()
+def translate(model, sources):
+    """The likeliest word, one after the other."""
+    memory, present, states = model.read(sources)
+    last = torch.full((len(sources), 1), START)
+    said, ended = [[] for _ in sources], [False] * len(sources)
+    for _ in range(min(2 * max(map(len, sources)) + 10, 200)):
+        logits, states = model.say(last, memory, present, states)
+        logits[..., [PAD, UNKNOWN, START]] = -math.inf
+        last = logits.argmax(-1)
+        for row, token in enumerate(last[:, 0].tolist()):
+            ended[row] = ended[row] or token == END
+            if not ended[row]:
+                said[row].append(token)
+        if all(ended):
+            break
+    return said
+
+
+def bleu(said, expected):
+    """Of the whole corpus, one reference each, without smoothing (Papineni et al. 2002), in per cent."""
+    logarithms = 0.0
+    for n in range(1, 5):
+        found = total = 0
+        for output, reference in zip(said, expected):
+            grams = [collections.Counter(zip(*(row[at:] for at in range(n)))) for row in (output, reference)]
+            found += sum((grams[0] & grams[1]).values())
+            total += sum(grams[0].values())
+        if found == 0:
+            return 0.0
+        logarithms += math.log(found / total) / 4
+    length, reference = sum(map(len, said)), sum(map(len, expected))
+    return 100 * math.exp(logarithms + min(0.0, 1 - reference / length))
+
+
+@torch.no_grad()
+def loss_of(model, pairs, batch=64):
+    total = count = 0
+    for at in range(0, len(pairs), batch):
+        sources, replies = zip(*pairs[at:at + batch])
+        logits = model(sources, padded([[START] + row for row in replies]))
+        target = padded([row + [END] for row in replies])
+        total += nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=PAD, reduction="sum").item()
+        count += (target != PAD).sum().item()
+    return total / count
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=pathlib.Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--hidden", type=int, default=256)
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--dropout", type=float, default=0.2)
+    parser.add_argument("--min-count", type=int, default=2)
+    parser.add_argument("--longest", type=int, default=40)
+    parser.add_argument("--pairs", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--vocabulary", action="store_true", help="print the words and stop")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    chance = random.Random(args.seed)
+
+    train, valid, test = read_pairs(args.data)
+    if 0 < args.pairs < len(train):
+        train = [train[n * len(train) // args.pairs] for n in range(args.pairs)]
+    vocabularies = [vocabulary((pair[side] for pair in train), args.min_count) for side in (0, 1)]
+    if args.vocabulary:
+        print(json.dumps([list(known) for known in vocabularies], ensure_ascii=False))
+        return
+    train, valid, test = (encode(part, vocabularies) for part in (train, valid, test))
+    train = [pair for pair in train if max(map(len, pair)) <= args.longest]
+
+    model = Translator([len(known) for known in vocabularies], args.hidden, args.layers, args.dropout)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(parameters, lr=args.lr)
+    steps = args.epochs * math.ceil(len(train) / args.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, steps, cycle_momentum=False)
+    start = time.time()
+    for _ in range(args.epochs):
+        for sources, reply, target in batches(train, args.batch, chance):
+            logits = model(sources, reply)
+            loss = nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=PAD)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, 10.0)
+            optimizer.step()
+            schedule.step()
+    seconds = time.time() - start
+    model.eval()
+    said, expected = [], []
+    test.sort(key=lambda pair: len(pair[0]))
+    for at in range(0, len(test), 64):
+        sources, replies = zip(*test[at:at + 64])
+        said += translate(model, sources)
+        expected += replies
+    print(json.dumps({
+        "seed": args.seed,
+        "steps": steps,
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "seconds": round(seconds, 1),
+        "valid_loss": loss_of(model, valid),
+        "test_loss": loss_of(model, test),
+        "test_bleu": bleu(said, expected),
+    }))
+
+
+main()
