@@ -93,6 +93,16 @@ impl Found {
                 }
             }
         }
+        if matches!(tensor.op(), Op::Output(_)) {
+            // A loop has several results; its layers give what is taken out of it first.
+            for layer in &mut self.layers {
+                for given in [&mut layer.output, &mut layer.activation] {
+                    if *given == tensor.inputs()[0] {
+                        *given = tensor.clone();
+                    }
+                }
+            }
+        }
         let layer = own.or(before);
         self.layer.insert(tensor.id(), layer);
         if let Some(layer) = layer {
@@ -195,5 +205,20 @@ mod tests {
         assert_eq!(layers[0].squashed, Some((-1.0, 1.0)));
         assert_eq!(layers[1].squashed, None);
         assert_eq!((layers[0].variables.len(), layers[0].flops), (2, 2 * 4 * 3 + 3 + 3));
+    }
+
+    #[test]
+    fn layers_in_a_loop_give_what_it_gives() {
+        let x = placeholder("x", DType::F32, ("time", "batch", 3));
+        let (a, b) = (weight("a.weight", [3, 3]), weight("b.weight", [3, 2]));
+        let start = thalweg_run::graph::zeros(("batch", 3), DType::F32);
+        let (_, outputs) = thalweg_run::graph::ops::control::scan(&[&start], &[&x], |states, now| {
+            let next = (&states[0] + &now[0].matmul(&a)).tanh();
+            (vec![next.clone()], vec![next.matmul(&b)])
+        });
+        let layers = layers_of(&outputs[0].sum());
+        let shown: Vec<String> =
+            layers.iter().map(|layer| format!("{} {}", layer.path, layer.activation.meta())).collect();
+        assert_eq!(shown, ["a f32[time,batch,2]", "b f32[time,batch,2]"]);
     }
 }
