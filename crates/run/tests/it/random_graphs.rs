@@ -11,10 +11,12 @@ use thalweg_graph::array::random::{Philox, permutation};
 use thalweg_graph::array::scalar::{Binary, Fold, Unary};
 use thalweg_graph::reference::{self, interpret};
 use thalweg_graph::tensor::topological;
-use thalweg_graph::{Array, ConvOptions, DType, Graph, Op, Tensor, TensorId, autodiff, placeholder};
+use thalweg_graph::{
+    Array, ConvOptions, DType, Graph, Op, Scan, Tensor, TensorId, WhileLoop, attention, autodiff, cond, placeholder,
+};
 use thalweg_run::{Feeds, Session};
 
-const GRAPHS: u64 = 300;
+const GRAPHS: u64 = 1000;
 const NODES: usize = 30;
 
 /// Numbers for decisions, one after the other.
@@ -103,7 +105,7 @@ fn grow(dice: &mut Dice, pool: &[Tensor]) -> Option<Tensor> {
     let recent = pool.len().min(8);
     let x = if dice.below(3) == 0 { dice.pick(pool) } else { dice.pick(&pool[pool.len() - recent..]) }.clone();
     let axis = |dice: &mut Dice| (x.rank() > 0).then(|| dice.below(x.rank()) as isize);
-    let grown = match dice.below(20) {
+    let grown = match dice.below(24) {
         0..=3 => x.unary(*dice.pick(&UNARY)),
         4..=6 => {
             let y = dice.pick(pool).clone();
@@ -168,9 +170,46 @@ fn grow(dice: &mut Dice, pool: &[Tensor]) -> Option<Tensor> {
                 _ => windows().tanh().overlap_add(axis, length, stride, dilation) * 0.5,
             }
         }
+        19 => attended(dice, &x)?,
+        20 => walked(dice, &x)?,
+        21 => cond(&x.mean().greater(THRESHOLD), &[&x], |x| vec![x[0].tanh()], |x| vec![&x[0] * 0.5]).remove(0),
+        22 => {
+            let halved = |x: &[Tensor]| vec![&x[0] * 0.5];
+            WhileLoop::new().at_most(3).run(&[&x], |x| x[0].square().mean().greater(THRESHOLD), halved).remove(0)
+        }
         _ => x.greater(0.1).select(&(&x * 2.0), x.square()),
     };
     (grown.shape().count().number()? <= 4000).then_some(grown)
+}
+
+/// What decides which way a program goes: nothing that sums to it exactly.
+const THRESHOLD: f64 = 0.1234567;
+
+/// The rows of `x` look at each other, over one head or two.
+fn attended(dice: &mut Dice, x: &Tensor) -> Option<Tensor> {
+    let (heads, causal) = (1 + dice.below(2), dice.below(2) == 0);
+    let rank = x.rank() as isize;
+    let (time, features) = (x.shape().get(x.rank().checked_sub(2)?)?.number()?, x.size(-1).number()?);
+    let batch = x.shape().count().number()? / (time * features).max(1);
+    if features == 0 || features % heads != 0 || rank > 3 {
+        return None;
+    }
+    let by_head = x.reshape([batch, time, heads, features / heads]);
+    let mask = by_head.permute(&[0, 2, 1, 3]).slice(-1, 0..1).greater(-0.5);
+    let mask = (dice.below(2) == 0).then_some(&mask);
+    Some(attention(&by_head, &by_head.tanh(), &by_head, mask, causal, 0.5).reshape(x.shape()))
+}
+
+/// A state that goes along the first axis of `x`, in either direction.
+fn walked(dice: &mut Dice, x: &Tensor) -> Option<Tensor> {
+    let (steps, length) = (if dice.below(2) == 0 { Scan::new() } else { Scan::new().reverse() }, dice.below(2));
+    (x.rank() > 0 && x.size(0).number()? > 0).then(|| {
+        let (last, states) = steps.run(&[&x.mean_over(0)], &[x], |state, row| {
+            let next = (&state[0] * 0.5 + &row[0]).tanh();
+            (vec![next.clone()], vec![next * &state[0]])
+        });
+        if length == 0 { states[0].clone() } else { last[0].clone() }
+    })
 }
 
 fn reference(program: &Program) -> Vec<Array> {
@@ -185,7 +224,7 @@ fn graphs() -> u64 {
 #[test]
 fn plans_agree_with_the_interpreter() {
     let graphs = graphs();
-    let (mut redrawn, mut convolved) = (0, 0);
+    let (mut redrawn, mut convolved, mut attended, mut looped) = (0, 0, 0, 0);
     for seed in 0..graphs {
         let (single, double) = (program(seed, DType::F32), program(seed, DType::F64));
         let (ref32, ref64) = (reference(&single), reference(&double));
@@ -201,8 +240,11 @@ fn plans_agree_with_the_interpreter() {
             redrawn += 1;
             continue;
         }
-        let is_convolution = |tensor: &Tensor| matches!(tensor.op(), Op::Convolution(_));
-        convolved += u64::from(topological(&single.fetches).iter().any(is_convolution));
+        let nodes = topological(&single.fetches);
+        let has = |kind: fn(&Op) -> bool| u64::from(nodes.iter().any(|tensor| kind(tensor.op())));
+        convolved += has(|op| matches!(op, Op::Convolution(_)));
+        attended += has(|op| matches!(op, Op::Attention(_)));
+        looped += has(|op| matches!(op, Op::Loop(_)));
         let session = Session::cpu();
         let mut feeds = Feeds::new();
         for (tensor, array) in &single.feeds {
@@ -227,7 +269,9 @@ fn plans_agree_with_the_interpreter() {
         }
     }
     assert!(redrawn * 5 < graphs, "{redrawn} of {graphs} graphs were ill-conditioned");
-    assert!(convolved * 50 > graphs, "{convolved} of {graphs} graphs have a convolution");
+    for (count, what) in [(convolved, "a convolution"), (attended, "attention"), (looped, "a loop")] {
+        assert!(count * 50 > graphs, "{count} of {graphs} graphs have {what}");
+    }
 }
 
 /// A program of elementwise functions over shapes that broadcast.
