@@ -149,30 +149,31 @@ pub struct Multi30k {
     pub test: Vec<(String, String)>,
 }
 
-/// Multi30k in `folder`, from one language to another (`en`, `de`, `fr`); the files are called `train.en.gz`,
-/// `val.en.gz`, `test_2016_flickr.en.gz`.
+/// Multi30k in `folder`, from one language to another (`en`, `de`, `fr`); the files are called `train.en`,
+/// `val.en`, `test_2016_flickr.en`, or the same with `.gz`.
 ///
 /// # Errors
 /// If a file is missing or damaged, or two differ in their number of lines.
 pub fn multi30k(folder: impl AsRef<Path>, from: &str, to: &str) -> Result<Multi30k, DataError> {
     let hint = "get it from https://github.com/multi30k/dataset (data/task1/raw)";
     let part = |part: &str| {
-        let file = |language: &str| present(folder.as_ref(), &format!("{part}.{language}.gz"), hint);
+        let file = |language: &str| present(folder.as_ref(), &format!("{part}.{language}"), hint);
         read_parallel(file(from)?, file(to)?)
     };
     Ok(Multi30k { train: part("train")?, valid: part("val")?, test: part("test_2016_flickr")? })
 }
 
-/// The path of `file` in `folder`.
+/// The path of `file` in `folder`, or of `file.gz`.
 fn present(folder: &Path, file: &str, hint: &str) -> Result<std::path::PathBuf, DataError> {
     if !folder.is_dir() {
         return Err(DataError::NoFolder { folder: folder.into(), hint: hint.into() });
     }
-    let path = folder.join(file);
-    if !path.exists() {
-        return Err(DataError::MissingFile { folder: folder.into(), file: file.into(), hint: hint.into() });
-    }
-    Ok(path)
+    let paths = [folder.join(file), folder.join(format!("{file}.gz"))];
+    paths.into_iter().find(|path| path.exists()).ok_or_else(|| DataError::MissingFile {
+        folder: folder.into(),
+        file: file.into(),
+        hint: hint.into(),
+    })
 }
 
 #[cfg(test)]
