@@ -34,7 +34,7 @@ impl Recipe for Translate {
 
     fn source(&self) -> Source {
         Source::Folder(
-            "Multi30k (`train.en.gz`, `train.fr.gz` …), or `fra.txt` or `fra-eng.zip` of manythings.org/anki",
+            "Multi30k (`train.en`, `train.fr` …, or the same with `.gz`), or `fra.txt` or `fra-eng.zip` of manythings.org/anki",
         )
     }
 

@@ -52,5 +52,5 @@ fn a_translator_is_trained_and_asked() {
         2,
         &["--tag: is for models that answer texts"],
     );
-    refuse(["train", "translate", "--data", digits.to_str().unwrap()], 1, &["train.en.gz"]);
+    refuse(["train", "translate", "--data", digits.to_str().unwrap()], 1, &["train.en"]);
 }
