@@ -425,6 +425,10 @@ impl fmt::Display for Polynomial {
                 }
                 match atom {
                     Atom::Name(name) => write!(f, "{name}")?,
+                    // Behind a factor `/` would divide the product of both.
+                    Atom::FloorDiv(inner, divisor) if position > 0 || magnitude != 1 => {
+                        write!(f, "(({inner})/{divisor})")?
+                    }
                     Atom::FloorDiv(inner, divisor) => write!(f, "({inner})/{divisor}")?,
                 }
             }
@@ -718,5 +722,19 @@ mod tests {
     fn negative_values_are_no_sizes() {
         let error = size("n-5").evaluate(&Bindings::from_iter([("n", 3)])).unwrap_err();
         assert!(error.to_string().contains("n-5"));
+    }
+
+    #[test]
+    fn text_is_read_back_as_it_was() {
+        let halves = size("time").ceil_div(2);
+        for (found, text) in [
+            (&halves * &size("batch"), "batch*((time+1)/2)"),
+            (&halves * 3, "3*((time+1)/2)"),
+            (&halves * &halves, "(time+1)/2*((time+1)/2)"),
+            (&(&halves + 1).floor_div(2) * &size("batch"), "batch*(((time+1)/2+1)/2)"),
+        ] {
+            assert_eq!(found.to_string(), text);
+            assert_eq!(size(text), found);
+        }
     }
 }
