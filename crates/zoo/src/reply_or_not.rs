@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use thalweg::data::text::{LabeledTexts, TextEncoding, Tokenizer, Tokens, Vocabulary, Words, rt_polarity, sms_spam};
+use thalweg::data::text::{
+    LabeledTexts, TextEncoding, Tokenizer, Tokens, Vocabulary, Words, rt_polarity, self_dialogue, sms_spam,
+};
 use thalweg::data::{DataError, Sequences};
 use thalweg::nn::layer::recurrent::Gru;
 use thalweg::prelude::*;
@@ -87,11 +89,12 @@ impl Recipe for ReplyOrNot {
     }
 
     fn about(&self) -> &'static str {
-        "short texts of two classes: spam or not, good or bad reviews; a bag of words or a recurrent network"
+        "short texts of two classes: spam or not, good or bad reviews, questions that yes or no answers; a bag of words or a \
+         recurrent network"
     }
 
     fn source(&self) -> Source {
-        Source::Folder("`SMSSpamCollection`, or `rt-polarity.neg` and `rt-polarity.pos`")
+        Source::Folder("`SMSSpamCollection`, or `rt-polarity.neg` and `rt-polarity.pos`, or `self_dialogue_subset.txt`")
     }
 
     fn defaults(&self, model: Option<&str>) -> Defaults {
@@ -132,8 +135,7 @@ impl Recipe for ReplyOrNot {
 
     /// Of ten rows the fifth and the tenth are the test set, the fourth is held out. The vocabulary is that of the others.
     fn load(&self, folder: &Path, settings: &Settings) -> Result<Splits, DataError> {
-        let LabeledTexts { texts, labels, classes } =
-            if folder.join("rt-polarity.neg").exists() { rt_polarity(folder)? } else { sms_spam(folder)? };
+        let LabeledTexts { texts, labels, classes } = corpus(folder)?;
         let part = |of: fn(usize) -> bool| (0..texts.len()).filter(|row| of(row % 10)).collect::<Vec<usize>>();
         let [train, valid, test] =
             [part(|at| !matches!(at, 3 | 4 | 9)), part(|at| at == 3), part(|at| matches!(at, 4 | 9))];
@@ -173,6 +175,44 @@ impl Recipe for ReplyOrNot {
         learner.fit_schedule(settings.length, settings.lr, Schedule::one_cycle).map(drop)
     }
 }
+
+/// The texts in a folder, whichever they are.
+fn corpus(folder: &Path) -> Result<LabeledTexts, DataError> {
+    let has = |file: &str| folder.join(file).exists();
+    if has("rt-polarity.neg") || has("rt-polarity.pos") {
+        rt_polarity(folder)
+    } else if has("self_dialogue_subset.txt") {
+        yes_or_no(folder)
+    } else if has("SMSSpamCollection") {
+        sms_spam(folder)
+    } else {
+        let reason = "holds none of the texts that are known here: messages in `SMSSpamCollection` \
+                      (https://archive.ics.uci.edu/dataset/228/sms+spam+collection), reviews in `rt-polarity.neg` and \
+                      `rt-polarity.pos` (https://www.cs.cornell.edu/people/pabo/movie-review-data/), dialogues in \
+                      `self_dialogue_subset.txt` (the turns of https://github.com/jfainberg/self_dialogue_corpus)";
+        Err(DataError::File { path: folder.into(), reason: reason.into() })
+    }
+}
+
+/// The turns of dialogues that end with a question mark, and whether the reply to each begins with yes or no: with the word yes,
+/// yeah, yep, yup, yea, no, nope or nah. It is the question that is read, the reply is what is to be guessed. (Which of the two
+/// the reply is cannot be told: of the questions that are answered so, 74.4 % of the test rows are answered with yes, and
+/// scikit-learn's logistic regression is right in 74.0 %.)
+fn yes_or_no(folder: &Path) -> Result<LabeledTexts, DataError> {
+    let (mut texts, mut labels) = (Vec::new(), Vec::new());
+    for dialogue in self_dialogue(folder)? {
+        for (turn, reply) in dialogue.exchanges().filter(|(turn, _)| turn.ends_with('?')) {
+            let words = Words::new().lower_case();
+            let first = words.tokens(reply).first().map(|word| word.to_string());
+            let yes_or_no = first.is_some_and(|word| YES_OR_NO.contains(&&*word));
+            texts.push(turn.to_string());
+            labels.push(i64::from(yes_or_no));
+        }
+    }
+    Ok(LabeledTexts { texts, labels, classes: vec!["other".into(), "yes or no".into()] })
+}
+
+const YES_OR_NO: [&str; 8] = ["yes", "yeah", "yep", "yup", "yea", "no", "nope", "nah"];
 
 /// Words in lower case.
 fn encoding<'t>(texts: impl IntoIterator<Item = &'t str>, settings: &Settings) -> Result<TextEncoding, DataError> {
