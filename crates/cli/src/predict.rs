@@ -1,4 +1,5 @@
-//! `thalweg predict`: what a trained model sees in drawings and photos, or in rows of its test set; what it writes.
+//! `thalweg predict`: what a trained model sees in drawings and photos, hears in recordings, or takes rows of its test set for;
+//! what it writes.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
 use thalweg::array::Array;
+use thalweg::data::audio::read_wav;
 use thalweg::data::{Augment, Dataset, Limits, Picture, contact_sheet, picture_sheet};
 use thalweg::train::checkpoint::Which;
 use thalweg::train::{Generator, Prediction, Responder, Trained};
@@ -30,7 +32,8 @@ pub(crate) struct PredictArgs {
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// Pictures (PNG, JPEG, GIF, BMP, WebP) of any size: photos, or drawings, dark on light or light on dark; of a model
-    /// of texts, texts: to be told of which class they are, to be gone on with, or to be answered, as by a translator
+    /// of sounds, recordings (WAV); of a model of texts, texts: to be told of which class they are, to be gone on with, or to be
+    /// answered, as by a translator
     #[arg(value_name = "FILE|TEXT", required_unless_present = "row", conflicts_with = "row")]
     subjects: Vec<String>,
     /// A row of the test set in place of pictures, counted from 0
@@ -73,8 +76,8 @@ enum Seen {
     Row(Array),
     /// The part of a photo, at the size that the model takes.
     Photo(Picture),
-    /// The text itself.
-    Text,
+    /// Nothing that can be drawn: a text, a sound.
+    Unseen,
 }
 
 /// Predicts, and prints the classes. A picture that cannot be read does not keep the others from being read.
@@ -130,7 +133,9 @@ fn see_row(trained: &Trained, args: &PredictArgs, row: usize) -> Result<Sighting
     let name = format!("test row {row}");
     let (name, seen) = if let Some(encoding) = trained.card().prepare.texts.get(&input) {
         let text = encoding.text(&data.sequences(&input)?.row(0).to_vec::<i64>())?;
-        (format!("{name}, `{text}`"), Seen::Text)
+        (format!("{name}, `{text}`"), Seen::Unseen)
+    } else if trained.card().prepare.sounds.contains_key(&input) {
+        (name, Seen::Unseen)
     } else {
         (name, Seen::Row(seen_row(trained, &data, &input)?))
     };
@@ -149,13 +154,17 @@ fn seen_row(trained: &Trained, data: &Dataset, input: &str) -> Result<Array, Zoo
     })
 }
 
-/// A text, of a model that was trained on texts; else the picture in a file.
+/// A text, of a model that was trained on texts, the sound in a file, of one trained on sounds; else the picture in a file.
 fn see(trained: &Trained, subject: &str) -> anyhow::Result<Sighting> {
-    if trained.card().prepare.texts.is_empty() {
+    let prepare = &trained.card().prepare;
+    let prediction = if !prepare.sounds.is_empty() {
+        trained.predict_sound(&read_wav(subject)?).with_context(|| subject.to_string())?
+    } else if !prepare.texts.is_empty() {
+        trained.predict_text(subject).map_err(ZooError::from)?
+    } else {
         return see_picture(trained, Path::new(subject));
-    }
-    let prediction = trained.predict_text(subject).map_err(ZooError::from)?;
-    Ok(Sighting { input: subject.into(), label: None, prediction, seen: Seen::Text })
+    };
+    Ok(Sighting { input: subject.into(), label: None, prediction, seen: Seen::Unseen })
 }
 
 fn see_picture(trained: &Trained, file: &Path) -> anyhow::Result<Sighting> {
@@ -181,8 +190,8 @@ fn show(trained: &Trained, file: &Path, sightings: &[Sighting]) -> Result<(), Zo
         match &sighting.seen {
             Seen::Row(row) => rows.push(row),
             Seen::Photo(photo) => photos.push((photo.clone(), sighting.prediction.name.clone())),
-            Seen::Text => {
-                let reason = "the model reads texts, of which there is no picture".into();
+            Seen::Unseen => {
+                let reason = "the model takes texts or sounds, of which there is no picture".into();
                 return Err(ZooError::Setting { setting: "--show".into(), reason });
             }
         }

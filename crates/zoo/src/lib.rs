@@ -13,7 +13,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | `recipe` | [`Recipe`], [`Splits`]: data, model and phases on the learner |
-//! | `digits`, `mnist`, `cifar10`, `images`, `char_lm`, `gpt`, `reply_or_not`, `translate` | the recipes |
+//! | `digits`, `mnist`, `cifar10`, `images`, `char_lm`, `gpt`, `reply_or_not`, `spoken_digits`, `translate` | the recipes |
 //! | `classifier` | data and learners of drawings |
 //! | `characters` | texts as characters, samples written while a model is trained |
 //! | `seq2seq` | models that answer texts with texts |
@@ -43,6 +43,7 @@ pub mod picture;
 mod recipe;
 mod reply_or_not;
 mod seq2seq;
+mod spoken_digits;
 mod train;
 mod translate;
 pub mod vision;

@@ -15,6 +15,7 @@ use crate::images::Images;
 use crate::mnist::Mnist;
 use crate::options::Settings;
 use crate::reply_or_not::ReplyOrNot;
+use crate::spoken_digits::SpokenDigits;
 use crate::translate::Translate;
 
 /// Which data, which model, which settings. A recipe reaches what it promises with its defaults and any seed.
@@ -165,7 +166,7 @@ pub struct Splits {
 
 /// All recipes.
 pub fn recipes() -> &'static [&'static dyn Recipe] {
-    &[&Digits, &Mnist, &Cifar10, &Images, &CharLm, &GptRecipe, &ReplyOrNot, &Translate]
+    &[&Digits, &Mnist, &Cifar10, &Images, &CharLm, &GptRecipe, &ReplyOrNot, &Translate, &SpokenDigits]
 }
 
 /// The recipe of this name.

@@ -7,6 +7,7 @@ mod kill;
 mod look;
 mod misuse;
 mod predict;
+mod sounds;
 mod support;
 mod texts;
 mod train;

@@ -6,12 +6,14 @@
 //! | [`Spectrogram`], [`Window`] | power of each frequency in overlapping frames |
 //! | [`MelFilters`], [`MelScale`] | frequencies as they are heard |
 //! | [`LogMel`] | loudness of mel bands in decibels, and cepstral coefficients (MFCC) |
+//! | [`SoundEncoding`] | all of this as a model needs it, normalized; travels with the model |
 //! | [`spoken_digits`] | the Free Spoken Digit Dataset |
 //!
 //! Numbers are those of librosa and SciPy. Features have the time first, so that [`Sequences`](crate::Sequences) holds
 //! those of many sounds.
 
 mod digits;
+mod encoding;
 mod features;
 mod mel;
 mod resample;
@@ -19,6 +21,7 @@ mod spectrogram;
 mod wav;
 
 pub use digits::{SpokenDigit, spoken_digits};
+pub use encoding::SoundEncoding;
 pub use features::LogMel;
 pub use mel::{MelFilters, MelScale};
 pub use spectrogram::{Spectrogram, Window};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use thalweg_data::audio::SoundEncoding;
 use thalweg_data::text::TextEncoding;
 use thalweg_data::{Augment, DataError, Dataset, Loader, Normalize, Per, Split, check_labels};
 use thalweg_formats::array::DType;
@@ -159,9 +160,25 @@ impl TrainingData {
     /// # Errors
     /// If there is no such column.
     pub fn texts(mut self, column: &str, encoding: &TextEncoding) -> Result<TrainingData, DataError> {
-        self.train.row(column).map(drop).or_else(|error| self.train.sequences(column).map(drop).map_err(|_| error))?;
+        self.check_column(column)?;
         self.prepare.texts.insert(column.into(), encoding.clone());
         Ok(self)
+    }
+
+    /// The rows of this column are the frames of sounds, and become them in this way: what a trained model is asked about
+    /// becomes so too.
+    ///
+    /// # Errors
+    /// If there is no such column.
+    pub fn sounds(mut self, column: &str, encoding: &SoundEncoding) -> Result<TrainingData, DataError> {
+        self.check_column(column)?;
+        self.prepare.sounds.insert(column.into(), encoding.clone());
+        Ok(self)
+    }
+
+    /// Refuses a name that no column of the training part has.
+    fn check_column(&self, column: &str) -> Result<(), DataError> {
+        self.train.row(column).map(drop).or_else(|error| self.train.sequences(column).map(drop).map_err(|_| error))
     }
 
     /// Changes training batches, before they are normalized: augmentation.

@@ -30,7 +30,7 @@ mod generate;
 mod maps;
 mod prepare;
 mod respond;
-mod texts;
+mod sequences;
 mod training;
 
 use std::collections::BTreeMap;

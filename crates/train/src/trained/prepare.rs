@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use thalweg_data::audio::SoundEncoding;
 use thalweg_data::text::TextEncoding;
 use thalweg_data::{Augment, DataError, Dataset, Normalize, image};
 use thalweg_formats::array::Array;
@@ -20,6 +21,9 @@ pub struct Prepare {
     /// How texts become tokens, by column.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub texts: BTreeMap<String, TextEncoding>,
+    /// How sounds become frames, by column.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sounds: BTreeMap<String, SoundEncoding>,
 }
 
 /// Data sets of drawings, and how a drawing is scaled and placed as theirs are.
@@ -99,15 +103,15 @@ impl Prepare {
     /// # Errors
     /// If that column holds no tokens of texts.
     pub fn text(&self, name: &str) -> Result<&TextEncoding, DataError> {
-        self.texts.get(name).ok_or_else(|| {
-            let reason = match self.texts.is_empty() {
-                true => "the model was not trained on texts".into(),
-                false => {
-                    format!("the model takes texts for {}", self.texts.keys().cloned().collect::<Vec<_>>().join(", "))
-                }
-            };
-            DataError::Setting { setting: format!("a text for `{name}`"), reason }
-        })
+        one_of("text", &self.texts, name)
+    }
+
+    /// How sounds become the frames of the column `name`.
+    ///
+    /// # Errors
+    /// If that column holds no frames of sounds.
+    pub fn sound(&self, name: &str) -> Result<&SoundEncoding, DataError> {
+        one_of("sound", &self.sounds, name)
     }
 
     /// A gray picture of `size` (height, width) as one row of the data set, without the axis of rows.
@@ -126,4 +130,17 @@ impl Prepare {
         let (height, width) = self.drawing.map_or((1, row.len()), Drawing::size);
         Ok(Array::new(&[height, width], row)?)
     }
+}
+
+/// The encoding of the column `name`.
+fn one_of<'e, E>(what: &str, encodings: &'e BTreeMap<String, E>, name: &str) -> Result<&'e E, DataError> {
+    encodings.get(name).ok_or_else(|| {
+        let reason = match encodings.is_empty() {
+            true => format!("the model was not trained on {what}s"),
+            false => {
+                format!("the model takes {what}s for {}", encodings.keys().cloned().collect::<Vec<_>>().join(", "))
+            }
+        };
+        DataError::Setting { setting: format!("a {what} for `{name}`"), reason }
+    })
 }

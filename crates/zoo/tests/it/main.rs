@@ -2,5 +2,6 @@
 
 mod recipes;
 mod replies;
+mod spoken;
 mod texts;
 mod translations;

@@ -85,7 +85,7 @@ fn wrong_wishes_are_refused_by_name() {
     assert_eq!(
         message,
         "there is no recipe `digts` (did you mean `digits`?); there are: digits, mnist, cifar10, images, char-lm, gpt, \
-         reply-or-not"
+         reply-or-not, translate, spoken-digits"
     );
     let set = |name: &str, value| Options { set: vec![(name.into(), value)], ..short(1) };
     let message = refusal("digits", &set("droput", 0.1));
