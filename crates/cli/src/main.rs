@@ -13,6 +13,7 @@ mod download;
 mod evaluate;
 mod folds;
 mod graph;
+mod hearing;
 mod lr_find;
 mod maps;
 mod message;

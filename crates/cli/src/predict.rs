@@ -12,10 +12,11 @@ use thalweg::array::Array;
 use thalweg::data::audio::read_wav;
 use thalweg::data::{Augment, Dataset, Limits, Picture, contact_sheet, picture_sheet};
 use thalweg::train::checkpoint::Which;
-use thalweg::train::{Generator, Prediction, Responder, Trained};
+use thalweg::train::{Generator, Prediction, Responder, Trained, Transcriber};
 use thalweg_zoo::{TestRow, ZooError, picture, test_row};
 
 use crate::choices::{checkpoint, number};
+use crate::hearing;
 use crate::message::{FAILED, one_line};
 use crate::output::{self, note, percent};
 use crate::responding::{self, RespondingArgs};
@@ -32,7 +33,7 @@ pub(crate) struct PredictArgs {
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// Pictures (PNG, JPEG, GIF, BMP, WebP) of any size: photos, or drawings, dark on light or light on dark; of a model
-    /// of sounds, recordings (WAV); of a model of texts, texts: to be told of which class they are, to be gone on with, or to be
+    /// of sounds, recordings (WAV): to be told of which class they are, or what is said; of a model of texts, texts: to be told of which class they are, to be gone on with, or to be
     /// answered, as by a translator
     #[arg(value_name = "FILE|TEXT", required_unless_present = "row", conflicts_with = "row")]
     subjects: Vec<String>,
@@ -98,6 +99,13 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
         return writing::run(&trained, &args.subjects, &args.writing, args.json);
     }
     refuse(args.writing.given(), "is for models that write texts, which this one does not")?;
+    if Transcriber::of(&trained).is_ok() && args.row.is_none() {
+        refuse(
+            args.show.as_ref().map(|_| "--show"),
+            "is for models that see pictures; this one writes down what it hears",
+        )?;
+        return hearing::run(&trained, &args.subjects, args.json);
+    }
     let results: Vec<anyhow::Result<Sighting>> = match args.row {
         Some(row) => vec![Ok(see_row(&trained, args, row)?)],
         None => args.subjects.iter().map(|subject| see(&trained, subject)).collect(),

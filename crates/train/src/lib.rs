@@ -42,5 +42,5 @@ pub use fit::{End, FitError, FitOptions, Fitted, Length, Minimize, RunFolder, Ta
 pub use learner::{Columns, Learner, Rates, TrainingData};
 pub use trained::{
     Attention, Drawing, Function, Generator, Look, MapMethod, Maps, ModelCard, Prediction, Prepare, Reply, Responder,
-    Search, StoredTraining, Trained, TrainedError,
+    Search, StoredTraining, Trained, TrainedError, Transcriber, Transcript,
 };

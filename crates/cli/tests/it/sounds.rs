@@ -92,3 +92,30 @@ fn recordings_are_heard() {
     std::fs::write(silent, deeper).unwrap();
     succeed(["predict", trained, silent]);
 }
+
+#[test]
+fn what_is_said_is_written_down() {
+    let folder = folder();
+    write_recordings(folder.path());
+    let (data, trained) = (folder.path().to_str().unwrap(), folder.path().join("run"));
+    let trained = trained.to_str().unwrap();
+    let small = ["--model", "lstm-ctc", "--batch", "8", "--lr", "0.01", "--epochs", "12", "--threads", "1"];
+    let set =
+        ["--set", "hidden=16", "--set", "voices=0", "--set", "dropout=0", "--set", "strings=60", "--set", "longest=2"];
+    let train = ["train", "spoken-digits", "--data", data, "--run", trained, "--json"];
+    let ran = succeed([&train[..], &small, &set].concat());
+    assert!(ran.json()["test_word_error_percent"].as_f64().unwrap() < 50.0, "{ran:?}");
+    let ran = succeed(["evaluate", trained, "--data", data]);
+    assert!(ran.stdout.contains("12 test rows: word_error_percent "), "{ran:?}");
+
+    let high = folder.path().join("1_cat_2.wav").display().to_string();
+    let ran = succeed(["predict", trained, &high, "--json"]);
+    assert_eq!(
+        (&ran.json()["transcripts"][0]["input"], &ran.json()["transcripts"][0]["text"]),
+        (&high.clone().into(), &"1".into())
+    );
+    assert_eq!(succeed(["predict", trained, &high]).stdout, format!("{high}: 1\n"));
+    refuse(["predict", trained, data], 1, &[data]);
+    refuse(["predict", trained, &high, "--show", "x.png"], 1, &["--show: is for models that see pictures"]);
+    refuse(["predict", trained, &high, "--length", "3"], 1, &["--length: is for models that write texts"]);
+}

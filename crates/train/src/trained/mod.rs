@@ -32,6 +32,7 @@ mod prepare;
 mod respond;
 mod sequences;
 mod training;
+mod transcribe;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -51,6 +52,7 @@ pub use prepare::{Drawing, Prepare};
 pub use respond::{Attention, Reply, Responder, Search};
 pub(crate) use training::StepCard;
 pub use training::StoredTraining;
+pub use transcribe::{Transcriber, Transcript};
 
 use crate::augmented::{Augmented, refuse_without_chance};
 use crate::checkpoint::{self, CheckpointError, Extra, Loaded, Signature, Which};

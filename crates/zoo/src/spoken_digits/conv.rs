@@ -3,14 +3,17 @@
 use thalweg::data::audio::{SoundEncoding, SpokenDigit};
 use thalweg::data::{DataError, Sequences};
 use thalweg::prelude::*;
+use thalweg::train::Transcriber;
 
+use super::bucketed;
 use super::corpus::{self, BANDS, MULTIPLE, Speakers};
 use super::ears::{Ears, Heard};
-use super::{SOUND, bucketed};
 use crate::classifier;
 use crate::error::ZooError;
 use crate::options::Settings;
 use crate::recipe::Splits;
+
+const SOUND: &str = Transcriber::SOUND;
 
 /// Convolutions, what each moment says, and the mean of it.
 #[derive(Debug, Module)]

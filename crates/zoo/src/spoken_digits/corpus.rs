@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use thalweg::data::audio::{Sound, SoundEncoding, SpokenDigit, spoken_digits};
-use thalweg::data::{DataError, Sequences};
+use thalweg::data::{DataError, Random, Sequences};
 
 /// Samples a second; other recordings are resampled.
 pub(super) const RATE: u32 = 8000;
@@ -96,6 +96,45 @@ pub(super) fn column<'s>(
     Sequences::of_arrays(&frames?)?.padded_with(encoding.silence()).padded_to_multiple(MULTIPLE)
 }
 
+/// Digits that one speaker says one after the other.
+pub(super) struct Said {
+    pub(super) sound: Sound,
+    pub(super) digits: Vec<i64>,
+}
+
+/// The longest pause between two digits, in samples: 150 ms.
+const PAUSE: i32 = RATE as i32 * 3 / 20;
+
+/// The noise of a pause, beside the loudest of a recording: 60 dB less.
+const NOISE: f32 = 1e-3;
+
+/// `count` strings of 1 to `longest` digits, each joined from recordings of one speaker that are drawn at random. Before every
+/// second digit or so stands a pause of up to 150 ms with faint noise; the others follow at once.
+pub(super) fn strings(recordings: &[SpokenDigit], count: usize, longest: usize, seed: u64) -> Vec<Said> {
+    let speakers = names(recordings);
+    let of = |name: &String| recordings.iter().filter(|recording| recording.speaker == *name).collect::<Vec<_>>();
+    let by_speaker: Vec<Vec<&SpokenDigit>> = speakers.iter().map(of).collect();
+    let string = |row: usize| {
+        let mut random = Random::new(seed, 0, "strings of digits", row as u64);
+        let mut draw = |n: usize| random.within(0..=n as i32 - 1) as usize;
+        let by_speaker = &by_speaker[draw(by_speaker.len())];
+        let recordings: Vec<&SpokenDigit> = (0..=draw(longest)).map(|_| by_speaker[draw(by_speaker.len())]).collect();
+        let mut samples: Vec<f32> = Vec::new();
+        for recording in &recordings {
+            let sound = recording.sound.mono();
+            if !samples.is_empty() && random.chance(0.5) {
+                let loudest = sound.iter().fold(0.0f32, |loudest, x| loudest.max(x.abs()));
+                let pause = random.within(0..=PAUSE);
+                samples.extend((0..pause).map(|_| NOISE * loudest * random.normal()));
+            }
+            samples.extend(sound);
+        }
+        let digits = recordings.iter().map(|recording| recording.digit).collect();
+        Said { sound: Sound::mono_at(RATE, samples), digits }
+    };
+    (0..count).map(string).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,5 +171,22 @@ mod tests {
         assert_eq!(lengths, [880, 720, 800]);
         assert!(voices.iter().all(|voice| voice.digit == 3 && voice.sound.rate == RATE));
         assert_eq!(names(&voices).len(), 3);
+    }
+
+    #[test]
+    fn strings_are_of_one_speaker_and_any_length() {
+        let of_one = |speaker: &str, digit| vec![recording(speaker, digit)];
+        let said = strings(&[of_one("a", 3), of_one("b", 7)].concat(), 200, 4, 1);
+        let mut lengths = BTreeSet::new();
+        for Said { sound, digits } in &said {
+            assert!(digits.iter().all(|digit| *digit == digits[0]), "{digits:?}");
+            let pauses = sound.len() - 800 * digits.len();
+            assert!(pauses <= PAUSE as usize * (digits.len() - 1));
+            lengths.insert(digits.len());
+        }
+        assert_eq!(lengths, BTreeSet::from([1, 2, 3, 4]));
+        let digits =
+            |seed| strings(&recordings(&["a"]), 20, 4, seed).into_iter().map(|said| said.digits).collect::<Vec<_>>();
+        assert!(digits(1) == digits(1) && digits(1) != digits(2));
     }
 }

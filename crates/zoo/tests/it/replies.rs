@@ -40,8 +40,47 @@ fn texts_are_learned_and_asked_about() {
         let message = class("zzz qqq").unwrap_err().to_string();
         assert!(message.contains("a text of unknown tokens only (`zzz`, `qqq`)"), "{message}");
     }
-    let message = train(recipe("reply-or-not").unwrap(), &Options { data: Some("/none".into()), ..steps(1) });
-    assert!(message.unwrap_err().to_string().contains("/none"));
+}
+
+#[test]
+fn folders_without_texts_are_told_which_there_could_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let refusal = |data: &Path| {
+        let options = Options { data: Some(data.into()), ..steps(1) };
+        train(recipe("reply-or-not").unwrap(), &options).unwrap_err().to_string()
+    };
+    assert!(
+        refusal(Path::new("/none")).starts_with("/none holds none of the texts"),
+        "{}",
+        refusal(Path::new("/none"))
+    );
+    for file in ["`SMSSpamCollection`", "`rt-polarity.neg`", "`rt-polarity.pos`", "`self_dialogue_subset.txt`"] {
+        assert!(refusal(folder.path()).contains(file), "{}", refusal(folder.path()));
+    }
+    // One of two is not enough.
+    std::fs::write(folder.path().join("rt-polarity.pos"), "good\n").unwrap();
+    assert!(refusal(folder.path()).contains("has no file `rt-polarity.neg`"), "{}", refusal(folder.path()));
+}
+
+#[test]
+fn questions_that_yes_or_no_answers_are_known_by_how_they_begin() {
+    let folder = tempfile::tempdir().unwrap();
+    let turns = |n: usize| match n % 3 {
+        0 => format!("# film\nDid you see number {n}?\nYep, I did.\nGood.\n\n"),
+        1 => format!("# film\nDo you like number {n}?\nNo.\nYes or no?\n\n"),
+        _ => format!("# film\nWho was in number {n}?\nNobody that I know.\n\n"),
+    };
+    std::fs::write(folder.path().join("self_dialogue_subset.txt"), (0..90).map(turns).collect::<String>()).unwrap();
+    let run = folder.path().join("run");
+    let data = Some(folder.path().to_path_buf());
+    let options = Options { data, lr: Some(0.02), run: Some(run.clone()), ..steps(60) };
+    let outcome = train(recipe("reply-or-not").unwrap(), &options).unwrap();
+    assert_eq!(outcome.test_accuracy, Some(1.0), "{outcome:?}");
+    // Turns that are no questions, and questions that nobody answers, are left out.
+    assert_eq!(evaluate(&run, Some(folder.path()), Which::Last).unwrap().evaluation.rows, 18);
+    let trained = Trained::open(&run).unwrap();
+    let class = |text: &str| trained.predict_text(text).unwrap().name;
+    assert_eq!((&*class("Did you like that?"), &*class("Who was that?")), ("yes or no", "other"));
 }
 
 #[test]
@@ -50,8 +89,8 @@ fn reviews_are_told_apart_as_well_as_by_logistic_regression_elsewhere() -> Resul
         eprintln!("skipped: THALWEG_DATA is not set");
         return Ok(());
     };
-    // scikit-learn's, on counts of words and the same rows: 76.0 % and 97.5 %.
-    for (set, least) in [("rt-polarity", 0.75), ("sms-spam", 0.965)] {
+    // scikit-learn's, on counts of words and the same rows: 76.0 %, 97.5 % and 78.5 %, where 75.5 % are of the larger class.
+    for (set, least) in [("rt-polarity", 0.75), ("sms-spam", 0.965), ("self-dialogue", 0.775)] {
         let data = Some(Path::new(&data).join(set));
         let length = Some(Length::Epochs(5));
         let outcome = train(recipe("reply-or-not")?, &Options { data, length, ..Options::default() })?;

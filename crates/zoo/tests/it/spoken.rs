@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use thalweg::data::audio::read_wav;
+use thalweg::data::audio::{Sound, read_wav};
 use thalweg::prelude::*;
+use thalweg::train::Transcriber;
 use thalweg::train::checkpoint::Which;
 use thalweg_zoo::{Options, cross_validate, evaluate, recipe, train};
 
@@ -80,6 +81,48 @@ fn digits_of_speakers_that_were_not_met_are_told_apart() {
     assert_eq!(trained.predict_sound(&other).unwrap().name, "4");
     let message = trained.predict_text("four").unwrap_err().to_string();
     assert!(message.contains("a text for one of 0 columns of texts"), "{message}");
+}
+
+#[test]
+fn strings_of_digits_are_written_down() {
+    let folder = tempfile::tempdir().unwrap();
+    write_recordings(folder.path());
+    let recipe = recipe("spoken-digits").unwrap();
+    for (model, epochs, most, said) in [("lstm-ctc", 25, 20.0, "1 3"), ("listener", 40, 60.0, "one three")] {
+        let run = folder.path().join(model);
+        let options = options(folder.path(), model, epochs);
+        let set = [&options.set[..], &[("strings".into(), 100.0), ("longest".into(), 3.0)]].concat();
+        let outcome = train(recipe, &Options { run: Some(run.clone()), lr: Some(1e-2), set, ..options }).unwrap();
+        let error = outcome.test_figures["word_error_percent"];
+        assert!(error < most, "{model}: {outcome:?}");
+        let report = evaluate(&run, Some(folder.path()), Which::Last).unwrap();
+        assert_eq!((report.evaluation.rows, report.figures["word_error_percent"]), (20, error), "{model}");
+
+        let trained = Trained::open(&run).unwrap();
+        let transcriber = Transcriber::of(&trained).unwrap();
+        let sound = Sound::mono_at(8000, [tone(1, 0, 1), tone(3, 0, 2)].concat());
+        let transcript = transcriber.transcribe(&sound).unwrap();
+        assert!(transcript.log_probability < 0.0 && transcript.log_probability.is_finite());
+        if model == "lstm-ctc" {
+            assert_eq!(transcript.text, said);
+        }
+        let message = transcriber.transcribe(&Sound::mono_at(8000, vec![])).unwrap_err().to_string();
+        assert!(message.contains("a sound of 0 samples"), "{message}");
+        assert!(trained.predict_sound(&sound).is_err(), "it is no classifier");
+    }
+}
+
+#[test]
+fn more_digits_than_frames_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in SPEAKERS {
+        // 10 ms, which leave one frame.
+        write_wav(&folder.path().join(format!("7_{name}_0.wav")), &tone(7, 0, 0)[..80]);
+    }
+    let options = options(folder.path(), "lstm-ctc", 1);
+    let set = [&options.set[..], &[("strings".into(), 50.0)]].concat();
+    let message = train(recipe("spoken-digits").unwrap(), &Options { set, ..options }).unwrap_err().to_string();
+    assert!(message.contains("like the one before, need") && message.contains("frames: "), "{message}");
 }
 
 #[test]
