@@ -56,7 +56,7 @@ fn recordings_are_heard() {
     let heard = |n: usize| ran.json()["predictions"][n]["class"].as_str().unwrap().to_string();
     assert_eq!((heard(0), heard(1)), ("0".into(), "1".into()), "{ran:?}");
     assert!(succeed(["predict", trained, &high]).stdout.starts_with(&format!("{high}: 1 (")));
-    refuse(["predict", trained, &high, "--show", "x.png"], 1, &["takes texts or sounds, of which there is no picture"]);
+    refuse(["predict", trained, &high, "--show", "x.png"], 2, &["takes texts or sounds, of which there is no picture"]);
 
     // What nobody can hear does not keep others from being heard.
     let silent = folder.path().join("silent.wav");
@@ -116,6 +116,6 @@ fn what_is_said_is_written_down() {
     );
     assert_eq!(succeed(["predict", trained, &high]).stdout, format!("{high}: 1\n"));
     refuse(["predict", trained, data], 1, &[data]);
-    refuse(["predict", trained, &high, "--show", "x.png"], 1, &["--show: is for models that see pictures"]);
-    refuse(["predict", trained, &high, "--length", "3"], 1, &["--length: is for models that write texts"]);
+    refuse(["predict", trained, &high, "--show", "x.png"], 2, &["--show: is for models that see pictures"]);
+    refuse(["predict", trained, &high, "--length", "3"], 2, &["--length: is for models that write texts"]);
 }
