@@ -82,7 +82,7 @@ impl Recipe for CharLm {
     fn defaults(&self, model: Option<&str>) -> Defaults {
         match model {
             Some("lstm") => Defaults { length: Length::Epochs(15), batch: 128, lr: 2e-3, optimizer: "adam" },
-            _ => Defaults { length: Length::Epochs(12), batch: 64, lr: 2e-3, optimizer: "adam" },
+            _ => Defaults { length: Length::Epochs(3), batch: 64, lr: 2e-3, optimizer: "adam" },
         }
     }
 
