@@ -127,7 +127,8 @@ fn a_batch_larger_than_the_data_is_all_of_them() {
 fn every_recipe_has_graphs_without_data() {
     // Dense nets of three layers; a convolution, a dense layer, and 12 convolutions, each with a batch norm; the head of a
     // frozen net: two batch norms, two dense layers; vectors of characters, a recurrent layer, a dense one; vectors of
-    // characters and positions, four blocks of two norms and four products, a norm; what words say, and a bias.
+    // characters and positions, four blocks of two norms and four products, a norm; what words say, and a bias; vectors of words of
+    // two languages, two layers that read, two that write, two dense ones; three convolutions with batch norm, two dense layers.
     let parameters = [
         (6, "10"),
         (6, "10"),
@@ -136,6 +137,8 @@ fn every_recipe_has_graphs_without_data() {
         (1 + 3 + 2, "time,28"),
         (2 + 4 * 8 + 2, "time,65"),
         (2, "2"),
+        (2 + 2 * 3 + 2 * 3 + 2 + 2, "input_time,5"),
+        (3 * 3 + 2 + 2, "10"),
     ];
     assert_eq!(recipes().len(), parameters.len());
     for (recipe, (parameters, row)) in recipes().iter().zip(parameters) {
