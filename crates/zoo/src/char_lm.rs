@@ -8,7 +8,7 @@ use thalweg::nn::layer::recurrent::{Gru, Lstm, Rnn};
 use thalweg::prelude::*;
 use thalweg::train::{FitError, Function, Generator, Length};
 
-use crate::characters::{Characters, INPUT, SOURCE, Samples};
+use crate::characters::{Characters, INPUT, SOURCE, samples};
 use crate::error::ZooError;
 use crate::options::Settings;
 use crate::recipe::{Defaults, Model, Recipe, Setting, Source, Splits};
@@ -131,7 +131,7 @@ impl Recipe for CharLm {
             let logits = net.logits(&placeholder("token", i64, ("rows", 1)), cx);
             vec![logits.squeeze(1)]
         });
-        let samples = Samples::new(next.clone(), None, encoding);
+        let samples = samples(next.clone(), None, encoding);
         let learner = Learner::from_columns(data, move |columns, cx| {
             let logits = net.logits(&columns[INPUT], cx);
             Inference::new(cross_entropy(&logits, &columns["target"]), logits)

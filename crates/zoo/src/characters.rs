@@ -1,8 +1,6 @@
 //! What language models of characters share: the only text of a folder, its characters as tokens, samples that are
 //! written while a model is trained.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use thalweg::array::Array;
@@ -10,8 +8,9 @@ use thalweg::data::DataError;
 use thalweg::data::text::{TextEncoding, Tokens, Vocabulary, read_text, windows};
 use thalweg::prelude::*;
 use thalweg::train::decoding::Sampling;
-use thalweg::train::fit::{Callback, Event, Flow, Moment};
-use thalweg::train::{FitError, Function, Generator};
+use thalweg::train::{Function, Generator};
+
+use crate::samples::Samples;
 
 /// The column of the characters that are read; that of what comes next is `target`.
 pub(crate) const INPUT: &str = "input";
@@ -67,53 +66,19 @@ fn only_text(folder: &Path) -> Result<PathBuf, DataError> {
     }
 }
 
-/// Beside a run: what the model wrote while it was trained.
-const SAMPLES: &str = "samples.txt";
-
 /// With what a sample begins, if the model knows these characters, and how long it is.
 const BEGINNING: &str = "the ";
 const LENGTH: usize = 300;
 
-/// Writes what the model writes into the folder of its run, each time that the loss of what was held out has become smaller
-/// by a twentieth, and at the end.
-pub(crate) struct Samples {
-    next: Function,
-    read: Option<Function>,
-    encoding: TextEncoding,
-    /// That of the last sample.
-    loss: f64,
-}
-
-impl Samples {
-    /// Of a model that is asked by these functions, as a [`Generator`] takes them.
-    pub(crate) fn new(next: Function, read: Option<Function>, encoding: TextEncoding) -> Samples {
-        Samples { next, read, encoding, loss: f64::INFINITY }
-    }
-
-    fn write(&self, path: &Path, loss: f64, moment: &Moment<'_>) -> Result<(), FitError> {
-        let mut generator = Generator::new(moment.session, &self.next, &self.encoding);
-        if let Some(read) = &self.read {
+/// What a model writes while it is trained that is asked by these functions, as a [`Generator`] takes them.
+pub(crate) fn samples(next: Function, read: Option<Function>, encoding: TextEncoding) -> Samples {
+    Samples::new(move |moment| {
+        let mut generator = Generator::new(moment.session, &next, &encoding);
+        if let Some(read) = &read {
             generator = generator.reading(read);
         }
-        let beginning = if self.encoding.encode(BEGINNING).is_ok() { BEGINNING } else { "" };
+        let beginning = if encoding.encode(BEGINNING).is_ok() { BEGINNING } else { "" };
         let text = generator.write(beginning, LENGTH, &Sampling::new(moment.step), |_| {})?;
-        let heading = format!("--- after step {}, held-out loss {loss:.3}", moment.step);
-        let written = OpenOptions::new().create(true).append(true).open(path);
-        written
-            .and_then(|mut file| writeln!(file, "{heading}\n{beginning}{text}\n"))
-            .map_err(|error| FitError::Setting { setting: path.display().to_string(), reason: error.to_string() })
-    }
-}
-
-impl Callback for Samples {
-    fn on(&mut self, event: &Event<'_>, moment: &Moment<'_>) -> Result<Flow, FitError> {
-        let (Event::Measured { validation: Some(evaluation), .. }, Some(run)) = (event, moment.run) else {
-            return Ok(Flow::Continue);
-        };
-        if evaluation.loss < 0.95 * self.loss || moment.step == moment.last_step {
-            self.write(&run.join(SAMPLES), evaluation.loss, moment)?;
-            self.loss = evaluation.loss;
-        }
-        Ok(Flow::Continue)
-    }
+        Ok(format!("{beginning}{text}"))
+    })
 }

@@ -7,7 +7,7 @@ use thalweg::data::DataError;
 use thalweg::prelude::*;
 use thalweg::train::{FitError, Generator, Length};
 
-use crate::characters::{Characters, INPUT, SOURCE, Samples};
+use crate::characters::{Characters, INPUT, SOURCE, samples};
 use crate::error::ZooError;
 use crate::language::{Gpt, GptConfig};
 use crate::options::Settings;
@@ -91,7 +91,7 @@ impl Recipe for GptRecipe {
         let config = config(settings, encoding.vocabulary.len())?;
         let gpt = Rc::new(Init::build(settings.seed, |init| Gpt::new(init, config)));
         let [next, read] = gpt.functions();
-        let samples = Samples::new(next.clone(), Some(read.clone()), encoding);
+        let samples = samples(next.clone(), Some(read.clone()), encoding);
         let learner = Learner::from_columns(data, move |columns, cx| {
             let logits = gpt.logits(&columns[INPUT], cx);
             Inference::new(cross_entropy(&logits, &columns["target"]), logits)

@@ -42,6 +42,7 @@ mod options;
 pub mod picture;
 mod recipe;
 mod reply_or_not;
+mod samples;
 mod seq2seq;
 mod spoken_digits;
 mod train;

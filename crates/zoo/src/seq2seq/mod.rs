@@ -20,7 +20,7 @@ use thalweg::train::metrics::Bleu;
 use thalweg::train::{Columns, FitError, Function, Responder};
 
 pub(crate) use lstm::{Config, WithAttention};
-use samples::Samples;
+use samples::samples;
 pub(crate) use transformer::Attending;
 
 use crate::error::ZooError;
@@ -117,7 +117,7 @@ pub(crate) fn learner<M: Seq2Seq + 'static>(
     optimizer: Optimizer,
 ) -> Result<Learner, ZooError> {
     let functions = functions(&**model);
-    let samples = Samples::new(&data, functions.clone())?;
+    let samples = samples(&data, functions.clone())?;
     let model = Rc::clone(model);
     let learner = Learner::from_columns(data, move |columns, cx| {
         let encoded = model.encode(&columns[SOURCE], &columns["source.mask"], cx);

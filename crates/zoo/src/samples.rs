@@ -1,0 +1,48 @@
+//! [`Samples`]: what a model says as it is trained, beside its run.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+
+use thalweg::train::FitError;
+use thalweg::train::fit::{Callback, Event, Flow, Moment};
+
+/// The file in the folder of a run.
+const FILE: &str = "samples.txt";
+
+/// What a model says at some moment of its training.
+type Say = dyn Fn(&Moment<'_>) -> Result<String, FitError>;
+
+/// Writes what a model says into the folder of its run, each time that the loss of what was held out has become smaller by a
+/// twentieth, and at the end.
+pub(crate) struct Samples {
+    say: Box<Say>,
+    /// That of the last sample.
+    loss: f64,
+}
+
+impl Samples {
+    pub(crate) fn new(say: impl Fn(&Moment<'_>) -> Result<String, FitError> + 'static) -> Samples {
+        Samples { say: Box::new(say), loss: f64::INFINITY }
+    }
+}
+
+impl Callback for Samples {
+    /// # Errors
+    /// If the model cannot be asked, or the file not be written.
+    fn on(&mut self, event: &Event<'_>, moment: &Moment<'_>) -> Result<Flow, FitError> {
+        let (Event::Measured { validation: Some(evaluation), .. }, Some(run)) = (event, moment.run) else {
+            return Ok(Flow::Continue);
+        };
+        if evaluation.loss < 0.95 * self.loss || moment.step == moment.last_step {
+            let (path, said) = (run.join(FILE), (self.say)(moment)?);
+            let heading = format!("--- after step {}, held-out loss {:.3}", moment.step, evaluation.loss);
+            let file = OpenOptions::new().create(true).append(true).open(&path);
+            file.and_then(|mut file| writeln!(file, "{heading}\n{said}\n")).map_err(|error| FitError::Setting {
+                setting: path.display().to_string(),
+                reason: error.to_string(),
+            })?;
+            self.loss = evaluation.loss;
+        }
+        Ok(Flow::Continue)
+    }
+}
