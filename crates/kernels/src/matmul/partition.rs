@@ -23,7 +23,7 @@ const MAX_CHUNKS: usize = 16;
 /// Columns of B from which on a packed A pays: it is read once for each panel of them.
 const ENOUGH_COLUMNS: usize = 256;
 /// Elements of A that are worth a chunk of packing of their own.
-const PACKED_CHUNK: usize = 1 << 15;
+const PACKED_CHUNK: usize = 1 << 13;
 /// Elements of A up to which it is packed only for speed.
 const MAX_PACKED: usize = 16 << 20;
 /// Elements of C that an epilogue gets at once, roughly: they are in the second-level cache, with room for what else it
@@ -162,7 +162,11 @@ impl Partition {
         let least_columns = if m > 2 * tile.rows { LEAST_PAIRS * 2 * tile.lanes } else { whole };
         while (1..=wanted / 2).contains(&(row_blocks * column_blocks)) {
             let (rows, columns) = (m / row_blocks, n / column_blocks);
-            let (cut_rows, cut_columns) = if row_blocks * column_blocks < ENOUGH_CHUNKS {
+            let (cut_rows, cut_columns) = if b_is_packed && row_blocks == 1 && rows >= 2 * tile.rows {
+                // What comes before and after works on rows, and a thread finds those of its own in its cache: in a loop, all
+                // of C is written here and read there at each step.
+                (true, false)
+            } else if row_blocks * column_blocks < ENOUGH_CHUNKS {
                 // Each block of rows packs B for itself, each block of columns reads all of A.
                 let (rows_do, columns_do) = (rows >= 4 * tile.rows, columns >= 2 * whole);
                 let tall = 4 * rows > 5 * columns;
@@ -249,10 +253,11 @@ impl Partition {
         part(self.n, self.column_blocks, block, self.panel_columns.min(4 * self.tile.lanes))
     }
 
-    /// Rows of all tiles but the last: as few as the number of tiles allows.
+    /// Rows of all tiles of a block but the last: as few as the number of tiles allows.
     pub(super) fn tile_rows(&self) -> usize {
         let most = if self.panel_columns > 2 * self.tile.lanes { self.tile.flat_rows } else { self.tile.rows };
-        self.m.div_ceil(self.m.div_ceil(most).max(1)).max(1)
+        let rows = self.m.div_ceil(self.row_blocks.max(1));
+        rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
     }
 
     /// The tiles of some rows that begin with a tile.

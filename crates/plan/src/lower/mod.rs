@@ -349,8 +349,10 @@ impl Lowering<'_> {
                     for look in stubborn {
                         let Source::Node(base) = look.source else { unreachable!("copies are row-major") };
                         let dtype = self.graph[base].meta.dtype;
-                        let buffer = self.copy(look.clone(), &group.dims, dtype, group.members[0]);
-                        copies.insert(look, buffer);
+                        let (dims, strides) = program::copied(&group.dims, segments, &look);
+                        let rows_only = Look { strides: look.strides[..dims.len()].into(), ..look.clone() };
+                        let buffer = self.copy(rows_only, &dims, dtype, group.members[0]);
+                        copies.insert(look, Look { source: Source::Copy(buffer), offset: 0, strides });
                     }
                 }
             }

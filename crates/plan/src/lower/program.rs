@@ -34,7 +34,7 @@ pub(crate) type Placed = HashMap<NodeId, SmallVec<[Look; 1]>>;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Elsewhere<'a> {
     /// The row-major copies of looks.
-    pub(crate) copies: &'a HashMap<Look, BufferId>,
+    pub(crate) copies: &'a HashMap<Look, Look>,
     /// Where parts are written.
     pub(crate) placed: &'a Placed,
 }
@@ -202,8 +202,8 @@ impl Writer<'_> {
         }
         let (dims, program, mut loads) = (self.group.dims.clone(), self.program, self.loads);
         for look in &mut loads {
-            if let Some(&copy) = copies.get(look) {
-                *look = Look { source: Source::Copy(copy), offset: 0, strides: contiguous(&dims) };
+            if let Some(copy) = copies.get(look) {
+                *look = copy.clone();
             }
         }
         let columns = if self.uses_column { Some(dims.len() - 1) } else { segments.columns };
@@ -374,6 +374,16 @@ pub(crate) fn collapse(draft: &mut Draft, segments: Segments) -> Result<(), Vec<
         look.strides = strides;
     }
     Ok(())
+}
+
+/// The sizes of a row-major copy of what a look sees, and how the copy is looked at over the space: what repeats along the
+/// columns is copied once for all of them.
+pub(crate) fn copied(space: &[usize], segments: Segments, look: &Look) -> (Dims, Strides) {
+    let columns = segments.columns.filter(|&columns| look.strides[columns..].iter().all(|&stride| stride == 0));
+    let dims: Dims = space[..columns.unwrap_or(space.len())].into();
+    let mut strides = contiguous(&dims);
+    strides.resize(space.len(), 0);
+    (dims, strides)
 }
 
 /// Says of each input whether it varies along the columns. What is folded or stored per element must be full: where a

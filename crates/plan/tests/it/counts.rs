@@ -162,6 +162,20 @@ fn a_softmax_is_one_call() {
 }
 
 #[test]
+fn what_is_the_same_in_all_columns_is_copied_once_for_them() {
+    let x = placeholder("x", DType::F32, [6, 5, 100]);
+    // A part of each of the rows of `shifts`: over it, the first two axes are no single one.
+    let shifts = placeholder("shifts", DType::F32, [6, 2, 5]).index(1, 1).reshape([6, 5, 1]);
+    let y = (&x - &shifts).exp();
+    let plan = plan(&[&(&y / &y.sum_over(-1).reshape([6, 5, 1])).sum_over([0, 1])], &[]);
+    let copies = plan.calls.iter().filter_map(|call| match &call.kernel {
+        Kernel::Copy { to, .. } => Some(plan[to.buffer].bytes()),
+        _ => None,
+    });
+    assert_eq!(copies.collect::<Vec<_>>(), [6 * 5 * 4], "{plan}");
+}
+
+#[test]
 fn a_variable_that_is_written_and_read_is_one() {
     let (a, b) = (variable("a", &[]), variable("b", &[]));
     let plan = plan(&[], &[a.assign(&b), b.assign(&a)]);
