@@ -38,6 +38,9 @@ pub(crate) struct TrainArgs {
     /// Save every so many steps; after each epoch if not said
     #[arg(long, value_name = "STEPS", value_parser = count::<u64>, requires = "run")]
     save_every: Option<u64>,
+    /// Measure what is held out every so many steps, beside the ends of epochs
+    #[arg(long, value_name = "STEPS", value_parser = count::<u64>)]
+    measure_every: Option<u64>,
     /// Put the gradients of so many batches together to one step
     #[arg(long, value_name = "N", value_parser = count::<usize>, default_value_t = 1)]
     accumulate: usize,
@@ -60,6 +63,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<ExitCode> {
         resume: args.resume,
         new_data: args.new_data,
         save_every: args.save_every,
+        measure_every: args.measure_every,
         accumulate: args.accumulate,
         progress: style,
         interrupt: interrupt.clone(),

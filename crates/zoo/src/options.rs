@@ -42,6 +42,8 @@ pub struct Options {
     pub new_data: bool,
     /// A checkpoint every so many steps; at the end of each epoch if not said.
     pub save_every: Option<u64>,
+    /// Measures what is held out every so many steps; as the recipe does if not said, mostly at the end of each epoch.
+    pub measure_every: Option<u64>,
     /// How many batches make a step.
     pub accumulate: usize,
     /// Further settings of the recipe and of the optimizer, by name.
@@ -68,6 +70,7 @@ impl Default for Options {
             resume: false,
             new_data: false,
             save_every: None,
+            measure_every: None,
             accumulate: 1,
             set: Vec::new(),
             progress: Style::Silent,

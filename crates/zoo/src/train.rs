@@ -80,7 +80,10 @@ pub(crate) fn train_on(
     });
     let learner = on_data(recipe, data, options, settings)?;
     let learner = learner.progress(options.progress).interrupt(options.interrupt.clone());
-    let mut learner = learner.options(|options| options.run = run);
+    let mut learner = learner.options(|settings| {
+        settings.run = run;
+        settings.validate_every = options.measure_every.or(settings.validate_every);
+    });
 
     let interrupted = match recipe.fit(&mut learner, settings) {
         Ok(()) => false,
