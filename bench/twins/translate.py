@@ -29,12 +29,12 @@ def words(text):
     return WORD.findall(text.lower())
 
 
-def read_pairs(folder):
-    """Training, validation and test pairs."""
+def read_pairs(folder, language):
+    """Training, validation and test pairs of English and the other language."""
     if (folder / "train.en.gz").exists():
         def lines(name):
             return [line.strip() for line in gzip.open(folder / name, "rt", encoding="utf-8")]
-        parts = [list(zip(lines(f"{part}.en.gz"), lines(f"{part}.fr.gz"))) for part in ("train", "val", "test_2016_flickr")]
+        parts = [list(zip(lines(f"{part}.en.gz"), lines(f"{part}.{language}.gz"))) for part in ("train", "val", "test_2016_flickr")]
         return parts
     archive = zipfile.ZipFile(folder / "fra-eng.zip")
     text = io.TextIOWrapper(archive.open("fra.txt"), encoding="utf-8").read()
@@ -52,16 +52,24 @@ def read_pairs(folder):
     return train, valid, test
 
 
-def vocabulary(texts, min_count):
+def vocabulary(texts, min_count, tags=()):
     counts = collections.Counter(word for text in texts for word in words(text))
     known = sorted((word for word in counts if counts[word] >= min_count), key=lambda word: (-counts[word], word))
-    return {word: number for number, word in enumerate(["<pad>", "<unk>", "<s>", "</s>"] + known)}
+    return {word: number for number, word in enumerate(["<pad>", "<unk>", "<s>", "</s>", *tags] + known)}
 
 
-def encode(pairs, vocabularies):
+def encode(pairs, vocabularies, longest):
+    """Pairs of at most so many words each."""
     def ids(text, known):
         return [known.get(word, UNKNOWN) for word in words(text)]
-    return [(ids(a, vocabularies[0]), ids(b, vocabularies[1])) for a, b in pairs]
+    numbers = ((ids(a, vocabularies[0]), ids(b, vocabularies[1])) for a, b in pairs)
+    return [pair for pair in numbers if max(map(len, pair)) <= longest]
+
+
+def both_ways(pairs, tags):
+    """Each pair in both directions, the source behind the tag of the language that is wanted."""
+    to_english, to_other = tags
+    return [exchange for a, b in pairs for exchange in (([to_other] + a, b), ([to_english] + b, a))]
 
 
 def padded(rows):
@@ -188,6 +196,8 @@ def main():
     parser.add_argument("--min-count", type=int, default=2)
     parser.add_argument("--longest", type=int, default=40)
     parser.add_argument("--pairs", type=int, default=0)
+    parser.add_argument("--german", action="store_true", help="in place of French")
+    parser.add_argument("--both", action="store_true", help="one model for both directions, with tags")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--vocabulary", action="store_true", help="print the words and stop")
     args = parser.parse_args()
@@ -195,15 +205,23 @@ def main():
     torch.manual_seed(args.seed)
     chance = random.Random(args.seed)
 
-    train, valid, test = read_pairs(args.data)
+    language = "de" if args.german else "fr"
+    train, valid, test = read_pairs(args.data, language)
     if 0 < args.pairs < len(train):
         train = [train[n * len(train) // args.pairs] for n in range(args.pairs)]
-    vocabularies = [vocabulary((pair[side] for pair in train), args.min_count) for side in (0, 1)]
+    tags = ["<en>", f"<{language}>"]
+    if args.both:
+        vocabularies = [vocabulary((text for side in (0, 1) for text in (pair[side] for pair in train)), args.min_count, tags)] * 2
+    else:
+        vocabularies = [vocabulary((pair[side] for pair in train), args.min_count) for side in (0, 1)]
     if args.vocabulary:
         print(json.dumps([list(known) for known in vocabularies], ensure_ascii=False))
         return
-    train, valid, test = (encode(part, vocabularies) for part in (train, valid, test))
-    train = [pair for pair in train if max(map(len, pair)) <= args.longest]
+    longest = [args.longest, math.inf, math.inf]
+    train, valid, test = (encode(part, vocabularies, most) for part, most in zip((train, valid, test), longest))
+    if args.both:
+        tags = [vocabularies[0][tag] for tag in tags]
+        train, valid, test = (both_ways(part, tags) for part in (train, valid, test))
 
     model = Translator([len(known) for known in vocabularies], args.hidden, args.layers, args.dropout)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
