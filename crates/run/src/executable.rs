@@ -50,7 +50,7 @@ impl Executable {
         let has_updates = !graph.updates().is_empty();
         let graph = passes::bind::bind(graph, bindings)?;
         times.bind = laps.lap();
-        let graph = passes::optimize(graph, &Options::default());
+        let graph = passes::optimize(graph, &Options { exact: machine.exact, ..Options::default() });
         times.passes = laps.lap();
         let limit = machine.memory_limit;
         let plan = lower(&graph, bindings, &Cpu { memory_limit: limit }).map_err(|error| match error {

@@ -5,6 +5,7 @@
 //! | [`fold_constants`] | computes what depends on constants alone |
 //! | [`simplify`] | algebra that changes no number |
 //! | [`stable_forms`] | log(softmax(x)) ⇒ log_softmax(x) and its like; used before differentiation too |
+//! | [`tables`] | rows that are picked often are multiplied before they are picked |
 //! | [`cse`] | equal computations once |
 //! | [`layout`] | permutations travel until they meet their inverse |
 //! | [`loops`] | loops carry, read and give what is needed |
@@ -37,6 +38,7 @@ mod parts;
 mod pattern;
 pub mod simplify;
 pub mod stable_forms;
+pub mod tables;
 #[cfg(test)]
 mod testing;
 
@@ -90,11 +92,13 @@ pub struct Options {
     pub stop_after: usize,
     /// The largest number of elements that constant folding computes or reads.
     pub fold_limit: usize,
+    /// Whether sums are formed as they are defined, however else they could be.
+    pub exact: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { verify: cfg!(debug_assertions), stop_after: usize::MAX, fold_limit: 4096 }
+        Options { verify: cfg!(debug_assertions), stop_after: usize::MAX, fold_limit: 4096, exact: false }
     }
 }
 
@@ -103,6 +107,7 @@ pub const LOGICAL: &[Pass] = &[
     fold_constants::PASS, // first: exposes neutral elements to `simplify`
     simplify::PASS,       // before `stable_forms`, which sees log(softmax(x)) whole
     stable_forms::PASS,
+    tables::PASS, // before `cse`, which makes one of the sums that two gradients need
     cse::PASS,
     layout::PASS,    // after `simplify`, which knows permutations that move nothing
     loops::PASS,     // after `cse`, which makes one of what is handed in twice
