@@ -301,6 +301,33 @@ fn sums_are_formed_as_defined_where_that_is_asked() {
     assert!(worst > 0.0 && worst < 1e-4, "{worst}");
 }
 
+/// Rows of a table that are picked again and again, in another order than their indices: forwards, and both factors' gradients.
+#[test]
+fn a_table_is_multiplied_before_its_rows_are_picked() {
+    let table = Variable::new("table", random_normal([5, 24], DType::F64));
+    let (w, b) = (random_normal([24, 33], DType::F64), random_normal([33], DType::F64));
+    let (w, b) = (Variable::new("w", w), Variable::new("b", b));
+    let x = placeholder("x", DType::I64, (7, 13));
+    let rows = table.gather(&x, 0).permute(&[1, 0, 2]).reshape([91, 24]);
+    let y = rows.matmul(&w).reshape([13, 7, 33]) + &*b;
+    let mut fetches = vec![y.clone()];
+    fetches.extend(thalweg_run::graph::grad(&y.tanh().sum(), &[&table, &w, &b]));
+    let indices = Array::new(&[7, 13], (0..91i64).map(|i| i * i % 5).collect::<Vec<_>>()).unwrap();
+    let run = |session: Session| {
+        let plan = session.plan(&fetches, feeds! { x => &indices }).unwrap().to_string();
+        let found = session.run(&fetches, feeds! { x => &indices }).unwrap();
+        (found, plan.contains("[5x24]·[24x33]"))
+    };
+    let (found, by_table) = run(Session::cpu());
+    let (expected, of_each_row) = run(Session::builder().exact().build().unwrap());
+    assert!(by_table && !of_each_row);
+    for (found, expected) in found.iter().zip(&expected) {
+        let pairs = found.to_vec::<f64>().into_iter().zip(expected.to_vec::<f64>());
+        let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(worst < 1e-12, "{worst}");
+    }
+}
+
 /// What is read packed is packed anew when it has changed, in whatever way, and gives the bits that it gives unpacked.
 #[test]
 fn packed_weights_follow_their_variables() {
