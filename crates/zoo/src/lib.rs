@@ -13,7 +13,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | `recipe` | [`Recipe`], [`Splits`]: data, model and phases on the learner |
-//! | `digits`, `mnist`, `cifar10`, `images`, `char_lm`, `gpt`, `reply_or_not`, `spoken_digits`, `translate` | the recipes |
+//! | `digits`, `mnist`, `cifar10`, `images`, `char_lm`, `gpt`, `reply_or_not`, `smart_reply`, `spoken_digits`, `translate` | the recipes |
 //! | `classifier` | data and learners of drawings |
 //! | `characters` | texts as characters, samples written while a model is trained |
 //! | `seq2seq` | models that answer texts with texts |
@@ -44,6 +44,7 @@ mod recipe;
 mod reply_or_not;
 mod samples;
 mod seq2seq;
+mod smart_reply;
 mod spoken_digits;
 mod train;
 mod translate;

@@ -15,6 +15,7 @@ use crate::images::Images;
 use crate::mnist::Mnist;
 use crate::options::Settings;
 use crate::reply_or_not::ReplyOrNot;
+use crate::smart_reply::SmartReply;
 use crate::spoken_digits::SpokenDigits;
 use crate::translate::Translate;
 
@@ -166,7 +167,7 @@ pub struct Splits {
 
 /// All recipes.
 pub fn recipes() -> &'static [&'static dyn Recipe] {
-    &[&Digits, &Mnist, &Cifar10, &Images, &CharLm, &GptRecipe, &ReplyOrNot, &Translate, &SpokenDigits]
+    &[&Digits, &Mnist, &Cifar10, &Images, &CharLm, &GptRecipe, &ReplyOrNot, &Translate, &SmartReply, &SpokenDigits]
 }
 
 /// The recipe of this name.

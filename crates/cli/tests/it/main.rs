@@ -8,6 +8,7 @@ mod look;
 mod misuse;
 mod predict;
 mod sounds;
+mod suggestions;
 mod support;
 mod texts;
 mod train;

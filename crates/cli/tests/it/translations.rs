@@ -45,6 +45,11 @@ fn a_translator_is_trained_and_asked() {
     refuse(["predict", trained, "dog", "--beam", "5000"], 1, &["a beam of width 5000: the vocabulary has"]);
     refuse(["predict", trained, "dog", "--beam", "2", "--best", "3"], 1, &["the 3 best texts"]);
     refuse(["predict", trained, "dog", "--tag", "fr"], 1, &["the tag `fr`: the model knows no tags"]);
+    refuse(
+        ["predict", trained, "dog", "--trigger", "0.2"],
+        2,
+        &["--trigger: is for models that know when to be silent"],
+    );
     refuse(["predict", trained, "dog", "--top-k", "5"], 2, &["--top-k: is for models that go on with texts"]);
     let digits = digits();
     refuse(

@@ -36,6 +36,9 @@ pub struct TextEncoding {
 }
 
 impl TextEncoding {
+    /// The [tag](TextEncoding::encode_tagged) of a model that also does without one.
+    pub const ANY: &'static str = "any";
+
     /// With the vocabulary of these texts.
     ///
     /// # Errors
@@ -69,7 +72,8 @@ impl TextEncoding {
 
     /// As [`encode`](TextEncoding::encode), behind a tag: a token that says what is wanted of a model that knows several
     /// things, such as the language of a translation (Johnson et al. 2017). Those there are are the
-    /// [`further`](super::VocabularyOptions::further) tokens of the vocabulary that are written `<…>`.
+    /// [`further`](super::VocabularyOptions::further) tokens of the vocabulary that are written `<…>`; where
+    /// [`ANY`](TextEncoding::ANY) is among them, it stands for none that is given.
     ///
     /// ```
     /// use thalweg_data::text::{TextEncoding, Tokens, Vocabulary};
@@ -81,7 +85,7 @@ impl TextEncoding {
     /// ```
     ///
     /// # Errors
-    /// As `encode`; if there is no such tag, or there are tags and none is given.
+    /// As `encode`; if there is no such tag, or there are tags, none of them for any text, and none is given.
     pub fn encode_tagged(&self, tag: Option<&str>, text: &str) -> Result<Vec<i64>, DataError> {
         let mut tokens = self.encode(text)?;
         if let Some(tag) = self.tag(tag)? {
@@ -94,7 +98,7 @@ impl TextEncoding {
     fn tag(&self, tag: Option<&str>) -> Result<Option<i64>, DataError> {
         let refused = |setting: String, reason: String| Err(DataError::setting(setting, reason));
         let known: Vec<&str> = self.tags().collect();
-        match (tag, &known[..]) {
+        match (tag.or(known.contains(&TextEncoding::ANY).then_some(TextEncoding::ANY)), &known[..]) {
             (None, []) => Ok(None),
             (Some(tag), []) => refused(format!("the tag `{tag}`"), "the model knows no tags".into()),
             (None, _) => refused("a text without a tag".into(), format!("one is needed: {}", known.join(", "))),
@@ -155,6 +159,10 @@ mod tests {
         assert_eq!((words.tokens("dog").unwrap(), words.tokens("").unwrap()), (vec![1], vec![]));
         let message = words.encode_tagged(Some("de"), "a cat").unwrap_err().to_string();
         assert_eq!(message, "the tag `de`: there are: fr");
+        let options = Vocabulary::options().further(["<fr>", "<any>"]);
+        let either = TextEncoding::of_texts(Tokens::Words, true, &options, ["A cat"]).unwrap();
+        assert_eq!(either.encode_tagged(None, "cat").unwrap(), either.encode_tagged(Some("any"), "cat").unwrap());
+        assert_eq!(either.text(&either.encode_tagged(None, "cat").unwrap()).unwrap(), "<any> cat");
         let plain = TextEncoding::of_texts(Tokens::Words, true, &Vocabulary::options(), ["A cat"]).unwrap();
         assert_eq!(plain.encode_tagged(None, "a cat").unwrap(), plain.encode("a cat").unwrap());
         let message = plain.encode_tagged(Some("fr"), "a cat").unwrap_err().to_string();

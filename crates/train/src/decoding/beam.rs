@@ -77,6 +77,17 @@ impl Beam {
         Ok(Beam { n_best: n, ..self })
     }
 
+    /// Returns as many of the best texts as there are beginnings.
+    #[must_use]
+    pub fn all(self) -> Beam {
+        Beam { n_best: self.width, ..self }
+    }
+
+    /// How many of the best texts it returns.
+    pub fn wanted(&self) -> usize {
+        self.n_best
+    }
+
     /// Divides the logarithm of the probability by the length to this power, the token that ends a text counted: 0
     /// leaves it, so that short texts are preferred, 1 takes the mean of the tokens.
     ///

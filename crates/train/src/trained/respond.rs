@@ -1,9 +1,11 @@
 //! [`Responder`]: a model that answers a text with a text, such as a translation or a reply.
 
+use std::collections::BTreeSet;
+
 use thalweg_data::text::{Special, TextEncoding};
-use thalweg_data::{DataError, Dataset, Loader};
+use thalweg_data::{Batch, DataError, Dataset, Loader};
 use thalweg_run::graph::Array;
-use thalweg_run::{Session, feeds};
+use thalweg_run::{Feeds, Session, feeds};
 
 use super::{Function, Trained, TrainedError};
 use crate::decoding::{Beam, DecodeError, Limits, greedy};
@@ -13,12 +15,14 @@ use crate::fit::FitError;
 /// takes the columns `source`, i64 `[rows, source_time]`, and `source.mask` to what the other begins with: its outputs
 /// become the first states of [`NEXT`](Responder::NEXT), whose other states begin with zeros. That takes the column
 /// `token`, i64 `[rows, 1]`, to the logits `[rows, tokens]` of what comes next and, of a model with attention, to the weights
-/// `[rows, source_time]` with which it looked at the source.
+/// `[rows, source_time]` with which it looked at the source. A third, [`TRIGGER`](Responder::TRIGGER), is asked whether a reply
+/// is to be suggested at all.
 #[derive(Clone, Copy, Debug)]
 pub struct Responder<'a> {
     session: &'a Session,
     encode: &'a Function,
     next: &'a Function,
+    trigger: Option<&'a Function>,
     source: &'a TextEncoding,
     reply: &'a TextEncoding,
 }
@@ -71,6 +75,10 @@ impl<'a> Responder<'a> {
     /// The name of the function that makes a step of a reply.
     pub const NEXT: &'static str = "reply";
 
+    /// The name of the function that says how likely it is that a reply is to be suggested, of a model that knows: it takes the
+    /// columns that [`ENCODE`](Responder::ENCODE) takes to probabilities `[rows]`.
+    pub const TRIGGER: &'static str = "trigger";
+
     /// How many tokens a reply has at most, where no other length is asked for.
     pub const LONGEST: usize = 200;
 
@@ -80,7 +88,7 @@ impl<'a> Responder<'a> {
         [encode, next]: [&'a Function; 2],
         [source, reply]: [&'a TextEncoding; 2],
     ) -> Responder<'a> {
-        Responder { session, encode, next, source, reply }
+        Responder { session, encode, next, trigger: None, source, reply }
     }
 
     /// Of a trained model. Its texts are those of the column `source`, its replies those of the column `input`.
@@ -90,7 +98,28 @@ impl<'a> Responder<'a> {
     pub fn of(trained: &'a Trained) -> Result<Responder<'a>, TrainedError> {
         let functions = [trained.function(Responder::ENCODE)?, trained.function(Responder::NEXT)?];
         let prepare = &trained.card().prepare;
-        Ok(Responder::new(trained.session(), functions, [prepare.text("source")?, prepare.text("input")?]))
+        let responder = Responder::new(trained.session(), functions, [prepare.text("source")?, prepare.text("input")?]);
+        Ok(Responder { trigger: trained.function(Responder::TRIGGER).ok(), ..responder })
+    }
+
+    /// Whether the model knows when to be silent.
+    pub fn has_trigger(&self) -> bool {
+        self.trigger.is_some()
+    }
+
+    /// How likely it is that a reply to the text is to be suggested; of a model that has a [trigger](Responder::TRIGGER).
+    ///
+    /// # Errors
+    /// If the text or the tag is none that [`replies`](Responder::replies) takes.
+    pub fn wanted(&self, tag: Option<&str>, text: &str) -> Result<Option<f64>, FitError> {
+        let source = self.source.encode_tagged(tag, text)?;
+        let Some(trigger) = self.trigger else { return Ok(None) };
+        let (outputs, _) = trigger.call(self.session, feeds_of(&self.batch(&[source])?), &[])?;
+        let probability = outputs.first().and_then(|output| output.to_vec::<f64>().first().copied());
+        match probability {
+            Some(probability) => Ok(Some(probability)),
+            None => Err(FitError::Graph(format!("the function `{}` has no output", Responder::TRIGGER))),
+        }
     }
 
     /// The best replies to a text, the best first. A model that knows several kinds of them has [tags](TextEncoding::tags),
@@ -119,6 +148,25 @@ impl<'a> Responder<'a> {
             Ok(Reply { text: self.reply.text(&tokens)?, tokens, log_probability, score, ended })
         };
         found.into_iter().flatten().map(reply).collect()
+    }
+
+    /// As [`replies`](Responder::replies), for somebody to choose among: each begins with another word, behind the given beginning,
+    /// as far as the search finds such.
+    ///
+    /// # Errors
+    /// As `replies`.
+    pub fn suggestions(&self, tag: Option<&str>, text: &str, search: &Search) -> Result<Vec<Reply>, FitError> {
+        let (given, wanted) = (self.reply.tokens(&search.begin)?.len(), search.beam.wanted());
+        let all = Search { beam: search.beam.all(), ..search.clone() };
+        let mut firsts = BTreeSet::new();
+        let (mut replies, alike): (Vec<Reply>, Vec<Reply>) = self
+            .replies(tag, text, &all)?
+            .into_iter()
+            .partition(|reply| firsts.insert(reply.tokens.get(given).copied()));
+        replies.extend(alike.into_iter().take(wanted.saturating_sub(replies.len())));
+        replies.truncate(wanted);
+        replies.sort_by(|a, b| b.score.total_cmp(&a.score));
+        Ok(replies)
     }
 
     /// For each source the tokens that are the likeliest, one after the other: not the likeliest reply, but found in one pass.
@@ -173,15 +221,16 @@ impl<'a> Responder<'a> {
 
     /// The states before the first step of the replies to these sources.
     fn read(&self, sources: &[Vec<i64>]) -> Result<Vec<Array>, FitError> {
+        let batch = self.batch(sources)?;
+        self.next.begin(self.encode.call(self.session, feeds_of(&batch), &[])?.0)
+    }
+
+    /// These sources, padded.
+    fn batch(&self, sources: &[Vec<i64>]) -> Result<Batch, FitError> {
         let rows = self.source.vocabulary.sequences(sources.iter().cloned())?.padded_to_multiple(MULTIPLE)?;
         let data = Dataset::of_sequences("source", rows);
-        let Some(batch) = Loader::new(&data, sources.len().max(1))?.epoch(0)?.next().transpose()? else {
-            return Err(
-                DecodeError::Setting { setting: "no texts".into(), reason: "at least one is read".into() }.into()
-            );
-        };
-        let feeds = feeds! { "source" => &batch["source"], "source.mask" => &batch["source.mask"] };
-        self.next.begin(self.encode.call(self.session, feeds, &[])?.0)
+        let nothing = || DecodeError::Setting { setting: "no texts".into(), reason: "at least one is read".into() };
+        Loader::new(&data, sources.len().max(1))?.epoch(0)?.next().transpose()?.ok_or_else(|| nothing().into())
     }
 
     fn step(&self, states: &[Array], last: &[i64]) -> Result<(Vec<Array>, Vec<Array>), FitError> {
@@ -196,6 +245,11 @@ impl<'a> Responder<'a> {
             None => Err(FitError::Graph(format!("the function `{}` has no output", Responder::NEXT))),
         }
     }
+}
+
+/// What the functions that read are fed of a batch.
+fn feeds_of(batch: &Batch) -> Feeds<'_> {
+    feeds! { "source" => &batch["source"], "source.mask" => &batch["source.mask"] }
 }
 
 /// How many tokens a reply to so many has at most, if nothing else is said.

@@ -4,9 +4,11 @@
 //! | --- | --- |
 //! | `lstm` | [`WithAttention`]: two stacks of LSTMs, the second of which looks back at what the first has read |
 //! | `transformer` | [`Attending`]: a transformer of encoder and decoder |
+//! | `ngrams` | [`NGrams`]: counts, the measure of what claims to know more |
 //! | `samples` | what a model says while it is trained |
 
 mod lstm;
+mod ngrams;
 mod samples;
 mod transformer;
 
@@ -20,6 +22,7 @@ use thalweg::train::metrics::Bleu;
 use thalweg::train::{Columns, FitError, Function, Responder};
 
 pub(crate) use lstm::{Config, WithAttention};
+pub(crate) use ngrams::NGrams;
 use samples::samples;
 pub(crate) use transformer::Attending;
 
@@ -129,7 +132,7 @@ pub(crate) fn learner<M: Seq2Seq + 'static>(
 }
 
 /// Row `row` of a data set of exchanges: the tokens of the source, and those of the reply without the end.
-fn exchange(data: &Dataset, row: usize) -> Result<(Vec<i64>, Vec<i64>), DataError> {
+pub(crate) fn exchange(data: &Dataset, row: usize) -> Result<(Vec<i64>, Vec<i64>), DataError> {
     let mut reply = data.sequences("target")?.row(row).to_vec::<i64>();
     reply.pop();
     Ok((data.sequences(SOURCE)?.row(row).to_vec(), reply))

@@ -3,5 +3,6 @@
 mod recipes;
 mod replies;
 mod spoken;
+mod suggestions;
 mod texts;
 mod translations;

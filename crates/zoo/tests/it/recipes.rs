@@ -85,7 +85,7 @@ fn wrong_wishes_are_refused_by_name() {
     assert_eq!(
         message,
         "there is no recipe `digts` (did you mean `digits`?); there are: digits, mnist, cifar10, images, char-lm, gpt, \
-         reply-or-not, translate, spoken-digits"
+         reply-or-not, translate, smart-reply, spoken-digits"
     );
     let set = |name: &str, value| Options { set: vec![(name.into(), value)], ..short(1) };
     let message = refusal("digits", &set("droput", 0.1));
@@ -128,22 +128,24 @@ fn every_recipe_has_graphs_without_data() {
     // Dense nets of three layers; a convolution, a dense layer, and 12 convolutions, each with a batch norm; the head of a
     // frozen net: two batch norms, two dense layers; vectors of characters, a recurrent layer, a dense one; vectors of
     // characters and positions, four blocks of two norms and four products, a norm; what words say, and a bias; vectors of words of
-    // two languages, two layers that read, two that write, two dense ones; three convolutions with batch norm, two dense layers.
+    // two languages, two layers that read, two that write, two dense ones; the same with one layer each and a trigger; three convolutions with
+    // batch norm, two dense layers.
     let parameters = [
-        (6, "10"),
-        (6, "10"),
-        (2 + 2 + 12 * 3, "10"),
-        (2 * 2 + 2 * 2, "10"),
-        (1 + 3 + 2, "time,28"),
-        (2 + 4 * 8 + 2, "time,65"),
-        (2, "2"),
-        (2 + 2 * 3 + 2 * 3 + 2 + 2, "input_time,5"),
-        (3 * 3 + 2 + 2, "10"),
+        (6, "batch,10"),
+        (6, "batch,10"),
+        (2 + 2 + 12 * 3, "batch,10"),
+        (2 * 2 + 2 * 2, "batch,10"),
+        (1 + 3 + 2, "batch,time,28"),
+        (2 + 4 * 8 + 2, "batch,time,65"),
+        (2, "batch,2"),
+        (2 + 2 * 3 + 2 * 3 + 2 + 2, "batch,input_time,5"),
+        (2 + 3 + 3 + 2 + 2 + 2, "batch"),
+        (3 * 3 + 2 + 2, "batch,10"),
     ];
     assert_eq!(recipes().len(), parameters.len());
-    for (recipe, (parameters, row)) in recipes().iter().zip(parameters) {
+    for (recipe, (parameters, sizes)) in recipes().iter().zip(parameters) {
         let (task, step) = build(*recipe, &Options::default()).unwrap();
-        assert_eq!(task.inference.output.meta().to_string(), format!("f32[batch,{row}]"), "{}", recipe.name());
+        assert_eq!(task.inference.output.meta().to_string(), format!("f32[{sizes}]"), "{}", recipe.name());
         assert_eq!(step.gradients.len(), parameters, "{}", recipe.name());
     }
 }
