@@ -17,6 +17,7 @@ mod hearing;
 mod lr_find;
 mod maps;
 mod message;
+mod neighbors;
 mod output;
 mod plot_file;
 mod predict;

@@ -18,6 +18,7 @@ use thalweg_zoo::{TestRow, ZooError, picture, test_row};
 use crate::choices::{checkpoint, number};
 use crate::hearing;
 use crate::message::{FAILED, one_line};
+use crate::neighbors::{self, Neighbors, Vectors};
 use crate::output::{self, note, percent};
 use crate::responding::{self, RespondingArgs};
 use crate::writing::{self, WritingArgs};
@@ -69,6 +70,8 @@ struct Sighting {
     prediction: Prediction,
     /// What the model saw.
     seen: Seen,
+    /// The nearest sentences that it has learned from, if it tells classes by their vectors.
+    near: Neighbors,
 }
 
 /// What a model sees of what it is given.
@@ -85,6 +88,13 @@ enum Seen {
 pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
     let trained = Trained::open_checkpoint(&args.run, args.checkpoint).map_err(ZooError::from)?;
     trained.checkpoint().notes.iter().for_each(note);
+    let vectors = if args.row.is_none() { Vectors::of(&trained, &args.run)? } else { None };
+    if let (Some(vectors), true) = (&vectors, trained.classes().is_empty()) {
+        let given = [args.responding.given(), args.writing.given(), args.show.as_ref().map(|_| "--show")];
+        let reason = "is for other models; this one says what is near in meaning";
+        given.into_iter().try_for_each(|option| refuse(option, reason))?;
+        return neighbors::run(&trained, vectors, &args.subjects, args.json);
+    }
     if trained.function(Responder::NEXT).is_ok() && args.row.is_none() {
         refuse(args.writing.of_chance(), "is for models that go on with texts; this one answers them")?;
         let (length, show) = (args.writing.length, args.show.as_deref());
@@ -108,7 +118,7 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<ExitCode> {
     }
     let results: Vec<anyhow::Result<Sighting>> = match args.row {
         Some(row) => vec![Ok(see_row(&trained, args, row)?)],
-        None => args.subjects.iter().map(|subject| see(&trained, subject)).collect(),
+        None => args.subjects.iter().map(|subject| see(&trained, vectors.as_ref(), subject)).collect(),
     };
     let mut sightings = Vec::new();
     for result in results {
@@ -147,7 +157,7 @@ fn see_row(trained: &Trained, args: &PredictArgs, row: usize) -> Result<Sighting
     } else {
         (name, Seen::Row(seen_row(trained, &data, &input)?))
     };
-    Ok(Sighting { input: name, label: Some(label), prediction, seen })
+    Ok(Sighting { input: name, label: Some(label), prediction, seen, near: Vec::new() })
 }
 
 /// A row as it is in the data; of the file of a photo what the model sees of it, in colors.
@@ -163,7 +173,7 @@ fn seen_row(trained: &Trained, data: &Dataset, input: &str) -> Result<Array, Zoo
 }
 
 /// A text, of a model that was trained on texts, the sound in a file, of one trained on sounds; else the picture in a file.
-fn see(trained: &Trained, subject: &str) -> anyhow::Result<Sighting> {
+fn see(trained: &Trained, vectors: Option<&Vectors<'_>>, subject: &str) -> anyhow::Result<Sighting> {
     let prepare = &trained.card().prepare;
     let prediction = if !prepare.sounds.is_empty() {
         trained.predict_sound(&read_wav(subject)?).with_context(|| subject.to_string())?
@@ -172,7 +182,8 @@ fn see(trained: &Trained, subject: &str) -> anyhow::Result<Sighting> {
     } else {
         return see_picture(trained, Path::new(subject));
     };
-    Ok(Sighting { input: subject.into(), label: None, prediction, seen: Seen::Unseen })
+    let near = vectors.map_or(Ok(Vec::new()), |vectors| vectors.near(subject))?;
+    Ok(Sighting { input: subject.into(), label: None, prediction, seen: Seen::Unseen, near })
 }
 
 fn see_picture(trained: &Trained, file: &Path) -> anyhow::Result<Sighting> {
@@ -187,7 +198,7 @@ fn see_picture(trained: &Trained, file: &Path) -> anyhow::Result<Sighting> {
             trained.predict_picture(&picture.pixels, picture.size).with_context(|| input.clone())?;
         (prediction, Seen::Row(seen))
     };
-    Ok(Sighting { input, label: None, prediction, seen })
+    Ok(Sighting { input, label: None, prediction, seen, near: Vec::new() })
 }
 
 /// Draws what the model saw, side by side.
@@ -247,7 +258,7 @@ fn side_by_side(pictures: &[&Array]) -> Result<Array, ZooError> {
 }
 
 fn as_json(trained: &Trained, sightings: &[Sighting]) -> Value {
-    let one = |Sighting { input, label, prediction, .. }: &Sighting| {
+    let one = |Sighting { input, label, prediction, near, .. }: &Sighting| {
         let mut object = json!({
             "input": input,
             "class": prediction.name,
@@ -256,6 +267,9 @@ fn as_json(trained: &Trained, sightings: &[Sighting]) -> Value {
         });
         if let Some(label) = label {
             object["label"] = json!(label);
+        }
+        if !near.is_empty() {
+            object["neighbors"] = neighbors::as_json(near);
         }
         object
     };
@@ -267,7 +281,7 @@ fn as_json(trained: &Trained, sightings: &[Sighting]) -> Value {
 }
 
 /// The class, and the probabilities as a bar chart: of all classes, or of the likeliest where there are many.
-fn as_text(Sighting { input, label, prediction, .. }: &Sighting, classes: &[String]) -> String {
+fn as_text(Sighting { input, label, prediction, near, .. }: &Sighting, classes: &[String]) -> String {
     const MOST_BARS: usize = 10;
     let probabilities = &prediction.probabilities;
     let mut shown: Vec<usize> = (0..classes.len()).collect();
@@ -284,7 +298,7 @@ fn as_text(Sighting { input, label, prediction, .. }: &Sighting, classes: &[Stri
         let bar = bar(probability, plain);
         let _ = writeln!(text, "  {:>width$}  {bar}  {:>7}", classes[class], percent(probability));
     }
-    text
+    text + &neighbors::as_text(near)
 }
 
 /// A bar on a ground of its full length: drawn by eighths of a character, or with `#` where that is all there is.
@@ -321,7 +335,7 @@ mod tests {
         (probabilities[20], probabilities[7]) = (0.4, 0.32);
         let prediction = Prediction { class: 20, name: "c20".into(), probabilities };
         let seen = Seen::Row(Array::scalar(0f32));
-        let text = as_text(&Sighting { input: "x".into(), label: None, prediction, seen }, &classes);
+        let text = as_text(&Sighting { input: "x".into(), label: None, prediction, seen, near: Vec::new() }, &classes);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 11, "{text}");
         assert_eq!(lines[0], "x: c20 (40.0 %)");

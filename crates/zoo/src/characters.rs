@@ -10,6 +10,7 @@ use thalweg::prelude::*;
 use thalweg::train::decoding::Sampling;
 use thalweg::train::{Function, Generator};
 
+use crate::passages::texts;
 use crate::samples::Samples;
 
 /// The column of the characters that are read; that of what comes next is `target`.
@@ -55,14 +56,13 @@ fn encoding(text: &str, lower_case: bool) -> Result<TextEncoding, DataError> {
 
 /// The only text in a folder.
 fn only_text(folder: &Path) -> Result<PathBuf, DataError> {
-    let refused = |reason: String| DataError::Setting { setting: format!("a text in {}", folder.display()), reason };
-    let entries = std::fs::read_dir(folder).map_err(|error| refused(error.to_string()))?;
-    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>();
-    let mut texts = paths.map_err(|error| refused(error.to_string()))?;
-    texts.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
+    let mut texts = texts(folder)?;
     match texts.len() {
         1 => Ok(texts.swap_remove(0)),
-        n => Err(refused(format!("there are {n} files *.txt; there must be one"))),
+        n => {
+            let reason = format!("there are {n} files *.txt; there must be one");
+            Err(DataError::Setting { setting: format!("a text in {}", folder.display()), reason })
+        }
     }
 }
 

@@ -1,9 +1,9 @@
-//! Drawings and their classifiers: the data, rows that stand for them, the learner.
+//! What classifiers share: drawings as data, rows that stand for them, the learner; how a training is cut in two.
 
 use thalweg::data::{DataError, image};
 use thalweg::nn::NnError;
 use thalweg::prelude::*;
-use thalweg::train::Drawing;
+use thalweg::train::{Drawing, Length};
 
 use crate::error::ZooError;
 use crate::options::Settings;
@@ -47,4 +47,27 @@ pub(crate) const fn weight_decay(default: f64) -> Setting {
 /// The optimizer of the settings, with decoupled weight decay whatever its rule.
 pub(crate) fn optimizer(settings: &Settings) -> Result<Optimizer, NnError> {
     Ok(settings.optimizer(settings.lr)?.decoupled_weight_decay(settings.get("weight_decay")))
+}
+
+/// The parts of a training in which the head is trained alone, and all.
+pub(crate) fn parts(length: Length, frozen: f64) -> (Length, Length) {
+    let alone = |whole: u64| (whole as f64 * frozen).round() as u64;
+    match length {
+        Length::Epochs(epochs) => (Length::Epochs(alone(epochs)), Length::Epochs(epochs - alone(epochs))),
+        Length::Steps(steps) => (Length::Steps(alone(steps)), Length::Steps(steps - alone(steps))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_training_is_cut_in_two() {
+        let epochs = Length::Epochs;
+        assert_eq!(parts(epochs(10), 0.4), (epochs(4), epochs(6)));
+        assert_eq!(parts(epochs(1), 0.4), (epochs(0), epochs(1)));
+        assert_eq!(parts(epochs(3), 1.0), (epochs(3), epochs(0)));
+        assert_eq!(parts(Length::Steps(5), 0.5), (Length::Steps(3), Length::Steps(2)));
+    }
 }

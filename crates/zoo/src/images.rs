@@ -142,7 +142,7 @@ impl Recipe for Images {
         if model(settings) == "scratch" {
             return learner.fit_one_cycle(settings.length, settings.lr).map(drop);
         }
-        let (alone, all) = parts(settings.length, settings.get("frozen"));
+        let (alone, all) = classifier::parts(settings.length, settings.get("frozen"));
         learner.fine_tune(alone, all, settings.lr).map(drop)
     }
 }
@@ -181,27 +181,4 @@ fn pretrained(settings: &Settings) -> Result<Option<Pretrained>, ZooError> {
         Some(folder.join("squeezenet1_1-b8a52dc0.pth")).filter(|file| file.is_file())
     };
     settings.weights.clone().or_else(downloaded).map(Pretrained::squeezenet).transpose()
-}
-
-/// The parts of a training in which the head is trained alone, and all.
-fn parts(length: Length, frozen: f64) -> (Length, Length) {
-    let alone = |whole: u64| (whole as f64 * frozen).round() as u64;
-    match length {
-        Length::Epochs(epochs) => (Length::Epochs(alone(epochs)), Length::Epochs(epochs - alone(epochs))),
-        Length::Steps(steps) => (Length::Steps(alone(steps)), Length::Steps(steps - alone(steps))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_training_is_cut_in_two() {
-        let epochs = Length::Epochs;
-        assert_eq!(parts(epochs(10), 0.4), (epochs(4), epochs(6)));
-        assert_eq!(parts(epochs(1), 0.4), (epochs(0), epochs(1)));
-        assert_eq!(parts(epochs(3), 1.0), (epochs(3), epochs(0)));
-        assert_eq!(parts(Length::Steps(5), 0.5), (Length::Steps(3), Length::Steps(2)));
-    }
 }

@@ -13,9 +13,12 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | `recipe` | [`Recipe`], [`Splits`]: data, model and phases on the learner |
-//! | `digits`, `mnist`, `cifar10`, `images`, `char_lm`, `gpt`, `reply_or_not`, `smart_reply`, `spoken_digits`, `translate` | the recipes |
+//! | `digits`, `mnist`, `cifar10`, `images`, `char_lm`, `gpt`, `reply_or_not`, `sentence_vectors`, `smart_reply`, `spoken_digits`, `translate`, `word_vectors` | the recipes |
 //! | `classifier` | data and learners of drawings |
 //! | `characters` | texts as characters, samples written while a model is trained |
+//! | `passages` | texts as sentences that follow one another |
+//! | `plane` | vectors in a picture |
+//! | `sentence` | the encoder of a sentence, and one that was trained before |
 //! | `seq2seq` | models that answer texts with texts |
 //! | `options` | [`Options`] of a user, [`Settings`] that follow |
 //! | `train` | [`train()`]: a recipe from data to [`Outcome`]; its [`learner`] before the first step |
@@ -39,16 +42,21 @@ mod images;
 pub mod language;
 mod mnist;
 mod options;
+mod passages;
 pub mod picture;
+mod plane;
 mod recipe;
 mod reply_or_not;
 mod samples;
+mod sentence;
+mod sentence_vectors;
 mod seq2seq;
 mod smart_reply;
 mod spoken_digits;
 mod train;
 mod translate;
 pub mod vision;
+mod word_vectors;
 
 pub use error::ZooError;
 pub use examine::{Report, TestRow, evaluate, test_row};

@@ -15,9 +15,11 @@ use crate::images::Images;
 use crate::mnist::Mnist;
 use crate::options::Settings;
 use crate::reply_or_not::ReplyOrNot;
+use crate::sentence_vectors::SentenceVectors;
 use crate::smart_reply::SmartReply;
 use crate::spoken_digits::SpokenDigits;
 use crate::translate::Translate;
+use crate::word_vectors::WordVectorsRecipe;
 
 /// Which data, which model, which settings. A recipe reaches what it promises with its defaults and any seed.
 ///
@@ -167,7 +169,20 @@ pub struct Splits {
 
 /// All recipes.
 pub fn recipes() -> &'static [&'static dyn Recipe] {
-    &[&Digits, &Mnist, &Cifar10, &Images, &CharLm, &GptRecipe, &ReplyOrNot, &Translate, &SmartReply, &SpokenDigits]
+    &[
+        &Digits,
+        &Mnist,
+        &Cifar10,
+        &Images,
+        &CharLm,
+        &GptRecipe,
+        &ReplyOrNot,
+        &Translate,
+        &SmartReply,
+        &SpokenDigits,
+        &WordVectorsRecipe,
+        &SentenceVectors,
+    ]
 }
 
 /// The recipe of this name.

@@ -1,4 +1,5 @@
-//! `reply-or-not`: short texts of two classes, by a bag of words or by a network that reads them.
+//! `reply-or-not`: short texts of two classes, by a bag of words, by a network that reads them, or by vectors of
+//! sentences that were learned elsewhere.
 
 use std::path::Path;
 
@@ -6,14 +7,15 @@ use thalweg::data::text::{
     LabeledTexts, TextEncoding, Tokenizer, Tokens, Vocabulary, Words, rt_polarity, self_dialogue, sms_spam,
 };
 use thalweg::data::{DataError, Sequences};
-use thalweg::nn::layer::recurrent::Gru;
 use thalweg::prelude::*;
 use thalweg::train::{FitError, Length};
 
 use crate::classifier;
 use crate::error::ZooError;
 use crate::options::Settings;
+use crate::passages::is_learned;
 use crate::recipe::{Defaults, Model, Recipe, Setting, Source, Splits};
+use crate::sentence::{Pretrained, SentenceEncoder, Sentences};
 
 /// The recipe `reply-or-not`.
 pub(crate) struct ReplyOrNot;
@@ -27,6 +29,12 @@ const MULTIPLE: usize = 16;
 /// What is made of the words `[rows, time]` of texts: logits `[rows, classes]`. Where the mask is false there is no word.
 trait Reader {
     fn read(&self, words: &Tensor, mask: &Tensor, cx: &mut Forward) -> Tensor;
+}
+
+impl Reader for Box<dyn Reader> {
+    fn read(&self, words: &Tensor, mask: &Tensor, cx: &mut Forward) -> Tensor {
+        (**self).read(words, mask, cx)
+    }
 }
 
 /// Logistic regression on how often each word occurs: what the words say for each class, added up.
@@ -51,22 +59,18 @@ impl Reader for Bag {
     }
 }
 
-/// A network that reads one word after the other; the mean of its states says of which class the text is.
+/// A network that makes a vector of a sentence, and logistic regression on it.
 #[derive(Module)]
 struct Walk {
-    words: Embedding,
-    walk: Recurrent<Gru>,
+    encoder: SentenceEncoder,
     dropout: Dropout,
     output: Linear,
 }
 
 impl Walk {
-    fn new(settings: &Settings, words: usize, classes: usize) -> Walk {
-        let (features, hidden) = (settings.get("features") as usize, settings.get("hidden") as usize);
-        let small = Initializer::Normal { mean: 0.0, std: 0.1 };
+    fn new(settings: &Settings, [features, hidden]: [usize; 2], words: usize, classes: usize) -> Walk {
         Init::build(settings.seed, |init| Walk {
-            words: Embedding::with(init, words, features, small),
-            walk: Recurrent::new(Gru::new(init, features, hidden)),
+            encoder: SentenceEncoder::new(init, words, features, hidden),
             dropout: Dropout::new(settings.get("dropout")),
             output: Linear::new(init, hidden, classes),
         })
@@ -75,11 +79,8 @@ impl Walk {
 
 impl Reader for Walk {
     fn read(&self, words: &Tensor, mask: &Tensor, cx: &mut Forward) -> Tensor {
-        let words = self.dropout.forward(&self.words.forward(words, cx), cx);
-        // 0 where there is no word.
-        let (states, _) = self.walk.run(&words, None, Some(mask), cx);
-        let count = mask.cast(f32).sum_over(1).unsqueeze(-1);
-        self.output.forward(&self.dropout.forward(&(states.sum_over(1) / count), cx), cx)
+        let vector = self.encoder.vector(words, mask, &self.dropout, cx);
+        self.output.forward(&self.dropout.forward(&vector, cx), cx)
     }
 }
 
@@ -100,6 +101,7 @@ impl Recipe for ReplyOrNot {
     fn defaults(&self, model: Option<&str>) -> Defaults {
         match model {
             Some("gru") => Defaults { length: Length::Epochs(8), batch: 32, lr: 2e-3, optimizer: "adam" },
+            Some("vectors") => Defaults { length: Length::Epochs(10), batch: 32, lr: 1e-2, optimizer: "adam" },
             _ => Defaults { length: Length::Epochs(20), batch: 32, lr: 1e-2, optimizer: "adam" },
         }
     }
@@ -108,7 +110,31 @@ impl Recipe for ReplyOrNot {
         &[
             Model { name: "bag", about: "logistic regression on a bag of words" },
             Model { name: "gru", about: "a recurrent network with gates, and the mean of its states" },
+            Model {
+                name: "vectors",
+                about: "logistic regression on what a run of `sentence-vectors` (`--weights`) makes of sentences",
+            },
         ]
+    }
+
+    fn weights(&self) -> Option<&'static str> {
+        Some("for `vectors`: the folder of a run of `sentence-vectors`, whose `features` and `hidden` count")
+    }
+
+    fn ready(&self, settings: &Settings) -> Result<(), ZooError> {
+        match (&settings.weights, settings.model) {
+            (Some(run), Some("vectors")) => Pretrained::open(run).map(drop),
+            (None, Some("vectors")) => {
+                let reason = "needs `--weights` with the folder of a run of `sentence-vectors`; `gru` begins without";
+                Err(ZooError::setting("model `vectors`", reason))
+            }
+            (Some(run), model) => {
+                let reason =
+                    format!("the model `{}` begins without weights; `vectors` takes some", model.unwrap_or("bag"));
+                Err(ZooError::setting(format!("weights {}", run.display()), reason))
+            }
+            (None, _) => Ok(()),
+        }
     }
 
     fn settings(&self) -> &'static [Setting] {
@@ -128,6 +154,12 @@ impl Recipe for ReplyOrNot {
                 },
                 Setting { name: "hidden", about: "units of the network", default: 64.0, range: (1.0, 4096.0) },
                 Setting { name: "dropout", about: "the part that is dropped", default: 0.5, range: (0.0, 0.95) },
+                Setting {
+                    name: "tuned",
+                    about: "of `vectors`: the share of the training, at its end, in which what makes them is trained too",
+                    default: 0.0,
+                    range: (0.0, 1.0),
+                },
                 classifier::weight_decay(0.05),
             ]
         }
@@ -137,8 +169,7 @@ impl Recipe for ReplyOrNot {
     fn load(&self, folder: &Path, settings: &Settings) -> Result<Splits, DataError> {
         let LabeledTexts { texts, labels, classes } = corpus(folder)?;
         let part = |of: fn(usize) -> bool| (0..texts.len()).filter(|row| of(row % 10)).collect::<Vec<usize>>();
-        let [train, valid, test] =
-            [part(|at| !matches!(at, 3 | 4 | 9)), part(|at| at == 3), part(|at| matches!(at, 4 | 9))];
+        let [train, valid, test] = [part(is_learned), part(|at| at == 3), part(|at| matches!(at, 4 | 9))];
         let known = encoding(train.iter().map(|&row| &*texts[row]), settings)?;
         let data = |rows: &[usize]| {
             // Some of the texts that are held out have no known word.
@@ -160,20 +191,55 @@ impl Recipe for ReplyOrNot {
 
     fn learner(&self, data: TrainingData, settings: &Settings) -> Result<Learner, ZooError> {
         let (words, classes) = (data.prepare().text(TEXT)?.vocabulary.len(), data.classes().len());
+        let sizes = ["features", "hidden"].map(|name| settings.get(name) as usize);
         let reader: Box<dyn Reader> = match settings.model {
-            Some("gru") => Box::new(Walk::new(settings, words, classes)),
+            Some("gru") => Box::new(Walk::new(settings, sizes, words, classes)),
+            Some("vectors") => return vectors(data, sizes, settings),
             _ => Box::new(Bag::new(settings, words, classes)),
         };
-        let learner = Learner::from_columns(data, move |columns, cx| {
-            let logits = reader.read(&columns[TEXT], &columns["text.mask"], cx);
-            Inference::new(cross_entropy(&logits, &columns["label"]), logits).labeled("label")
-        })?;
-        Ok(learner.optimizer(classifier::optimizer(settings)?))
+        Ok(reading(data, reader)?.optimizer(classifier::optimizer(settings)?))
     }
 
+    /// One cycle; of `vectors` one in which they stay as they are, and one, slower, in which all is trained.
     fn fit(&self, learner: &mut Learner, settings: &Settings) -> Result<(), FitError> {
-        learner.fit_schedule(settings.length, settings.lr, Schedule::one_cycle).map(drop)
+        const SLOWER: f64 = 0.1;
+        if settings.model != Some("vectors") {
+            return learner.fit_schedule(settings.length, settings.lr, Schedule::one_cycle).map(drop);
+        }
+        let (alone, all) = classifier::parts(settings.length, 1.0 - settings.get("tuned"));
+        for (length, lr) in [(alone, settings.lr), (all, SLOWER * settings.lr)] {
+            if !matches!(length, Length::Epochs(0) | Length::Steps(0)) {
+                learner.fit_schedule(length, lr, Schedule::one_cycle)?;
+            }
+            learner.unfreeze()?;
+        }
+        Ok(())
     }
+}
+
+/// The learner of what reads.
+fn reading(data: TrainingData, reader: impl Reader + 'static) -> Result<Learner, FitError> {
+    Learner::from_columns(data, move |columns, cx| {
+        let logits = reader.read(&columns[TEXT], &columns["text.mask"], cx);
+        Inference::new(cross_entropy(&logits, &columns["label"]), logits).labeled("label")
+    })
+}
+
+/// The learner of the model `vectors`, whose encoder is frozen at first.
+fn vectors(data: TrainingData, sizes: [usize; 2], settings: &Settings) -> Result<Learner, ZooError> {
+    let pretrained = settings.weights.as_deref().map(Pretrained::open).transpose()?;
+    let sizes = pretrained.as_ref().map_or(sizes, |pretrained| [pretrained.features, pretrained.hidden]);
+    let words = data.prepare().text(TEXT)?.vocabulary.tokens().to_vec();
+    let walk = Walk::new(settings, sizes, words.len(), data.classes().len());
+    let session = Session::cpu();
+    if let Some(pretrained) = pretrained {
+        pretrained.load(&session, &walk.encoder, &words)?;
+    }
+    let (vector, sentences) = (walk.encoder.function(TEXT), Sentences::of(&data, TEXT)?);
+    let learner = reading(data, walk)?.in_session(session)?.optimizer(classifier::optimizer(settings)?);
+    let mut learner = learner.function(Trained::SENTENCE_VECTOR, vector).callback(sentences);
+    learner.freeze()?;
+    Ok(learner)
 }
 
 /// The texts in a folder, whichever they are.

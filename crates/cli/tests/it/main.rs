@@ -13,3 +13,4 @@ mod support;
 mod texts;
 mod train;
 mod translations;
+mod vectors;

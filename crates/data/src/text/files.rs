@@ -3,6 +3,8 @@
 use std::io::Read;
 use std::path::Path;
 
+use unicode_segmentation::UnicodeSegmentation;
+
 use crate::error::DataError;
 use crate::read::{expanded_at_most, read_file};
 
@@ -88,6 +90,25 @@ pub fn read_parallel(left: impl AsRef<Path>, right: impl AsRef<Path>) -> Result<
         Ok((a.trim().to_string(), b.trim().to_string()))
     };
     (1..).zip(of_left.into_iter().zip(of_right)).map(pair).collect()
+}
+
+/// The paragraphs of a text, between which empty lines stand, each as its sentences (UAX #29); where a line ends is no matter.
+///
+/// ```
+/// use thalweg_data::text::paragraphs;
+/// assert_eq!(paragraphs("It is late. We\nsleep.\n\nGood morning!"), [vec!["It is late.", "We sleep."], vec!["Good morning!"]]);
+/// ```
+pub fn paragraphs(text: &str) -> Vec<Vec<String>> {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let paragraphs = lines.split(|line| line.is_empty()).map(|lines| lines.join(" "));
+    let sentences = |text: String| text.unicode_sentences().map(|sentence| sentence.trim().to_string()).collect();
+    paragraphs.map(sentences).filter(|sentences: &Vec<String>| !sentences.is_empty()).collect()
+}
+
+/// Writes a text to a file at `path`, in place of what was there.
+pub(super) fn write_file(path: &Path, text: &str) -> Result<(), DataError> {
+    std::fs::write(path, text)
+        .map_err(|error| DataError::File { path: path.to_path_buf(), reason: format!("cannot be written: {error}") })
 }
 
 fn utf8(path: &Path, mut bytes: Vec<u8>) -> Result<String, DataError> {

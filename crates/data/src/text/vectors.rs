@@ -1,12 +1,13 @@
-//! Vectors of words that somebody else has trained.
+//! Vectors of words: read, written, compared.
 
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::path::Path;
 
 use thalweg_array::random::{Philox, stream};
 use thalweg_array::{Array, DType, npy};
 
-use super::files::{read_lines, read_text};
+use super::files::{read_lines, read_text, write_file};
 use super::{Special, Vocabulary};
 use crate::error::DataError;
 
@@ -112,6 +113,28 @@ impl WordVectors {
         WordVectors::new(read_lines(words)?, array.cast(DType::F32))
     }
 
+    /// Writes them to a text file at `path` as word2vec does, which [`read_text`](WordVectors::read_text) reads with the same
+    /// bits.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write_text(&self, path: impl AsRef<Path>) -> Result<(), DataError> {
+        let mut text = format!("{} {}\n", self.len(), self.size());
+        for (row, word) in self.words.iter().enumerate() {
+            text += word;
+            for number in self.row(row) {
+                let _ = write!(text, " {number}");
+            }
+            text.push('\n');
+        }
+        write_file(path.as_ref(), &text)
+    }
+
+    /// The words, in the order of their vectors.
+    pub fn words(&self) -> &[String] {
+        &self.words
+    }
+
     /// The number of words.
     #[allow(clippy::len_without_is_empty, reason = "there is at least one")]
     pub fn len(&self) -> usize {
@@ -146,6 +169,44 @@ impl WordVectors {
         all.sort_by(|a, b| b.1.total_cmp(&a.1));
         all.truncate(n);
         all
+    }
+
+    /// The `n` words that are nearest to what words make together, with the cosines, the nearest first; those words are left
+    /// out. `expression` is a word, or words with `+` and `-` between blanks (`king - man + woman`), each of which counts by
+    /// its direction alone. A word that is not there is looked for in lower case.
+    ///
+    /// # Errors
+    /// If the expression is empty, is a phrase, or has a word that is not there.
+    pub fn neighbors(&self, expression: &str, n: usize) -> Result<Vec<(&str, f64)>, DataError> {
+        let refused = |reason: &str| Err(DataError::setting(format!("the words `{expression}`"), reason));
+        let (mut sum, mut given, mut sign) = (vec![0.0; self.size()], Vec::new(), Some(1.0));
+        for part in expression.split_whitespace() {
+            match (part, sign) {
+                ("+" | "-", None) => sign = Some(if part == "+" { 1.0 } else { -1.0 }),
+                ("+" | "-", Some(_)) => return refused("a word must stand before `+` and `-`"),
+                (_, None) => {
+                    return refused("vectors are those of single words: ask for one, or put `+` or `-` between");
+                }
+                (_, Some(direction)) => {
+                    let lower = part.to_lowercase();
+                    let word = if self.index.contains_key(part) { part } else { &lower };
+                    let Some(vector) = self.get(word) else {
+                        return refused(&format!("`{part}` is not among the {} words that have a vector", self.len()));
+                    };
+                    let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+                    sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += direction * x / length);
+                    given.push(word.to_string());
+                    sign = None;
+                }
+            }
+        }
+        if sign.is_some() {
+            return refused(if given.is_empty() { "there is no word" } else { "a word must stand at the end" });
+        }
+        let mut found = self.nearest(&sum, n + given.len());
+        found.retain(|(word, _)| !given.iter().any(|given| given == word));
+        found.truncate(n);
+        Ok(found)
     }
 
     /// The embedding of a vocabulary, f32 `[tokens, size]`, and how many of its tokens have a vector here. The others
@@ -202,6 +263,38 @@ mod tests {
         );
         let word2vec = read("2 3\nthe 1 2 3 \nof 4 5 6 \n").unwrap();
         assert_eq!(word2vec.get("of"), Some(&[4.0, 5.0, 6.0][..]));
+    }
+
+    #[test]
+    fn what_is_written_is_read_with_the_same_bits() {
+        let numbers = Array::from([[0.1f32, -3.0e-9], [f32::MAX, 1.0 / 3.0]]);
+        let vectors = WordVectors::new(vec!["new york".into(), "a".into()], numbers).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vectors.txt");
+        vectors.write_text(&path).unwrap();
+        assert_eq!(WordVectors::read_text(&path).unwrap(), vectors);
+        let message = vectors.write_text(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("cannot be written"), "{message}");
+    }
+
+    #[test]
+    fn words_are_added_by_their_directions() {
+        let vectors = read("king 9 9 0\nman 0 2 0\nwoman 0 0 5\nqueen 1 0 1\nfish -1 0 0\n").unwrap();
+        let nearest = |expression: &str| vectors.neighbors(expression, 2).unwrap()[0];
+        assert_eq!(nearest("King - man + woman").0, "queen");
+        assert_eq!(nearest("queen").0, "woman");
+        assert!((nearest("queen").1 - 0.5f64.sqrt()).abs() < 1e-6);
+        assert_eq!(vectors.neighbors("king", 99).unwrap().len(), 4);
+        for (expression, part) in [
+            ("", "the words ``: there is no word"),
+            ("king queen", "put `+` or `-` between"),
+            ("king + prince", "`prince` is not among the 5 words"),
+            ("king -", "a word must stand at the end"),
+            ("- king", "a word must stand before"),
+        ] {
+            let message = vectors.neighbors(expression, 2).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
     }
 
     #[test]

@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::Tokenizer;
-use super::files::read_text;
+use super::files::{read_text, write_file};
 use crate::error::DataError;
 use crate::sequences::Sequences;
 
@@ -302,7 +301,7 @@ impl Vocabulary {
     /// If the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), DataError> {
         let json = serde_json::to_string_pretty(self).expect("names and numbers are JSON");
-        write(path.as_ref(), &json)
+        write_file(path.as_ref(), &json)
     }
 
     /// The vocabulary that [`save`](Vocabulary::save) wrote.
@@ -323,7 +322,7 @@ impl Vocabulary {
     /// If the file cannot be written.
     pub fn save_lines(&self, path: impl AsRef<Path>) -> Result<(), DataError> {
         let lines: String = self.tokens.iter().map(|token| escaped(token) + "\n").collect();
-        write(path.as_ref(), &lines)
+        write_file(path.as_ref(), &lines)
     }
 
     /// The vocabulary whose tokens are the lines of the file at `path`. Those that are called like special tokens are.
@@ -360,11 +359,6 @@ impl Vocabulary {
         Vocabulary::checked(tokens, specials)
             .or_else(|reason| malformed("the vocabulary".to_string(), "different tokens", reason))
     }
-}
-
-fn write(path: &Path, text: &str) -> Result<(), DataError> {
-    fs::write(path, text)
-        .map_err(|error| DataError::File { path: path.to_path_buf(), reason: format!("cannot be written: {error}") })
 }
 
 const ESCAPES: [(char, char); 4] = [('\\', '\\'), ('\n', 'n'), ('\r', 'r'), ('\t', 't')];
@@ -499,7 +493,7 @@ mod tests {
             (r#"{"specials": {}}"#, "missing field `tokens`"),
             (r#"{"specials": {}, "tok"#, "EOF"),
         ] {
-            fs::write(&path, content).unwrap();
+            std::fs::write(&path, content).unwrap();
             let message = refusal(Vocabulary::load(&path));
             assert!(message.contains("vocabulary: the vocabulary: ") && message.contains(part), "{message}");
         }
@@ -509,7 +503,7 @@ mod tests {
             ("a\\x", "line 1: expected a token, in which"),
             ("\\", "line 1: expected a token, in which"),
         ] {
-            fs::write(&path, content).unwrap();
+            std::fs::write(&path, content).unwrap();
             let message = refusal(Vocabulary::load_lines(&path));
             assert!(message.contains(part), "{message}");
         }

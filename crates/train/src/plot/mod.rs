@@ -1,4 +1,4 @@
-//! [`Plot`]: lines over two axes, as SVG or as pixels.
+//! [`Plot`]: lines and labels over two axes, as SVG or as pixels.
 //!
 //! ```
 //! use thalweg_train::plot::{Axis, Plot, Scale};
@@ -51,12 +51,13 @@ pub struct Plot {
     y: Axis,
     lines: Vec<(String, Vec<(f64, f64)>)>,
     marks: Vec<(String, f64)>,
+    labels: Vec<(String, (f64, f64))>,
 }
 
 impl Plot {
     /// Without lines.
     pub fn new(x: Axis, y: Axis) -> Plot {
-        Plot { x, y, lines: Vec::new(), marks: Vec::new() }
+        Plot { x, y, lines: Vec::new(), marks: Vec::new(), labels: Vec::new() }
     }
 
     /// With a line through these points; points that are not finite are left out.
@@ -68,6 +69,12 @@ impl Plot {
     /// With a line across the plot at this x.
     pub fn mark(mut self, name: impl Into<String>, x: f64) -> Plot {
         self.marks.push((name.into(), x));
+        self
+    }
+
+    /// With a text at this point.
+    pub fn label(mut self, text: impl Into<String>, point: (f64, f64)) -> Plot {
+        self.labels.push((text.into(), point));
         self
     }
 
@@ -101,12 +108,18 @@ impl Plot {
                 canvas.text((x, top - 6.0), Anchor::Middle, name);
             }
         }
+        for (text, (x, y)) in &self.labels {
+            if let (Some(x), Some(y)) = (along_x.place(*x), along_y.place(*y)) {
+                canvas.text((x, y), Anchor::Middle, text);
+            }
+        }
         self.draw_legend(canvas);
     }
 
-    /// The points of all lines.
+    /// The points of all lines and labels.
     fn points(&self) -> impl Iterator<Item = (f64, f64)> {
-        self.lines.iter().flat_map(|(_, points)| points.iter().copied())
+        let of_lines = self.lines.iter().flat_map(|(_, points)| points);
+        of_lines.chain(self.labels.iter().map(|(_, point)| point)).copied()
     }
 
     fn draw_grid(&self, canvas: &mut dyn Canvas, along_x: &Span, along_y: &Span) {
@@ -223,6 +236,14 @@ mod tests {
         for label in [">0<", ">20<", ">100<", ">1<", ">10<", ">1000<", ">one<", ">here<", "a &lt; b"] {
             assert!(svg.contains(label), "`{label}` is not in {svg}");
         }
+    }
+
+    #[test]
+    fn labels_stand_at_their_points() {
+        let plot = Plot::new(axis(Scale::Linear), axis(Scale::Linear));
+        let svg = plot.label("low", (0.0, 0.0)).label("high", (2.0, 4.0)).label("none", (f64::NAN, 1.0)).svg();
+        assert!(svg.contains("x=\"64.0\" y=\"352.0\" text-anchor=\"middle\">low<"), "{svg}");
+        assert!(svg.contains("x=\"624.0\" y=\"32.0\" text-anchor=\"middle\">high<") && !svg.contains("none"), "{svg}");
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod respond;
 mod sequences;
 mod training;
 mod transcribe;
+mod vectors;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -28,7 +28,11 @@ impl Trained {
     }
 
     /// The only encoding of those that a model has.
-    fn only<'e, E>(&self, what: &str, encodings: &'e BTreeMap<String, E>) -> Result<(&'e str, &'e E), TrainedError> {
+    pub(super) fn only<'e, E>(
+        &self,
+        what: &str,
+        encodings: &'e BTreeMap<String, E>,
+    ) -> Result<(&'e str, &'e E), TrainedError> {
         match encodings.first_key_value() {
             Some((column, encoding)) if encodings.len() == 1 => Ok((column, encoding)),
             _ => Err(self.refusal(format!("a {what} for one of {} columns of {what}s", encodings.len()))),

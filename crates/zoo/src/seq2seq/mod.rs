@@ -1,15 +1,17 @@
-//! Texts that answer texts: what translation and replies have in common.
+//! Texts that answer texts: what translation, replies and vectors of sentences have in common.
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | `lstm` | [`WithAttention`]: two stacks of LSTMs, the second of which looks back at what the first has read |
 //! | `transformer` | [`Attending`]: a transformer of encoder and decoder |
 //! | `ngrams` | [`NGrams`]: counts, the measure of what claims to know more |
+//! | `thought` | [`Thought`]: a sentence becomes one vector, from which it, or its neighbors, are said |
 //! | `samples` | what a model says while it is trained |
 
 mod lstm;
 mod ngrams;
 mod samples;
+mod thought;
 mod transformer;
 
 use std::rc::Rc;
@@ -24,6 +26,7 @@ use thalweg::train::{Columns, FitError, Function, Responder};
 pub(crate) use lstm::{Config, WithAttention};
 pub(crate) use ngrams::NGrams;
 use samples::samples;
+pub(crate) use thought::{BEFORE, Size, Thought};
 pub(crate) use transformer::Attending;
 
 use crate::error::ZooError;
@@ -72,6 +75,10 @@ impl Exchanges {
     pub(crate) fn push(&mut self, source: Vec<i64>, reply: Vec<i64>) {
         self.sources.push(source);
         self.replies.push(reply);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sources.is_empty()
     }
 
     /// As columns.

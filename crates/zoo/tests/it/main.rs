@@ -6,3 +6,4 @@ mod spoken;
 mod suggestions;
 mod texts;
 mod translations;
+mod vectors;

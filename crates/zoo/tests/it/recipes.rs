@@ -85,7 +85,8 @@ fn wrong_wishes_are_refused_by_name() {
     assert_eq!(
         message,
         "there is no recipe `digts` (did you mean `digits`?); there are: digits, mnist, cifar10, images, char-lm, gpt, \
-         reply-or-not, translate, smart-reply, spoken-digits"
+         reply-or-not, translate, smart-reply, spoken-digits, word-vectors, \
+         sentence-vectors"
     );
     let set = |name: &str, value| Options { set: vec![(name.into(), value)], ..short(1) };
     let message = refusal("digits", &set("droput", 0.1));
@@ -129,7 +130,8 @@ fn every_recipe_has_graphs_without_data() {
     // frozen net: two batch norms, two dense layers; vectors of characters, a recurrent layer, a dense one; vectors of
     // characters and positions, four blocks of two norms and four products, a norm; what words say, and a bias; vectors of words of
     // two languages, two layers that read, two that write, two dense ones; the same with one layer each and a trigger; three convolutions with
-    // batch norm, two dense layers.
+    // batch norm, two dense layers; what words are, and what stands near them, with a bias; vectors of words, a layer that
+    // reads, three dense layers and one that writes, a bias.
     let parameters = [
         (6, "batch,10"),
         (6, "batch,10"),
@@ -141,6 +143,8 @@ fn every_recipe_has_graphs_without_data() {
         (2 + 2 * 3 + 2 * 3 + 2 + 2, "batch,input_time,5"),
         (2 + 3 + 3 + 2 + 2 + 2, "batch"),
         (3 * 3 + 2 + 2, "batch,10"),
+        (2 + 1, "batch,100"),
+        (1 + 4 + 3 * 2 + 4 + 1, "batch,256"),
     ];
     assert_eq!(recipes().len(), parameters.len());
     for (recipe, (parameters, sizes)) in recipes().iter().zip(parameters) {
