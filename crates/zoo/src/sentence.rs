@@ -109,7 +109,7 @@ pub(crate) struct Sentences(Vec<String>);
 impl Sentences {
     /// Of the texts in this column; of very many some, evenly spread.
     pub(crate) fn of(data: &TrainingData, column: &str) -> Result<Sentences, DataError> {
-        const MOST: usize = 10_000;
+        const MOST: usize = 5_000;
         let (texts, encoding) = (data.train().sequences(column)?, data.prepare().text(column)?);
         let (rows, written) = (data.train().len(), data.train().len().min(MOST));
         let text = |n: usize| encoding.text(&texts.row(n * rows / written).to_vec::<i64>());

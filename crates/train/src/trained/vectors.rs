@@ -42,10 +42,10 @@ impl Trained {
     pub fn sentence_vectors(&self, sentences: &[String]) -> Result<WordVectors, TrainedError> {
         let function = self.function(Trained::SENTENCE_VECTOR)?;
         let texts = self.card.prepare.texts.iter();
-        let fed = texts.filter_map(|(name, encoding)| {
+        let mut fed = texts.filter_map(|(name, encoding)| {
             Some((encoding, [function.column(name)?, function.column(&format!("{name}.mask"))?]))
         });
-        let Some((encoding, fed)) = fed.last() else {
+        let Some((encoding, fed)) = fed.next() else {
             return Err(self.refusal("what makes vectors of sentences takes no texts".into()));
         };
         let [text, mask] = [0, 1].map(|at: usize| fed[at].name().unwrap_or_default());

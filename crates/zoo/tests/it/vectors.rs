@@ -14,7 +14,7 @@ const NUMBERS: [&str; 6] = ["one", "two", "three", "four", "five", "six"];
 /// Paragraphs of sentences on animals or on numbers.
 fn write_text(folder: &Path) {
     let paragraph = |row: usize| {
-        let (words, verb) = if row % 2 == 0 { (ANIMALS, "see") } else { (NUMBERS, "add") };
+        let (words, verb) = if row.is_multiple_of(2) { (ANIMALS, "see") } else { (NUMBERS, "add") };
         let word = |at: usize| words[(row / 2 * (2 * at + 1) + at) % 6];
         format!("They {verb} the {} and the {}. Then they {verb} the {}!\n\n", word(0), word(1), word(2))
     };
