@@ -203,8 +203,7 @@ impl Draw {
             }
         }
         if words.is_empty() {
-            let reason =
-                "no two words of the vocabulary stand in one sentence: more text, or a smaller `min_count`, gives some";
+            let reason = "no two words stand in one sentence: more text, a smaller `min_count` or a larger `frequent` gives some";
             return Err(DataError::Setting { setting: "pairs of words".into(), reason: reason.into() });
         }
         Dataset::new([(WORD, words.into()), (NEAR, near.into())])

@@ -13,8 +13,9 @@ fn words_are_asked_for_their_neighbors() {
     };
     std::fs::write(folder.path().join("text.txt"), (0..300).map(text).collect::<String>()).unwrap();
     let small = ["--batch", "16", "--lr", "0.01", "--epochs", "6", "--set", "size=8", "--set", "negatives=4"];
+    let small = [&small[..], &["--set", "frequent=1"]].concat();
     let ran = succeed([&["train", "word-vectors", "--data", data, "--run", trained, "--json"][..], &small].concat());
-    assert!(ran.json()["valid_loss"].as_f64() < Some(3.0), "{ran:?}");
+    assert!(ran.json()["valid_loss"].as_f64() < Some(2.5), "{ran:?}");
 
     let ran = succeed(["predict", trained, "cow", "Two - one + ten"]);
     let lines: Vec<&str> = ran.stdout.lines().collect();
@@ -44,18 +45,19 @@ fn sentences_are_asked_for_their_class_and_neighbors() {
     std::fs::write(path("rt-polarity.neg"), review("bad")).unwrap();
     std::fs::write(path("rt-polarity.pos"), review("good")).unwrap();
     let small = ["--set", "features=8", "--set", "hidden=16", "--set", "negatives=4", "--set", "min_count=1"];
-    let small = [&small[..], &["--epochs", "3", "--batch", "8", "--lr", "0.01"]].concat();
+    let small = [&small[..], &["--epochs", "8", "--batch", "8", "--lr", "0.01"]].concat();
     succeed([&["train", "sentence-vectors", "--data", &data, "--run", &encoder][..], &small].concat());
     let ran = succeed(["predict", &encoder, "a good film"]);
     assert!(ran.stdout.starts_with("a good film\n   0.") && ran.stdout.lines().count() == 6, "{ran:?}");
 
     let given = ["--model", "vectors", "--weights", &encoder, "--data", &data, "--run", &trained, "--json"];
-    let ran = succeed([&["train", "reply-or-not", "--epochs", "10", "--batch", "8"][..], &given].concat());
-    assert_eq!(ran.json()["test_accuracy"].as_f64(), Some(1.0), "{ran:?}");
-    let ran = succeed(["predict", &trained, "good is film 3 ."]);
+    let long = ["--epochs", "20", "--batch", "8", "--lr", "0.05", "--set", "tuned=0.5", "--set", "dropout=0"];
+    let ran = succeed([&["train", "reply-or-not"][..], &long, &given].concat());
+    assert!(ran.json()["test_accuracy"].as_f64() > Some(0.9), "{ran:?}");
+    let ran = succeed(["predict", &trained, "good is film 2 ."]);
     let lines: Vec<&str> = ran.stdout.lines().collect();
-    assert!(lines[0].starts_with("good is film 3 .: positive (") && lines.len() == 8, "{ran:?}");
-    assert_eq!(lines[3], "   1.000  good is film 3.", "{ran:?}");
+    assert!(lines[0].starts_with("good is film 2 .: positive (") && lines.len() == 8, "{ran:?}");
+    assert_eq!(lines[3], "   1.000  good is film 2.", "{ran:?}");
     let ran = succeed(["predict", &trained, "bad is film 4 .", "--json"]);
     assert_eq!(ran.json()["predictions"][0]["neighbors"].as_array().unwrap().len(), 5, "{ran:?}");
     refuse(["predict", &trained, "zzz"], 1, &["a text of unknown tokens only (`zzz`)"]);

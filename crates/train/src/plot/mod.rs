@@ -243,7 +243,10 @@ mod tests {
         let plot = Plot::new(axis(Scale::Linear), axis(Scale::Linear));
         let svg = plot.label("low", (0.0, 0.0)).label("high", (2.0, 4.0)).label("nowhere", (f64::NAN, 1.0)).svg();
         assert!(svg.contains("x=\"64.0\" y=\"352.0\" text-anchor=\"middle\">low<"), "{svg}");
-        assert!(svg.contains("x=\"624.0\" y=\"32.0\" text-anchor=\"middle\">high<") && !svg.contains("nowhere"), "{svg}");
+        assert!(
+            svg.contains("x=\"624.0\" y=\"32.0\" text-anchor=\"middle\">high<") && !svg.contains("nowhere"),
+            "{svg}"
+        );
     }
 
     #[test]

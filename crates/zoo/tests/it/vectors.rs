@@ -93,7 +93,7 @@ fn texts_and_settings_that_make_no_vectors_are_refused() {
     let message = refusal(&text, &[("min_count", 1000.0)]);
     assert!(message.contains("tokens that occur at least 1000 times: none of the 5"), "{message}");
     let message = refusal(&"cat\n\n".repeat(100), &[("negatives", 1.0)]);
-    assert!(message.contains("pairs of words: no two words of the vocabulary stand in one sentence"), "{message}");
+    assert!(message.contains("pairs of words: no two words stand in one sentence"), "{message}");
     assert!(refusal(" \n", &[]).contains("text.txt: the file: expected a text, found white space only"));
     let message = refusal("!\n\n?\n", &[]);
     assert!(message.contains("holds no texts"), "{message}");
