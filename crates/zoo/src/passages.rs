@@ -63,7 +63,10 @@ fn holding(folder: &Path, name: &str, file: &str) -> Option<PathBuf> {
 
 /// The files *.txt in a folder, by name.
 pub(crate) fn texts(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let unreadable = |error: std::io::Error| DataError::File { path: folder.into(), reason: error.to_string() };
+    let unreadable = |error: std::io::Error| DataError::File {
+        path: folder.into(),
+        reason: format!("is no folder that can be read ({error}); name one with texts in UTF-8, in files *.txt"),
+    };
     let entries = std::fs::read_dir(folder).map_err(unreadable)?;
     let mut texts =
         entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(unreadable)?;

@@ -107,7 +107,7 @@ fn table(r: &mut Rewriter<'_>, ground: NodeId, indices: NodeId, updates: NodeId)
     for (op, from) in moves {
         indices = match op {
             Move::Reshape => reshaped(r, indices, from)?,
-            Move::Permute(permute) => r.emit(without_last(&permute)?.inverse(), &[indices])?,
+            Move::Permute(permute) => r.emit(permute.inverse(), &[indices])?,
         };
     }
     let sums = sums(r, length, indices, g)?;
@@ -125,6 +125,7 @@ fn sums(r: &mut Rewriter<'_>, length: usize, indices: NodeId, g: NodeId) -> Opti
 /// What rows of a matrix were before their order and the axes that they lie along were changed; columns stay what they are.
 enum Move {
     Reshape,
+    /// Of all axes but the last.
     Permute(Permute),
 }
 
@@ -135,22 +136,16 @@ type Moves = SmallVec<[(Move, NodeId); 4]>;
 fn behind(r: &Rewriter<'_>, mut id: NodeId) -> Option<(NodeId, Moves)> {
     let mut moves = Moves::new();
     loop {
-        let from = match r.op(id)? {
-            Op::Reshape(_) | Op::Permute(_) => r.input(id),
+        let step = match r.op(id)? {
+            Op::Permute(permute) => Move::Permute(without_last(permute)?),
+            Op::Reshape(_) => {
+                let [before, after] = [r.input(id), id].map(|id| &r.meta(id).shape);
+                let keeps_rows = before.rank() >= 2 && after.rank() >= 2 && before.last() == after.last();
+                keeps_rows.then_some(Move::Reshape)?
+            }
             _ => return Some((id, moves)),
         };
-        let step = match r.op(id)? {
-            Op::Permute(permute) => Move::Permute(permute.clone()),
-            _ => Move::Reshape,
-        };
-        let (before, after) = (&r.meta(from).shape, &r.meta(id).shape);
-        let keeps_rows = match &step {
-            Move::Permute(permute) => without_last(permute).is_some(),
-            Move::Reshape => before.rank() >= 2 && after.rank() >= 2 && before.last() == after.last(),
-        };
-        if !keeps_rows {
-            return None;
-        }
+        let from = r.input(id);
         moves.push((step, from));
         id = from;
     }
@@ -170,7 +165,7 @@ fn picked(r: &mut Rewriter<'_>, rows: NodeId, least_width: usize) -> Option<Pick
         let after = if position == 0 { rows } else { moves[position - 1].1 };
         indices = match op {
             Move::Reshape => reshaped(r, indices, after)?,
-            Move::Permute(permute) => r.emit(without_last(permute)?, &[indices])?,
+            Move::Permute(permute) => r.emit(permute.clone(), &[indices])?,
         };
     }
     Some(Picked { table, indices })
