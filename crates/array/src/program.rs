@@ -38,6 +38,8 @@ pub enum Instruction {
     Random { distribution: Distribution, dtype: DType, stream: u64 },
     /// The column of each element, as `dtype`.
     Column { dtype: DType },
+    /// Whether x, an integer, is the column of the element: what comparing it with [`Column`](Instruction::Column) gives.
+    IsColumn { dtype: DType, x: Register },
     /// f(x)
     Unary { f: Unary, dtype: DType, x: Register },
     /// f(x, y)
@@ -111,6 +113,7 @@ impl Program {
                 | Instruction::Column { dtype }
                 | Instruction::Select { dtype, .. }
                 | Instruction::FoldRow { dtype, .. } => dtype,
+                Instruction::IsColumn { .. } => DType::Bool,
                 Instruction::Unary { f, dtype, .. } => f.result(dtype),
                 Instruction::Binary { f, dtype, .. } => f.result(dtype),
                 Instruction::Cast { to, .. } => to,
@@ -126,7 +129,7 @@ impl Program {
             extents.push(match *instruction {
                 Instruction::Load { input } => self.inputs[input as usize].extent,
                 Instruction::Constant { .. } => Extent::One,
-                Instruction::Random { .. } | Instruction::Column { .. } => Extent::Full,
+                Instruction::Random { .. } | Instruction::Column { .. } | Instruction::IsColumn { .. } => Extent::Full,
                 Instruction::FoldRow { .. } => Extent::Row,
                 _ => instruction.operands().iter().map(|&x| extents[x as usize]).max().unwrap_or(Extent::One),
             });
@@ -143,9 +146,10 @@ impl Instruction {
             | Instruction::Constant { .. }
             | Instruction::Random { .. }
             | Instruction::Column { .. } => smallvec::smallvec![],
-            Instruction::Unary { x, .. } | Instruction::Cast { x, .. } | Instruction::FoldRow { x, .. } => {
-                smallvec::smallvec![x]
-            }
+            Instruction::IsColumn { x, .. }
+            | Instruction::Unary { x, .. }
+            | Instruction::Cast { x, .. }
+            | Instruction::FoldRow { x, .. } => smallvec::smallvec![x],
             Instruction::Binary { x, y, .. } => smallvec::smallvec![x, y],
             Instruction::Select { condition, x, y, .. } => smallvec::smallvec![condition, x, y],
         }
@@ -158,9 +162,10 @@ impl Instruction {
             | Instruction::Constant { .. }
             | Instruction::Random { .. }
             | Instruction::Column { .. } => smallvec::smallvec![],
-            Instruction::Unary { x, .. } | Instruction::Cast { x, .. } | Instruction::FoldRow { x, .. } => {
-                smallvec::smallvec![x]
-            }
+            Instruction::IsColumn { x, .. }
+            | Instruction::Unary { x, .. }
+            | Instruction::Cast { x, .. }
+            | Instruction::FoldRow { x, .. } => smallvec::smallvec![x],
             Instruction::Binary { x, y, .. } => smallvec::smallvec![x, y],
             Instruction::Select { condition, x, y, .. } => smallvec::smallvec![condition, x, y],
         }

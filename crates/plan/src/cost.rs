@@ -74,6 +74,7 @@ fn program_flops(instructions: &[Instruction], dims: &[usize]) -> u64 {
     let counts = |instruction: &&Instruction| match instruction {
         Instruction::Load { .. } | Instruction::Constant { .. } | Instruction::Column { .. } => false,
         Instruction::Random { .. }
+        | Instruction::IsColumn { .. }
         | Instruction::Unary { .. }
         | Instruction::Binary { .. }
         | Instruction::Select { .. }

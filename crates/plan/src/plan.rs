@@ -369,8 +369,9 @@ pub enum Kernel {
     Fill { value: Scalar, to: BufferId },
     /// `y[o, j, i] = x[o, indices[j], i]`. Refuses an index outside the axis.
     Gather { x: BufferId, indices: BufferId, y: BufferId, around: AroundAxis },
-    /// `y = base; y[o, indices[j], i] += updates[o, j, i]`, in the order of j. Refuses an index outside the axis.
-    ScatterAdd { base: BufferId, indices: BufferId, updates: BufferId, y: BufferId, around: AroundAxis },
+    /// `y = base; y[o, indices[j], i] += updates[o, j, i]`, in the order of j, where the part `base` is all of y. Refuses an
+    /// index outside the axis.
+    ScatterAdd { base: Part, indices: BufferId, updates: BufferId, y: BufferId, around: AroundAxis },
     /// `y[o, j, i] = x[o, indices[o, j, i], i]`, j in 0..count. Refuses an index outside the axis.
     TakeAlong { x: BufferId, indices: BufferId, y: BufferId, around: AroundAxis, count: usize },
     /// `y = base; y[o, indices[o, j, i], i] += updates[o, j, i]`. Refuses an index outside the axis.
@@ -515,8 +516,10 @@ impl Kernel {
             Kernel::Gather { x, indices, .. } | Kernel::TakeAlong { x, indices, .. } => {
                 smallvec::smallvec![*x, *indices]
             }
-            Kernel::ScatterAdd { base, indices, updates, .. }
-            | Kernel::ScatterAddAlong { base, indices, updates, .. } => {
+            Kernel::ScatterAdd { base, indices, updates, .. } => {
+                smallvec::smallvec![base.from.buffer, *indices, *updates]
+            }
+            Kernel::ScatterAddAlong { base, indices, updates, .. } => {
                 smallvec::smallvec![*base, *indices, *updates]
             }
             Kernel::CheckIndices { indices, .. } => smallvec::smallvec![*indices],

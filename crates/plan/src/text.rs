@@ -143,6 +143,7 @@ fn program(program: &Program) -> String {
             Instruction::Load { .. } | Instruction::Constant { .. } => {}
             Instruction::Random { distribution, .. } => names.push(format!("{distribution:?}").to_lowercase()),
             Instruction::Column { .. } => names.push("column".into()),
+            Instruction::IsColumn { .. } => names.push("is column".into()),
             Instruction::Unary { f, .. } => names.push(short(&format!("{f:?}"))),
             Instruction::Binary { f, .. } => names.push(short(&format!("{f:?}"))),
             Instruction::Select { .. } => names.push("select".into()),

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use crate::memory::lifetimes;
-use crate::plan::{ALIGNMENT, BufferId, Given, Kernel, Operand, Place, Plan};
+use crate::plan::{ALIGNMENT, BufferId, Given, Kernel, Operand, Part, Place, Plan};
 
 /// A broken invariant: a bug in Thalweg.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -94,9 +94,9 @@ fn looks<'a>(kernel: &'a Kernel) -> Vec<(Vec<usize>, &'a Operand)> {
         Kernel::Assemble { parts, .. } => {
             parts.iter().flat_map(|part| [(part.dims.to_vec(), &part.from), (part.dims.to_vec(), &part.to)]).collect()
         }
+        Kernel::ScatterAdd { base: Part { dims, from, to }, .. } => vec![(dims.to_vec(), from), (dims.to_vec(), to)],
         Kernel::Fill { .. }
         | Kernel::Gather { .. }
-        | Kernel::ScatterAdd { .. }
         | Kernel::TakeAlong { .. }
         | Kernel::ScatterAddAlong { .. }
         | Kernel::CheckIndices { .. }

@@ -1,6 +1,6 @@
 //! Reading and adding by index.
 //!
-//! Every function checks all indices before it writes anything; for a [`Gather`] its caller does.
+//! Every function checks all indices before it writes anything; for a [`Gather`] or a [`ScatterAdd`] its caller does.
 
 use std::ops::Range;
 
@@ -107,29 +107,66 @@ impl Gather {
     }
 }
 
-/// `out[o, indices[k], :] += x[o, k, :]` in the order of k: `out` is `axis`, `x` is `[outer, indices, inner]`.
+/// `out[o, indices[k], :] += x[o, k, :]` in the order of k: `out` is an [`Axis`], `x` is `[outer, indices, inner]`.
 ///
-/// # Errors
-/// If an index is outside; nothing is written then.
-///
-/// # Panics
-/// If the lengths of the slices do not fit.
-pub fn scatter_add<T: Add, I: Element>(axis: Axis, x: &[T], indices: &[I], out: &mut [T]) -> Result<(), IndexError> {
-    assert_eq!(out.len(), axis.len(), "elements of {axis:?}");
-    assert_eq!(x.len(), axis.outer * indices.len() * axis.inner, "elements to add");
-    check_indices(indices, axis.n)?;
-    if x.is_empty() {
-        return Ok(());
+/// Its chunks are columns that follow each other, of all rows, and may run on any threads in any order once
+/// [`check_indices`] has gone through.
+#[derive(Clone, Copy, Debug)]
+pub struct ScatterAdd {
+    axis: Axis,
+    indices: usize,
+    /// Columns of a chunk.
+    width: usize,
+}
+
+/// Bytes of a row that a chunk takes at least: fewer would be lines that two threads write.
+const CHUNK_WIDTH: usize = 4 * LINE;
+
+impl ScatterAdd {
+    /// So many rows to be added to those of an axis, of elements of `size` bytes.
+    pub fn new(axis: Axis, indices: usize, size: usize) -> ScatterAdd {
+        let chunks = (axis.outer * indices * axis.inner * size / CHUNK_BYTES).clamp(1, MOST_CHUNKS);
+        let width = axis.inner.div_ceil(chunks).next_multiple_of(CHUNK_WIDTH / size).max(1);
+        ScatterAdd { axis, indices, width }
     }
-    let inner = axis.inner;
-    for (out, x) in out.chunks_exact_mut(axis.n * inner).zip(x.chunks_exact(indices.len() * inner)) {
-        for (x, index) in x.chunks_exact(inner).zip(indices) {
-            for (out, &x) in out[index.to_i64() as usize * inner..][..inner].iter_mut().zip(x) {
-                *out = out.add(x);
+
+    /// The number of chunks: a function of the sizes alone.
+    pub fn chunks(&self) -> usize {
+        self.axis.inner.div_ceil(self.width)
+    }
+
+    /// Adds the columns of a chunk.
+    ///
+    /// # Panics
+    /// If the lengths of the slices do not fit, or an index is outside.
+    ///
+    /// # Safety
+    /// From `out` on lie the elements of the axis, and nobody else uses the columns of this chunk meanwhile.
+    pub unsafe fn run_chunk<T: Add, I: Element>(&self, chunk: usize, x: &[T], indices: &[I], out: *mut T) {
+        let Axis { outer, n, inner } = self.axis;
+        assert_eq!(indices.len(), self.indices, "indices");
+        assert_eq!(x.len(), outer * self.indices * inner, "elements to add");
+        let columns = chunk * self.width..((chunk + 1) * self.width).min(inner);
+        let row_of = |k: usize| {
+            let index = indices[k].to_i64() as usize;
+            assert!(index < n, "index {index} of {n}");
+            index * inner + columns.start
+        };
+        for (group, x) in x.chunks_exact((self.indices * inner).max(1)).enumerate() {
+            let out = out.wrapping_add(group * n * inner);
+            for (k, x) in x.chunks_exact(inner.max(1)).enumerate() {
+                let far = out.wrapping_add(row_of((k + AHEAD).min(self.indices - 1)));
+                for line in (0..columns.len() * size_of::<T>()).step_by(LINE) {
+                    prefetch(far.cast::<u8>().wrapping_add(line));
+                }
+                // SAFETY: the row is one of the axis, and its columns are this chunk's.
+                let out = unsafe { std::slice::from_raw_parts_mut(out.wrapping_add(row_of(k)), columns.len()) };
+                for (out, &x) in out.iter_mut().zip(&x[columns.clone()]) {
+                    *out = out.add(x);
+                }
             }
         }
     }
-    Ok(())
 }
 
 /// `out[o, k, i] = x[o, indices[o, k, i], i]`: `x` is `axis`; `indices` and `out` are `[outer, n, inner]` with the `n`
@@ -227,6 +264,32 @@ mod tests {
         out
     }
 
+    /// All chunks of a scatter.
+    fn scatter_add<T: Add, I: Element>(axis: Axis, x: &[T], indices: &[I], out: &mut [T]) {
+        check_indices(indices, axis.n).unwrap();
+        assert_eq!(out.len(), axis.len());
+        let scatter = ScatterAdd::new(axis, indices.len(), size_of::<T>());
+        for chunk in 0..scatter.chunks() {
+            // SAFETY: `out` is the axis, and one chunk runs after the other.
+            unsafe { scatter.run_chunk(chunk, x, indices, out.as_mut_ptr()) };
+        }
+    }
+
+    #[test]
+    fn many_chunks_add_what_one_would() {
+        let axis = Axis { outer: 2, n: 30, inner: 333 };
+        let x: Vec<i32> = (0..2 * 400 * 333).map(|i| i * 7 % 1009).collect();
+        let indices: Vec<i64> = (0..400).map(|i| i * i % 30).collect();
+        assert!(ScatterAdd::new(axis, indices.len(), 4).chunks() > 3);
+        let mut found: Vec<i32> = (0..axis.len() as i32).collect();
+        let mut expected = found.clone();
+        scatter_add(axis, &x, &indices, &mut found);
+        for (outer, k, i) in (0..2).flat_map(|o| (0..400).flat_map(move |k| (0..333).map(move |i| (o, k, i)))) {
+            expected[(outer * 30 + indices[k] as usize) * 333 + i] += x[(outer * 400 + k) * 333 + i];
+        }
+        assert_eq!(found, expected);
+    }
+
     #[test]
     fn many_chunks_gather_what_one_would() {
         let axis = Axis { outer: 3, n: 50, inner: 77 };
@@ -243,7 +306,7 @@ mod tests {
         let x: Vec<i32> = (0..12).collect();
         assert_eq!(gather(AXIS, &x, &[2i64, 0]), [4, 5, 0, 1, 10, 11, 6, 7]);
         let mut sums = [0.5f32; 12];
-        scatter_add(AXIS, &[1.0; 12], &[1i32, 1, 2], &mut sums).unwrap();
+        scatter_add(AXIS, &[1.0; 12], &[1i32, 1, 2], &mut sums);
         assert_eq!(sums, [0.5, 0.5, 2.5, 2.5, 1.5, 1.5, 0.5, 0.5, 2.5, 2.5, 1.5, 1.5]);
 
         let indices = [2i64, 0, 1, 1];
@@ -261,7 +324,6 @@ mod tests {
         assert_eq!(wrong.to_string(), "index -1 at position 1 is not in 0..3");
         let mut sums = [7f32; 3];
         let axis = Axis { outer: 1, n: 3, inner: 1 };
-        assert_eq!(scatter_add(axis, &[1.0; 2], &[0i32, 3], &mut sums).unwrap_err().index, 3);
         assert_eq!(take_along(axis, &[1.0; 3], &[5i64], &mut [0.0]).unwrap_err().bound, 3);
         assert_eq!(scatter_add_along(axis, &[1.0], &[3i64], &mut sums).unwrap_err().position, 0);
         assert_eq!(sums, [7.0; 3]);
@@ -273,6 +335,8 @@ mod tests {
         assert!(gather(Axis { outer: 0, n: 3, inner: 2 }, &[] as &[f32], &[1i64]).is_empty());
         assert!(gather(Axis { outer: 2, n: 0, inner: 2 }, &[] as &[f32], &[] as &[i64]).is_empty());
         assert!(gather(Axis { outer: 1, n: 3, inner: 0 }, &[] as &[f32], &[1i64]).is_empty());
+        scatter_add(Axis { outer: 1, n: 3, inner: 0 }, &[] as &[f32], &[1i64], &mut []);
+        scatter_add(Axis { outer: 2, n: 3, inner: 1 }, &[] as &[f32], &[] as &[i64], &mut [0.0; 6]);
         take_along(Axis { outer: 0, n: 3, inner: 0 }, &[] as &[f32], &[] as &[i64], &mut []).unwrap();
     }
 }

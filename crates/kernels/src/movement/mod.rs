@@ -3,7 +3,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`copy`](mod@copy) | [`StridedCopy`]: permuting, slicing, flipping, broadcasting, padding, joining |
-//! | [`index`] | [`Gather`], [`scatter_add`] and their element-by-element forms |
+//! | [`index`] | [`Gather`], [`ScatterAdd`] and their element-by-element forms |
 //! | [`windows`] | [`overlap_add`] |
 //! | [`axis`] | [`arg_extreme`], [`cumulative_sum`], [`sort`], [`arg_sort`] |
 //!
@@ -17,7 +17,7 @@ pub mod windows;
 
 pub use axis::{Extreme, Order, arg_extreme, arg_sort, cumulative_sum, sort};
 pub use copy::StridedCopy;
-pub use index::{Gather, IndexError, check_indices, scatter_add, scatter_add_along, take_along};
+pub use index::{Gather, IndexError, ScatterAdd, check_indices, scatter_add_along, take_along};
 pub use windows::{Windows, overlap_add};
 
 /// A row-major tensor seen from one of its axes: `[outer, n, inner]`.

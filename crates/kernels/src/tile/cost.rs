@@ -17,6 +17,7 @@ pub(super) fn instruction(instruction: &Instruction) -> f64 {
     match *instruction {
         Instruction::Load { .. } => 0.1,
         Instruction::Constant { .. } => 0.0,
+        Instruction::IsColumn { .. } => 0.02,
         Instruction::Random { dtype, .. } => of(dtype, 1.0, 40.0),
         Instruction::Unary { f, dtype, .. } => match f {
             Unary::Asin | Unary::Acos => of(dtype, 5.0, 10.0),

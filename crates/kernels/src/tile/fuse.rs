@@ -264,7 +264,7 @@ impl Writer<'_> {
         let unit = match self.program.instructions[register as usize] {
             _ if !self.is_full(register) => 0,
             Instruction::Binary { f, .. } if COMPARISONS.contains(&f) => 1,
-            Instruction::Unary { f: Unary::IsFinite | Unary::IsNan, .. } => 1,
+            Instruction::Unary { f: Unary::IsFinite | Unary::IsNan, .. } | Instruction::IsColumn { .. } => 1,
             _ => 4,
         };
         self.place_of(register, unit)

@@ -395,10 +395,12 @@ impl Readers {
         let n = program.instructions.len();
         let mut readers = Readers { singles: vec![false; n], repeats: vec![false; n] };
         let mut single = |register: Register| {
-            for operand in program.instructions[register as usize].operands() {
+            let instruction = &program.instructions[register as usize];
+            let repeats =
+                extents[register as usize] == Extent::Full && !matches!(instruction, Instruction::IsColumn { .. });
+            for operand in instruction.operands() {
                 readers.singles[operand as usize] = true;
-                readers.repeats[operand as usize] |=
-                    extents[operand as usize] == Extent::Row && extents[register as usize] == Extent::Full;
+                readers.repeats[operand as usize] |= extents[operand as usize] == Extent::Row && repeats;
             }
         };
         for stage in &order.stages {
@@ -587,6 +589,7 @@ fn is_cheap_again(program: &Program, extents: &[Extent], i: usize) -> bool {
     };
     match &program.instructions[i] {
         Instruction::Load { .. } | Instruction::Column { .. } | Instruction::Constant { .. } => true,
+        Instruction::IsColumn { x, .. } => extents[*x as usize] != Extent::Full || is_load(program, *x),
         instruction @ Instruction::Unary { f, .. } => {
             matches!(f, Unary::Neg | Unary::Abs | Unary::Square | Unary::Relu) && reads_memory_or_rows(instruction)
         }

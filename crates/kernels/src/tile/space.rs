@@ -87,10 +87,9 @@ impl Geometry {
         let dtypes = program.dtypes();
         let folds_rows = program.outputs.iter().any(|output| matches!(output.kind, OutputKind::FoldRows(_)));
         let looks_at_columns = folds_rows
-            || program
-                .instructions
-                .iter()
-                .any(|i| matches!(i, Instruction::Column { .. } | Instruction::FoldRow { .. }))
+            || program.instructions.iter().any(|i| {
+                matches!(i, Instruction::Column { .. } | Instruction::IsColumn { .. } | Instruction::FoldRow { .. })
+            })
             || program.outputs.iter().any(|output| extents[output.register as usize] == Extent::Row);
 
         let mut dims = space.dims.clone();

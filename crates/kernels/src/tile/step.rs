@@ -67,6 +67,31 @@ impl Worker<'_> {
                     }
                 }
             }),
+            Instruction::IsColumn { dtype, x } => with_lane!(dtype, T => unsafe {
+                let out = slice_mut::<u8>(out, n);
+                let is_column = |x: T, column: usize| x.widen() == column_as::<T>(tile.column + column);
+                match prepared.extents[x as usize] {
+                    Extent::Full => {
+                        let rows = self.slice::<T>(x, n).chunks_exact(tile.columns.max(1));
+                        for (out, x) in out.chunks_exact_mut(tile.columns.max(1)).zip(rows) {
+                            let truths = x.iter().enumerate().map(|(column, &x)| u8::from(is_column(x, column)));
+                            out.iter_mut().zip(truths).for_each(|(out, truth)| *out = truth);
+                        }
+                    }
+                    // One of a row at most.
+                    extent => {
+                        out.fill(0);
+                        let numbers = self.slice::<T>(x, tile.count(extent));
+                        for (row, out) in out.chunks_exact_mut(tile.columns.max(1)).enumerate() {
+                            let x = numbers[if extent == Extent::Row { row } else { 0 }];
+                            let column = column_of(x).wrapping_sub(tile.column);
+                            if let Some(out) = out.get_mut(column) {
+                                *out = 1;
+                            }
+                        }
+                    }
+                }
+            }),
             Instruction::Unary { f: f @ (Unary::IsNan | Unary::IsFinite), dtype, x } => {
                 with_lane!(dtype, T => unsafe { T::predicate(isa, f, self.slice::<T>(x, n), slice_mut(out, n)) });
             }
@@ -207,6 +232,12 @@ unsafe fn round(isa: Isa, dtype: DType, out: *mut u8, n: usize) {
         // SAFETY: the lane of the 16-bit floats is f32.
         vector::round_to(isa, dtype, unsafe { slice_mut(out, n) });
     }
+}
+
+/// The column with this number; one that no tile has for a number that is no column.
+fn column_of<T: Lane>(x: T) -> usize {
+    use thalweg_array::Element;
+    usize::try_from(x.widen().to_i64()).unwrap_or(usize::MAX)
 }
 
 /// The number of a column in the type of the lane's accumulator, exact.

@@ -27,6 +27,7 @@ pub(super) fn comes_in_pieces(instruction: &Instruction) -> bool {
         | Instruction::Constant { .. }
         | Instruction::Random { .. }
         | Instruction::Column { .. }
+        | Instruction::IsColumn { .. }
         | Instruction::FoldRow { .. } => false,
     }
 }

@@ -152,6 +152,9 @@ impl Case {
                         .collect()
                 }
                 Instruction::Column { dtype } => (0..n).map(|i| rounded(dtype, (i % columns) as f64)).collect(),
+                Instruction::IsColumn { x, .. } => {
+                    of(x).iter().enumerate().map(|(i, &x)| f64::from(u8::from(x == (i % columns) as f64))).collect()
+                }
                 Instruction::Unary { f, dtype, x } if dtype.is_float() => {
                     of(x).iter().map(|&x| rounded(f.result(dtype), f.apply(x))).collect()
                 }
@@ -416,6 +419,11 @@ fn random_case(seed: u64, dims: &[usize], outer: usize) -> Case {
                 let seven = program.push(Instruction::Constant { value: Scalar::Int(7), dtype: DType::I64 });
                 let x = program.push(Instruction::Binary { f: Binary::Rem, dtype: DType::I64, x: column, y: seven });
                 program.push(Instruction::Cast { from: DType::I64, to: dtype, x })
+            }
+            7 => {
+                let whole = program.push(Instruction::Cast { from: dtype, to: DType::I64, x });
+                let condition = program.push(Instruction::IsColumn { dtype: DType::I64, x: whole });
+                program.push(Instruction::Select { dtype, condition, x, y })
             }
             _ => {
                 let f = numbers.pick(&[Binary::Sub, Binary::Max, Binary::Min, Binary::Add]);

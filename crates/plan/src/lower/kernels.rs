@@ -149,13 +149,18 @@ impl Lowering<'_> {
                 indices: self.whole(input(1)),
                 y: self.buffer(id),
             },
-            Op::ScatterAdd(scatter) => Kernel::ScatterAdd {
-                around: around(input(0), scatter.axis),
-                base: self.whole(input(0)),
-                indices: self.whole(input(1)),
-                updates: self.whole(input(2)),
-                y: self.buffer(id),
-            },
+            Op::ScatterAdd(scatter) => {
+                let view = self.views[input(0).index()].clone();
+                let from = self.view_operand(&view);
+                let to = Operand { buffer: self.buffer(id), offset: 0, strides: contiguous(&view.dims) };
+                Kernel::ScatterAdd {
+                    around: around(input(0), scatter.axis),
+                    base: Part { dims: view.dims, from, to },
+                    indices: self.whole(input(1)),
+                    updates: self.whole(input(2)),
+                    y: self.buffer(id),
+                }
+            }
             Op::TakeAlong(take) => Kernel::TakeAlong {
                 around: around(input(0), take.axis),
                 count: dims(self.graph, input(1))[take.axis],

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use smallvec::{SmallVec, smallvec};
 use thalweg_graph::array::program::{Extent, Input, Instruction, Output, OutputKind, Program, Register};
-use thalweg_graph::{Graph, NodeId, Op, Scalar};
+use thalweg_graph::array::scalar::Binary;
+use thalweg_graph::ops::elementwise::ElementwiseBinary;
+use thalweg_graph::{Graph, Node, NodeId, Op, Scalar};
 
 use super::groups::{Group, Home, Role};
 use super::views::{Dims, Strides, View, contiguous, splat};
@@ -231,6 +233,10 @@ impl Writer<'_> {
 
     fn member(&mut self, id: NodeId) {
         let node = &self.graph[id];
+        if let Some(register) = self.is_column(node) {
+            self.registers.insert(id, register);
+            return;
+        }
         let operands: SmallVec<[Register; 3]> = node.inputs.iter().map(|&input| self.operand(input)).collect();
         let dtype = |number: usize| self.graph[node.inputs[number]].meta.dtype;
         let register = match &node.op {
@@ -254,6 +260,30 @@ impl Writer<'_> {
             other => unreachable!("{other:?} in a group: a bug in Thalweg"),
         };
         self.registers.insert(id, register);
+    }
+
+    /// The register of a comparison of 0, 1, 2, … along the columns with an integer per row: labels say so which classes they are.
+    fn is_column(&mut self, node: &Node) -> Option<Register> {
+        let Op::Binary(ElementwiseBinary(Binary::Eq)) = node.op else { return None };
+        let is = |input: NodeId, what: fn(&Access) -> bool| {
+            what(&access(self.graph, self.views, self.homes, self.group, input))
+        };
+        let repeats = |input: NodeId| {
+            let view = &self.views[input.index()];
+            view.dims != self.group.dims || view.strides.last() == Some(&0)
+        };
+        let dtype = self.graph[node.inputs[0]].meta.dtype;
+        let (x, y) = (node.inputs[0], node.inputs[1]);
+        let number = [(x, y), (y, x)].into_iter().find_map(|(column, number)| {
+            let found = is(column, |access| matches!(access, Access::Column))
+                && is(number, |access| matches!(access, Access::Load))
+                && repeats(number);
+            found.then_some(number)
+        });
+        let number = number.filter(|_| !dtype.is_float())?;
+        self.uses_column = true;
+        let x = self.operand(number);
+        Some(self.push(Instruction::IsColumn { dtype, x }))
     }
 
     /// A leaf that is stored: its own group has it as its only member.

@@ -30,6 +30,7 @@ fn work(work: &Work, kernel: &Kernel) -> String {
         }
         Work::Attention(attention) => attention.describe(),
         Work::Gather(gather) => gather.describe(),
+        Work::ScatterAdd(scatter) => scatter.describe(),
         Work::Copy { copy, .. } => match copy.chunks() {
             1 => "copy, 1 chunk".into(),
             chunks => format!("copy, {chunks} chunks"),
@@ -52,7 +53,6 @@ fn describe_product(product: &Product) -> String {
 /// The loop over whole buffers that does a call.
 fn whole(kernel: &Kernel) -> &'static str {
     match kernel {
-        Kernel::ScatterAdd { .. } => "scatter-add",
         Kernel::TakeAlong { .. } => "take along an axis",
         Kernel::ScatterAddAlong { .. } => "scatter-add along an axis",
         Kernel::CheckIndices { .. } => "check of indices",
@@ -67,6 +67,7 @@ fn whole(kernel: &Kernel) -> &'static str {
         | Kernel::Convolution(_)
         | Kernel::Attention(_)
         | Kernel::Gather { .. }
+        | Kernel::ScatterAdd { .. }
         | Kernel::Copy { .. }
         | Kernel::Assemble { .. }
         | Kernel::Fill { .. }

@@ -376,6 +376,12 @@ impl Workspace {
                 let done = unsafe { gather.run(pool, addresses) };
                 done.map_err(|error| loops::Refusal::from(error).into_error(&plan.calls[step.call].label))?;
             }
+            Work::ScatterAdd(scatter) => {
+                let addresses = scatter.buffers.map(|buffer| self.base(buffer));
+                // SAFETY: as for a gather.
+                let done = unsafe { scatter.run(pool, addresses) };
+                done.map_err(|error| loops::Refusal::from(error).into_error(&plan.calls[step.call].label))?;
+            }
             Work::Copy { copy, from, to } => {
                 self::copy(copy, pool, Ends { from: self.address(from), to: self.address(to) });
             }

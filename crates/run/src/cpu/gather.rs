@@ -1,13 +1,14 @@
-//! Rows picked by index, by all threads.
+//! Rows picked, or added, by index, by all threads.
 #![allow(unsafe_code)]
 
-use thalweg_kernels::movement::{Axis, Gather, IndexError, check_indices};
+use thalweg_kernels::movement::index::Add;
+use thalweg_kernels::movement::{Axis, Gather, IndexError, ScatterAdd, check_indices};
 use thalweg_kernels::pool::Pool;
 use thalweg_plan::graph::DType;
-use thalweg_plan::graph::array::Element;
+use thalweg_plan::graph::array::{Element, with_dtype};
 use thalweg_plan::{AroundAxis, BufferId, Plan};
 
-/// A call made ready.
+/// Rows picked by index, made ready.
 #[derive(Debug)]
 pub(crate) struct Rows {
     gather: Gather,
@@ -95,6 +96,84 @@ impl Rows {
             1 => chunk(0, 0),
             chunks => pool.run(chunks, &chunk),
         }
+    }
+}
+
+/// Rows added by index, made ready.
+#[derive(Debug)]
+pub(crate) struct AddedRows {
+    scatter: ScatterAdd,
+    /// How many there are to be added to.
+    bound: usize,
+    /// What is added.
+    elements: usize,
+    dtype: DType,
+    indices: usize,
+    index_dtype: DType,
+    pub(super) buffers: [BufferId; 3],
+}
+
+impl AddedRows {
+    /// `buffers`: what is added, the indices, what it is added to.
+    pub(crate) fn new(plan: &Plan, buffers: [BufferId; 3], around: AroundAxis) -> AddedRows {
+        let [x, indices, _] = buffers;
+        let axis = Axis { outer: around.outer, n: around.size, inner: around.inner };
+        let (dtype, count) = (plan[x].dtype, plan[indices].count());
+        AddedRows {
+            scatter: ScatterAdd::new(axis, count, dtype.size()),
+            bound: axis.n,
+            elements: plan[x].count(),
+            dtype,
+            indices: count,
+            index_dtype: plan[indices].dtype,
+            buffers,
+        }
+    }
+
+    /// What runs, in a line for profiles.
+    pub(crate) fn describe(&self) -> String {
+        match self.scatter.chunks() {
+            1 => "scatter-add, 1 chunk".into(),
+            chunks => format!("scatter-add, {chunks} chunks"),
+        }
+    }
+
+    /// Runs.
+    ///
+    /// # Errors
+    /// If an index is outside; nothing is added then.
+    ///
+    /// # Safety
+    /// As for [`Rows::run`].
+    pub(super) unsafe fn run(&self, pool: &Pool, addresses: [*mut u8; 3]) -> Result<(), IndexError> {
+        // SAFETY (all): the caller's promise.
+        with_dtype!(self.dtype, T => unsafe {
+            match self.index_dtype {
+                DType::I32 => self.add::<T, i32>(pool, addresses),
+                _ => self.add::<T, i64>(pool, addresses),
+            }
+        })
+    }
+
+    unsafe fn add<T: Add + Sync, I: Element + Sync>(
+        &self,
+        pool: &Pool,
+        [x, indices, y]: [*mut u8; 3],
+    ) -> Result<(), IndexError> {
+        // SAFETY: the caller's promise.
+        let (x, indices) = unsafe {
+            (super::execute::slice::<T>(x, self.elements), super::execute::slice::<I>(indices, self.indices))
+        };
+        check_indices(indices, self.bound)?;
+        let to = Output(y.cast::<T>());
+        // SAFETY: the caller's promise; chunks add to different elements.
+        let chunk = |chunk: usize, _| unsafe { self.scatter.run_chunk(chunk, x, indices, to.at(0)) };
+        match self.scatter.chunks() {
+            0 => {}
+            1 => chunk(0, 0),
+            chunks => pool.run(chunks, &chunk),
+        }
+        Ok(())
     }
 }
 

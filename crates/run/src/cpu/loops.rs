@@ -60,13 +60,6 @@ pub(super) fn scratch_elements(kernel: &Kernel) -> usize {
 /// Runs the kernel of a call; `scratch` has room for [`scratch_elements`].
 pub(super) fn run(kernel: &Kernel, views: &impl Views, scratch: &mut [i64]) -> Result<(), Refusal> {
     match kernel {
-        Kernel::ScatterAdd { base, indices, updates, y, around } => with_dtype!(views.dtype(*base), T => {
-            let (updates, y) = (views.read::<T>(*updates), views.write::<T>(*y));
-            y.copy_from_slice(views.read(*base));
-            with_index!(views.dtype(*indices), I => {
-                movement::scatter_add(axis(*around), updates, views.read::<I>(*indices), y)?;
-            });
-        }),
         Kernel::TakeAlong { x, indices, y, around, .. } => with_dtype!(views.dtype(*x), T => {
             let (x, y) = (views.read::<T>(*x), views.write::<T>(*y));
             with_index!(views.dtype(*indices), I => {
@@ -114,6 +107,7 @@ pub(super) fn run(kernel: &Kernel, views: &impl Views, scratch: &mut [i64]) -> R
         | Kernel::Convolution(_)
         | Kernel::Attention(_)
         | Kernel::Gather { .. }
+        | Kernel::ScatterAdd { .. }
         | Kernel::Copy { .. }
         | Kernel::Assemble { .. }
         | Kernel::Fill { .. }

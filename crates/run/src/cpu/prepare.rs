@@ -21,7 +21,7 @@ use thalweg_plan::{
 };
 
 use super::attention::Attention;
-use super::gather::Rows;
+use super::gather::{AddedRows, Rows};
 use super::loops;
 use super::packed::{Copies, PackedOperand, Packer};
 use super::repeat::Repeat;
@@ -69,6 +69,8 @@ pub(crate) enum Work {
     Product(Box<Product>),
     /// Rows picked by index.
     Gather(Rows),
+    /// Rows added where indices say.
+    ScatterAdd(AddedRows),
     /// A box of elements.
     Copy { copy: StridedCopy, from: Look, to: Look },
     /// One side of a convolution.
@@ -194,8 +196,11 @@ impl Prepared {
                 Kernel::Gather { x, indices, y, around } => {
                     push(Work::Gather(Rows::new(&plan, [*x, *indices, *y], *around)));
                 }
-                Kernel::ScatterAdd { .. }
-                | Kernel::TakeAlong { .. }
+                Kernel::ScatterAdd { base, indices, updates, y, around } => {
+                    push(copy(&plan, &base.dims, &base.from, &base.to));
+                    push(Work::ScatterAdd(AddedRows::new(&plan, [*updates, *indices, *y], *around)));
+                }
+                Kernel::TakeAlong { .. }
                 | Kernel::ScatterAddAlong { .. }
                 | Kernel::CheckIndices { .. }
                 | Kernel::ArgReduce { .. }
@@ -213,7 +218,7 @@ impl Prepared {
             Work::Product(product) if product.is_shared() => product.matmul.shared_scratch_bytes(),
             Work::Convolution(convolution) => convolution.kernel.shared_scratch_bytes(),
             Work::Loop(repeat) => repeat.body.shared_bytes,
-            Work::Product(_) | Work::Attention(_) | Work::Gather(_) => 0,
+            Work::Product(_) | Work::Attention(_) | Work::Gather(_) | Work::ScatterAdd(_) => 0,
             Work::Copy { .. } | Work::Fill { .. } | Work::Whole => 0,
         });
         let scratch_bytes = most(&|step| match &step.work {
@@ -225,12 +230,13 @@ impl Prepared {
             Work::Attention(attention) => attention.scratch_bytes(),
             Work::Loop(repeat) => repeat.body.scratch_bytes,
             Work::Whole => loops::scratch_elements(&plan.calls[step.call].kernel) * size_of::<i64>(),
-            Work::Gather(_) | Work::Copy { .. } | Work::Fill { .. } => 0,
+            Work::Gather(_) | Work::ScatterAdd(_) | Work::Copy { .. } | Work::Fill { .. } => 0,
         });
         let held_bytes = most(&|step| match &step.work {
             Work::Loop(repeat) => repeat.body.packed_bytes() + repeat.body.held_bytes,
             Work::Map { .. } | Work::Product(_) | Work::Convolution(_) | Work::Attention(_) => 0,
-            Work::Gather(_) | Work::Copy { .. } | Work::Fill { .. } | Work::Whole => 0,
+            Work::Gather(_) | Work::ScatterAdd(_) => 0,
+            Work::Copy { .. } | Work::Fill { .. } | Work::Whole => 0,
         });
         let packed = packed.operands;
         let mut prepared =
