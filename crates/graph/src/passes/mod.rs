@@ -6,6 +6,7 @@
 //! | [`simplify`] | algebra that changes no number |
 //! | [`stable_forms`] | log(softmax(x)) ⇒ log_softmax(x) and its like; used before differentiation too |
 //! | [`tables`] | rows that are picked often are multiplied before they are picked |
+//! | [`rows`] | rows change their order where they are shortest |
 //! | [`cse`] | equal computations once |
 //! | [`layout`] | permutations travel until they meet their inverse |
 //! | [`loops`] | loops carry, read and give what is needed |
@@ -34,8 +35,10 @@ pub mod fold_constants;
 pub mod for_evaluation;
 pub mod layout;
 pub mod loops;
+mod moves;
 mod parts;
 mod pattern;
+pub mod rows;
 pub mod simplify;
 pub mod stable_forms;
 pub mod tables;
@@ -108,6 +111,7 @@ pub const LOGICAL: &[Pass] = &[
     simplify::PASS,       // before `stable_forms`, which sees log(softmax(x)) whole
     stable_forms::PASS,
     tables::PASS, // before `cse`, which makes one of the sums that two gradients need
+    rows::PASS,   // after `tables`, which needs no rows in another order for what it finds
     cse::PASS,
     layout::PASS,    // after `simplify`, which knows permutations that move nothing
     loops::PASS,     // after `cse`, which makes one of what is handed in twice

@@ -11,10 +11,10 @@
 //! gradients: those of a table and of what it is multiplied by need the sum of what came back for each of its rows, once.
 //! Numbers change by rounding; rows that nobody picks are multiplied too, by zero in gradients, so they must be finite.
 
-use smallvec::SmallVec;
+use thalweg_array::Scalar;
 use thalweg_array::scalar::Binary;
-use thalweg_array::{Scalar, Shape};
 
+use super::moves::{Moves, transposition};
 use super::pattern::Rewriter;
 use super::{Options, Pass};
 use crate::graph::{Changed, Graph, NodeId};
@@ -22,7 +22,7 @@ use crate::op::Op;
 use crate::ops::elementwise::ElementwiseBinary;
 use crate::ops::index::{Gather, ScatterAdd};
 use crate::ops::matmul::MatMul;
-use crate::ops::shape::{Expand, Permute, Reshape};
+use crate::ops::shape::Expand;
 
 /// The pass.
 pub const PASS: Pass = Pass { name: "tables", run };
@@ -95,21 +95,15 @@ fn table(r: &mut Rewriter<'_>, ground: NodeId, indices: NodeId, updates: NodeId)
     if !r.is(ground, 0.0) || r.meta(ground).shape.rank() != 2 {
         return None;
     }
-    let (product, moves) = behind(r, updates)?;
+    let moves = Moves::behind(r, updates)?;
+    let product = moves.source;
     let Op::MatMul(_) = r.op(product)? else { return None };
     let (g, w) = (r.graph[product].inputs[0], r.graph[product].inputs[1]);
     let [length, width] = r.meta(ground).shape.numbers()?.try_into().ok()?;
     if r.meta(product).shape.rank() != 2 || width < WIDTH || !is_often(r, product, length)? {
         return None;
     }
-    // The indices in the order of the rows of the product: from the last move back to the first.
-    let mut indices = indices;
-    for (op, from) in moves {
-        indices = match op {
-            Move::Reshape => reshaped(r, indices, from)?,
-            Move::Permute(permute) => r.emit(permute.inverse(), &[indices])?,
-        };
-    }
+    let indices = moves.undo(r, indices, None)?;
     let sums = sums(r, length, indices, g)?;
     r.emit(MatMul {}, &[sums, w])
 }
@@ -122,52 +116,16 @@ fn sums(r: &mut Rewriter<'_>, length: usize, indices: NodeId, g: NodeId) -> Opti
     r.emit(ScatterAdd { axis: 0 }, &[zeros, indices, g])
 }
 
-/// What rows of a matrix were before their order and the axes that they lie along were changed; columns stay what they are.
-enum Move {
-    Reshape,
-    /// Of all axes but the last.
-    Permute(Permute),
-}
-
-/// What was done to a tensor, the last first, each with what it was done to.
-type Moves = SmallVec<[(Move, NodeId); 4]>;
-
-/// The tensor whose rows these are, and what was done to it.
-fn behind(r: &Rewriter<'_>, mut id: NodeId) -> Option<(NodeId, Moves)> {
-    let mut moves = Moves::new();
-    loop {
-        let step = match r.op(id)? {
-            Op::Permute(permute) => Move::Permute(without_last(permute)?),
-            Op::Reshape(_) => {
-                let [before, after] = [r.input(id), id].map(|id| &r.meta(id).shape);
-                let keeps_rows = before.rank() >= 2 && after.rank() >= 2 && before.last() == after.last();
-                keeps_rows.then_some(Move::Reshape)?
-            }
-            _ => return Some((id, moves)),
-        };
-        let from = r.input(id);
-        moves.push((step, from));
-        id = from;
-    }
-}
-
 /// Rows that were picked from a table, of such a width at least, so often that what is done to the table comes cheaper.
 fn picked(r: &mut Rewriter<'_>, rows: NodeId, least_width: usize) -> Option<Picked> {
-    let (gathered, moves) = behind(r, rows)?;
-    let Op::Gather(Gather { axis: 0 }) = r.op(gathered)? else { return None };
-    let (table, mut indices) = (r.graph[gathered].inputs[0], r.graph[gathered].inputs[1]);
+    let moves = Moves::behind(r, rows)?;
+    let Op::Gather(Gather { axis: 0 }) = r.op(moves.source)? else { return None };
+    let (table, indices) = (r.graph[moves.source].inputs[0], r.graph[moves.source].inputs[1]);
     let [length, width] = r.meta(table).shape.numbers()?.try_into().ok()?;
     if width < least_width || !is_often(r, rows, length)? {
         return None;
     }
-    // The indices in the order of the rows: from the first move on.
-    for (position, (op, _)) in moves.iter().enumerate().rev() {
-        let after = if position == 0 { rows } else { moves[position - 1].1 };
-        indices = match op {
-            Move::Reshape => reshaped(r, indices, after)?,
-            Move::Permute(permute) => r.emit(permute.clone(), &[indices])?,
-        };
-    }
+    let indices = moves.redo(r, indices, None)?;
     Some(Picked { table, indices })
 }
 
@@ -175,22 +133,6 @@ fn picked(r: &mut Rewriter<'_>, rows: NodeId, least_width: usize) -> Option<Pick
 fn is_often(r: &Rewriter<'_>, rows: NodeId, length: usize) -> Option<bool> {
     let sizes = r.meta(rows).shape.numbers()?;
     Some(sizes.split_last()?.1.iter().product::<usize>() >= TIMES * length)
-}
-
-/// Indices along the axes of `like` but the last.
-fn reshaped(r: &mut Rewriter<'_>, indices: NodeId, like: NodeId) -> Option<NodeId> {
-    let shape: Shape = r.meta(like).shape.split_last()?.1.iter().cloned().collect();
-    if r.meta(indices).shape == shape { Some(indices) } else { r.emit(Reshape { shape }, &[indices]) }
-}
-
-fn transposition() -> Permute {
-    Permute { axes: SmallVec::from_slice(&[1, 0]) }
-}
-
-/// The same of all axes but the last, if that stays the last.
-fn without_last(permute: &Permute) -> Option<Permute> {
-    let (last, lead) = permute.axes.split_last()?;
-    (*last == lead.len()).then(|| Permute { axes: lead.into() })
 }
 
 #[cfg(test)]
