@@ -108,10 +108,10 @@ impl Default for Options {
 /// The passes over every graph, in order.
 pub const LOGICAL: &[Pass] = &[
     fold_constants::PASS, // first: exposes neutral elements to `simplify`
+    rows::PASS,           // before `simplify`, which makes one of the reshapes that follow each other
     simplify::PASS,       // before `stable_forms`, which sees log(softmax(x)) whole
     stable_forms::PASS,
     tables::PASS, // before `cse`, which makes one of the sums that two gradients need
-    rows::PASS,   // after `tables`, which needs no rows in another order for what it finds
     cse::PASS,
     layout::PASS,    // after `simplify`, which knows permutations that move nothing
     loops::PASS,     // after `cse`, which makes one of what is handed in twice
