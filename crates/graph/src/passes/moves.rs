@@ -33,9 +33,11 @@ impl Moves {
                 Op::Permute(permute) => Move::Permute(without_last(permute)?),
                 Op::Reshape(_) => {
                     let [from, to] = [r.input(moves.source), moves.source].map(|id| &r.meta(id).shape);
-                    let keeps_rows = from.rank() >= 2 && to.rank() >= 2 && from.last() == to.last();
-                    let [from, to] = [from, to].map(|shape| shape.iter().take(shape.rank() - 1).cloned().collect());
-                    keeps_rows.then_some(Move::Reshape { from, to })?
+                    let ((columns, from), (same, to)) = (from.split_last()?, to.split_last()?);
+                    if columns != same || from.is_empty() || to.is_empty() {
+                        return None;
+                    }
+                    Move::Reshape { from: from.iter().cloned().collect(), to: to.iter().cloned().collect() }
                 }
                 _ => return Some(moves),
             };
