@@ -119,8 +119,8 @@ pub struct ScatterAdd {
     width: usize,
 }
 
-/// Bytes of a row that a chunk takes at least: fewer would be lines that two threads write.
-const CHUNK_WIDTH: usize = 4 * LINE;
+/// Bytes of a row that a chunk takes at least: fewer are not worth finding the row.
+const CHUNK_WIDTH: usize = 8 * LINE;
 
 impl ScatterAdd {
     /// So many rows to be added to those of an axis, of elements of `size` bytes.
@@ -155,9 +155,11 @@ impl ScatterAdd {
         for (group, x) in x.chunks_exact((self.indices * inner).max(1)).enumerate() {
             let out = out.wrapping_add(group * n * inner);
             for (k, x) in x.chunks_exact(inner.max(1)).enumerate() {
-                let far = out.wrapping_add(row_of((k + AHEAD).min(self.indices - 1)));
-                for line in (0..columns.len() * size_of::<T>()).step_by(LINE) {
-                    prefetch(far.cast::<u8>().wrapping_add(line));
+                let far = out.wrapping_add(row_of((k + AHEAD).min(self.indices - 1))).cast_const();
+                for row in [far, x.as_ptr().wrapping_add(AHEAD * inner + columns.start)] {
+                    for line in (0..(columns.len() * size_of::<T>()).min(AHEAD_BYTES)).step_by(LINE) {
+                        prefetch(row.cast::<u8>().wrapping_add(line));
+                    }
                 }
                 // SAFETY: the row is one of the axis, and its columns are this chunk's.
                 let out = unsafe { std::slice::from_raw_parts_mut(out.wrapping_add(row_of(k)), columns.len()) };
@@ -280,7 +282,7 @@ mod tests {
         let axis = Axis { outer: 2, n: 30, inner: 333 };
         let x: Vec<i32> = (0..2 * 400 * 333).map(|i| i * 7 % 1009).collect();
         let indices: Vec<i64> = (0..400).map(|i| i * i % 30).collect();
-        assert!(ScatterAdd::new(axis, indices.len(), 4).chunks() > 3);
+        assert!(ScatterAdd::new(axis, indices.len(), 4).chunks() > 2);
         let mut found: Vec<i32> = (0..axis.len() as i32).collect();
         let mut expected = found.clone();
         scatter_add(axis, &x, &indices, &mut found);
