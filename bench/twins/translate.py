@@ -136,6 +136,95 @@ class Translator(nn.Module):
         return self.say(reply, *self.read(sources))[0]
 
 
+class Attention(nn.Module):
+    """Several heads, with dropout of the weights."""
+
+    def __init__(self, hidden, heads, dropout, last):
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.query, self.key, self.value, self.output = (nn.Linear(hidden, hidden) for _ in range(4))
+        for linear in (self.query, self.key, self.value):
+            normal(linear, 1.0)
+        normal(self.output, last)
+
+    def forward(self, x, memory, mask):
+        def heads(y):
+            return y.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        dropout = self.dropout if self.training else 0.0
+        found = nn.functional.scaled_dot_product_attention(
+            heads(self.query(x)), heads(self.key(memory)), heads(self.value(memory)), attn_mask=mask, dropout_p=dropout)
+        return self.output(found.transpose(1, 2).flatten(-2))
+
+
+def normal(linear, gain):
+    """Normal weights of a deviation of gain / sqrt(inputs), no biases at first."""
+    nn.init.normal_(linear.weight, std=gain / math.sqrt(linear.in_features))
+    nn.init.zeros_(linear.bias)
+
+
+class Block(nn.Module):
+    """Norms before the parts."""
+
+    def __init__(self, hidden, heads, dropout, last, cross):
+        super().__init__()
+        self.attention, self.attention_norm = Attention(hidden, heads, dropout, last), nn.LayerNorm(hidden)
+        self.cross = Attention(hidden, heads, dropout, last) if cross else None
+        self.cross_norm = nn.LayerNorm(hidden) if cross else None
+        self.rise, self.fall, self.norm = nn.Linear(hidden, 4 * hidden), nn.Linear(4 * hidden, hidden), nn.LayerNorm(hidden)
+        self.dropout = nn.Dropout(dropout)
+        normal(self.rise, 1.0)
+        normal(self.fall, last)
+
+    def forward(self, x, mask, memory=None, present=None):
+        y = self.attention_norm(x)
+        x = x + self.dropout(self.attention(y, y, mask))
+        if self.cross is not None:
+            x = x + self.dropout(self.cross(self.cross_norm(x), memory, present))
+        return x + self.dropout(self.fall(nn.functional.gelu(self.rise(self.norm(x)))))
+
+
+class Transformer(nn.Module):
+    """The table of the replies' words also scores what comes next."""
+
+    def __init__(self, tokens, hidden, layers, dropout, heads=4):
+        super().__init__()
+        self.hidden = hidden
+        self.source, self.reply = nn.Embedding(tokens[0], hidden), nn.Embedding(tokens[1], hidden)
+        for table in (self.source, self.reply):
+            nn.init.normal_(table.weight, std=1 / math.sqrt(hidden))
+        last = 1 / math.sqrt(2 * layers)
+        def stack(cross):
+            return nn.ModuleList(Block(hidden, heads, dropout, last, cross) for _ in range(layers))
+        self.encoder, self.decoder = stack(False), stack(True)
+        self.encoder_norm, self.decoder_norm = nn.LayerNorm(hidden), nn.LayerNorm(hidden)
+        self.dropout = nn.Dropout(dropout)
+
+    def words(self, table, tokens):
+        angles = torch.arange(tokens.shape[1])[:, None] / 10000 ** (torch.arange(0, self.hidden, 2) / self.hidden)
+        positions = torch.stack([angles.sin(), angles.cos()], -1).flatten(-2)
+        return self.dropout(table(tokens) * math.sqrt(self.hidden) + positions)
+
+    def read(self, sources):
+        lengths = torch.tensor([len(row) for row in sources])
+        x = self.words(self.source, padded(sources))
+        present = (torch.arange(x.shape[1])[None] < lengths[:, None])[:, None, None]
+        for block in self.encoder:
+            x = block(x, present)
+        return self.encoder_norm(x), present, torch.empty(len(sources), 0, dtype=torch.long)
+
+    def say(self, reply, memory, present, before):
+        reply = torch.cat([before, reply], 1)
+        x = self.words(self.reply, reply)
+        causal = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril()
+        for block in self.decoder:
+            x = block(x, causal, memory, present)
+        x = self.dropout(self.decoder_norm(x))[:, before.shape[1]:]
+        return x @ self.reply.weight.T, reply
+
+    def forward(self, sources, reply):
+        return self.say(reply, *self.read(sources))[0]
+
+
 @torch.no_grad()
 def translate(model, sources):
     """The likeliest word, one after the other."""
@@ -198,6 +287,7 @@ def main():
     parser.add_argument("--pairs", type=int, default=0)
     parser.add_argument("--german", action="store_true", help="in place of French")
     parser.add_argument("--both", action="store_true", help="one model for both directions, with tags")
+    parser.add_argument("--transformer", action="store_true", help="in place of LSTMs")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--vocabulary", action="store_true", help="print the words and stop")
     args = parser.parse_args()
@@ -223,7 +313,8 @@ def main():
         tags = [vocabularies[0][tag] for tag in tags]
         train, valid, test = (both_ways(part, tags) for part in (train, valid, test))
 
-    model = Translator([len(known) for known in vocabularies], args.hidden, args.layers, args.dropout)
+    kind = Transformer if args.transformer else Translator
+    model = kind([len(known) for known in vocabularies], args.hidden, args.layers, args.dropout)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=args.lr)
     steps = args.epochs * math.ceil(len(train) / args.batch)
