@@ -181,6 +181,24 @@ fn conversions() {
 }
 
 #[test]
+fn numbers_of_columns() {
+    for dtype in DType::ALL.into_iter().filter(|&dtype| dtype != DType::Bool) {
+        let column = |program: &mut Program, _: &[Register]| program.push(Instruction::Column { dtype });
+        check(&format!("{dtype} columns"), &program(&[dtype], column, OutputKind::Store));
+        if dtype.is_float() {
+            continue;
+        }
+        let each = |program: &mut Program, x: &[Register]| program.push(Instruction::IsColumn { dtype, x: x[0] });
+        check(&format!("{dtype} is a column"), &program(&[dtype], each, OutputKind::Store));
+        let of_row = |program: &mut Program, x: &[Register]| {
+            let x = program.push(Instruction::FoldRow { f: Fold::Max, dtype, x: x[0] });
+            program.push(Instruction::IsColumn { dtype, x })
+        };
+        check(&format!("{dtype} of a row is a column"), &program(&[dtype], of_row, OutputKind::Store));
+    }
+}
+
+#[test]
 fn folds_of_rows_of_columns_and_of_all() {
     for dtype in DType::ALL.into_iter().filter(|&dtype| dtype != DType::Bool) {
         for f in [Fold::Sum, Fold::Max, Fold::Min, Fold::Prod] {
