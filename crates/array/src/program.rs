@@ -38,7 +38,7 @@ pub enum Instruction {
     Random { distribution: Distribution, dtype: DType, stream: u64 },
     /// The column of each element, as `dtype`.
     Column { dtype: DType },
-    /// Whether x, an integer, is the column of the element: what comparing it with [`Column`](Instruction::Column) gives.
+    /// Whether x, an integer, is the column of the element.
     IsColumn { dtype: DType, x: Register },
     /// f(x)
     Unary { f: Unary, dtype: DType, x: Register },

@@ -183,8 +183,11 @@ fn conversions() {
 #[test]
 fn numbers_of_columns() {
     for dtype in DType::ALL.into_iter().filter(|&dtype| dtype != DType::Bool) {
-        let column = |program: &mut Program, _: &[Register]| program.push(Instruction::Column { dtype });
-        check(&format!("{dtype} columns"), &program(&[dtype], column, OutputKind::Store));
+        // There are more columns than u8 has numbers.
+        if dtype != DType::U8 {
+            let column = |program: &mut Program, _: &[Register]| program.push(Instruction::Column { dtype });
+            check(&format!("{dtype} columns"), &program(&[dtype], column, OutputKind::Store));
+        }
         if dtype.is_float() {
             continue;
         }
