@@ -6,7 +6,7 @@ use smallvec::{SmallVec, smallvec};
 use thalweg_graph::array::program::{Extent, Input, Instruction, Output, OutputKind, Program, Register};
 use thalweg_graph::array::scalar::Binary;
 use thalweg_graph::ops::elementwise::ElementwiseBinary;
-use thalweg_graph::{DType, Graph, Node, NodeId, Op, Scalar};
+use thalweg_graph::{Graph, Node, NodeId, Op, Scalar};
 
 use super::groups::{Group, Home, Role};
 use super::views::{Dims, Strides, View, contiguous, splat};
@@ -280,8 +280,7 @@ impl Writer<'_> {
                 && repeats(number);
             found.then_some(number)
         });
-        // Of narrower ones 0, 1, 2, … begins anew.
-        let number = number.filter(|_| matches!(dtype, DType::I32 | DType::I64))?;
+        let number = number.filter(|_| !dtype.is_float())?;
         self.uses_column = true;
         let x = self.operand(number);
         Some(self.push(Instruction::IsColumn { dtype, x }))

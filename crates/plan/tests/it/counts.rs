@@ -1,7 +1,8 @@
 //! How many calls known programs become.
 
 use thalweg_graph::{
-    Array, Bindings, ConvOptions, DType, Graph, Tensor, Update, Variable, autodiff::grad, passes, placeholder, zeros,
+    Array, Bindings, ConvOptions, DType, Graph, Tensor, Update, Variable, autodiff::grad, iota, passes, placeholder,
+    zeros,
 };
 use thalweg_plan::{Cpu, Kernel, Place, Plan, lower, verify};
 
@@ -173,6 +174,17 @@ fn what_is_the_same_in_all_columns_is_copied_once_for_them() {
         _ => None,
     });
     assert_eq!(copies.collect::<Vec<_>>(), [6 * 5 * 4], "{plan}");
+}
+
+#[test]
+fn a_label_says_which_column_it_is() {
+    let is_asked = |dtype| {
+        let x = placeholder("x", DType::F32, [6, 300]);
+        let labels = placeholder("labels", dtype, [6]).reshape([6, 1]);
+        let is_label = labels.equal(iota([6, 300], 1, dtype));
+        plan(&[&is_label.select(&x, 0.0).sum_over(-1)], &[]).to_string().contains("is column")
+    };
+    assert!(is_asked(DType::I64) && is_asked(DType::I32) && !is_asked(DType::F32));
 }
 
 #[test]
