@@ -84,6 +84,14 @@ pub(super) fn reshaped(r: &mut Rewriter<'_>, x: NodeId, shape: Shape) -> Option<
     if r.meta(x).shape == shape { Some(x) } else { r.emit(Reshape { shape }, &[x]) }
 }
 
+/// X, where the matrix is Xᵀ.
+pub(super) fn transposed(r: &Rewriter<'_>, id: NodeId) -> Option<NodeId> {
+    match r.op(id)? {
+        Op::Permute(permute) if permute.axes[..] == [1, 0] => Some(r.input(id)),
+        _ => None,
+    }
+}
+
 /// Columns as rows and rows as columns.
 pub(super) fn transposition() -> Permute {
     Permute { axes: SmallVec::from_slice(&[1, 0]) }

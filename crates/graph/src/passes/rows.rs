@@ -14,7 +14,7 @@
 
 use thalweg_array::Size;
 
-use super::moves::{Moves, reshaped, transposition};
+use super::moves::{Moves, reshaped, transposed, transposition};
 use super::pattern::Rewriter;
 use super::{Options, Pass};
 use crate::graph::{Changed, Graph, NodeId};
@@ -82,10 +82,7 @@ fn behind(r: &mut Rewriter<'_>, rows: NodeId, w: NodeId) -> Option<NodeId> {
 
 /// Xᵀ·G, where X is moved(Y) ⇒ Yᵀ·back(G), of fewer columns than X
 fn weights(r: &mut Rewriter<'_>, columns: NodeId, g: NodeId) -> Option<NodeId> {
-    let rows = match r.op(columns)? {
-        Op::Permute(permute) if permute.axes[..] == [1, 0] => r.input(columns),
-        _ => return None,
-    };
+    let rows = transposed(r, columns)?;
     let moves = Moves::behind(r, rows)?;
     let ((k, _), (n, width)) = (width(r, rows)?, width(r, g)?);
     if !moves.reorder() || r.meta(rows).shape.rank() != 2 || n >= k {

@@ -14,7 +14,7 @@
 use thalweg_array::Scalar;
 use thalweg_array::scalar::Binary;
 
-use super::moves::{Moves, transposition};
+use super::moves::{Moves, transposed, transposition};
 use super::pattern::Rewriter;
 use super::{Options, Pass};
 use crate::graph::{Changed, Graph, NodeId};
@@ -79,10 +79,7 @@ fn shifted(r: &mut Rewriter<'_>, rows: NodeId, shift: NodeId) -> Option<NodeId> 
 
 /// pick(E, i)ᵀ·G ⇒ Eᵀ·sum(G, i)
 fn weights(r: &mut Rewriter<'_>, columns: NodeId, g: NodeId) -> Option<NodeId> {
-    let rows = match r.op(columns)? {
-        Op::Permute(permute) if permute.axes[..] == [1, 0] => r.input(columns),
-        _ => return None,
-    };
+    let rows = transposed(r, columns)?;
     let Picked { table, indices } = picked(r, rows, WIDTH)?;
     let length = r.meta(table).shape[0].number()?;
     let sums = sums(r, length, indices, g)?;

@@ -124,7 +124,7 @@ impl Attention {
     }
 }
 
-fn share_out(pool: &Pool, chunks: usize, chunk: &(impl Fn(usize, usize) + Sync)) {
+pub(super) fn share_out(pool: &Pool, chunks: usize, chunk: &(impl Fn(usize, usize) + Sync)) {
     match chunks {
         0 => {}
         1 => chunk(0, 0),

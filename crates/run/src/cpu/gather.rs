@@ -8,6 +8,8 @@ use thalweg_plan::graph::DType;
 use thalweg_plan::graph::array::{Element, with_dtype};
 use thalweg_plan::{AroundAxis, BufferId, Plan};
 
+use super::attention::share_out;
+
 /// Rows picked by index, made ready.
 #[derive(Debug)]
 pub(crate) struct Rows {
@@ -91,11 +93,7 @@ impl Rows {
             let out = unsafe { super::execute::slice_mut(to.at(written.start).cast(), written.len()) };
             self.gather.run_chunk(chunk, x, indices, out);
         };
-        match self.gather.chunks() {
-            0 => {}
-            1 => chunk(0, 0),
-            chunks => pool.run(chunks, &chunk),
-        }
+        share_out(pool, self.gather.chunks(), &chunk);
     }
 }
 
@@ -168,11 +166,7 @@ impl AddedRows {
         let to = Output(y.cast::<T>());
         // SAFETY: the caller's promise; chunks add to different elements.
         let chunk = |chunk: usize, _| unsafe { self.scatter.run_chunk(chunk, x, indices, to.at(0)) };
-        match self.scatter.chunks() {
-            0 => {}
-            1 => chunk(0, 0),
-            chunks => pool.run(chunks, &chunk),
-        }
+        share_out(pool, self.scatter.chunks(), &chunk);
         Ok(())
     }
 }
