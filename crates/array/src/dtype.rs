@@ -152,7 +152,7 @@ element!(u8, U8, |x| x as f64, |x| x as u8, |x| x as i64, |x| x as u8);
 element!(bool, Bool, |x| x as u8 as f64, |x| x != 0.0, |x| x as i64, |x| x != 0);
 
 /// A floating-point parameter of an op: compared and hashed by its bits, so that ops with parameters can be compared.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Real(
     /// The number. NaN and infinities are written as text: JSON has no numbers for them.

@@ -39,7 +39,7 @@ pub use error::{BuildError, EvalError, ShapeError};
 pub use fetch::{Fetch, Root};
 pub use graph::{Graph, Node, NodeId};
 pub use op::{Op, OpRules};
-pub use ops::attention::attention;
+pub use ops::attention::{AttentionOptions, attention};
 pub use ops::control::{Scan, WhileLoop, cond, scan, while_loop};
 pub use ops::convolution::ConvOptions;
 pub use ops::custom::{Custom, CustomOp};

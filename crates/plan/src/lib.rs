@@ -23,8 +23,8 @@ pub mod verify;
 pub use cost::Cost;
 pub use lower::{LowerError, lower};
 pub use plan::{
-    ALIGNMENT, AroundAxis, Attention, AttentionGradient, Buffer, BufferId, Call, Carried, Carry, Convolution, Epilogue,
-    Feed, Given, Kernel, Loop, Map, MatMul, Operand, Part, Place, Plan, Taken,
+    ALIGNMENT, AroundAxis, Attention, AttentionGradient, Buffer, BufferId, Call, Carried, Carry, Convolution, Dropout,
+    Epilogue, Feed, Given, Kernel, Loop, Map, MatMul, Operand, Part, Place, Plan, Taken,
 };
 pub use target::{Cpu, Target};
 pub use thalweg_graph as graph;

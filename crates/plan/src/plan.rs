@@ -200,10 +200,21 @@ pub struct Attention {
     pub inputs: [Operand; 3],
     /// What may be seen, `[batch, heads, queries, keys]`.
     pub mask: Option<Operand>,
+    /// Which weights are dropped.
+    pub dropout: Option<Dropout>,
     /// Of what its gradients are made, if it is about them.
     pub gradient: Option<AttentionGradient>,
     /// What is found, `[batch, queries, heads, value width]`; or the gradients.
     pub y: BufferId,
+}
+
+/// Weights that are 0 by chance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dropout {
+    /// The probability; the others are multiplied by 1/(1 − it).
+    pub rate: f64,
+    /// Of the uniform numbers `[batch, heads, queries, keys]`: where they are below the rate, weights are 0.
+    pub stream: u64,
 }
 
 /// Of what the gradients of [`Attention`] are made, beside its inputs.

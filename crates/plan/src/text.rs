@@ -105,7 +105,8 @@ impl Plan {
                 let Attention { batch, heads, queries, keys, width, .. } = **attention;
                 let what = if attention.gradient.is_some() { "attention gradient" } else { "attention" };
                 let causal = if attention.causal { " causal" } else { "" };
-                format!("{what}{causal} {batch}x{heads}x[{queries}x{keys}] of {width}")
+                let dropping = attention.dropout.map_or(String::new(), |dropout| format!(" dropping {}", dropout.rate));
+                format!("{what}{causal}{dropping} {batch}x{heads}x[{queries}x{keys}] of {width}")
             }
             Kernel::Loop(repeat) => {
                 let direction = if repeat.reverse { "back" } else { "forth" };

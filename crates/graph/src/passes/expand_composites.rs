@@ -2,29 +2,32 @@
 
 use std::collections::HashMap;
 
-use crate::graph::{Graph, Node};
+use crate::graph::{Graph, Node, NodeId};
 use crate::op::OpRules;
 use crate::ops::source::placeholder_like;
 use crate::tensor::Tensor;
 
 /// The graph with every composite replaced by its expansion.
 pub fn expand_composites(graph: &Graph) -> Graph {
-    expand_composites_but(graph, &|_| false)
+    expand_composites_but(graph, &|_, _, _| false)
 }
 
+/// Whether a node of a graph with these inputs stays a composite.
+pub type Keep<'a> = &'a dyn Fn(&Graph, &Node, &[NodeId]) -> bool;
+
 /// As [`expand_composites`], with the nodes left for which `keep` holds.
-pub fn expand_composites_but(graph: &Graph, keep: &dyn Fn(&Node) -> bool) -> Graph {
+pub fn expand_composites_but(graph: &Graph, keep: Keep<'_>) -> Graph {
     let mut graph = graph.clone();
     // Expansions may be written in composites.
-    while graph.nodes().any(|node| node.op.is_composite() && !keep(node)) {
+    while graph.nodes().any(|node| node.op.is_composite() && !keep(&graph, node, &node.inputs)) {
         graph = expand_once(graph, keep);
     }
     graph
 }
 
-fn expand_once(graph: Graph, keep: &dyn Fn(&Node) -> bool) -> Graph {
+fn expand_once(graph: Graph, keep: Keep<'_>) -> Graph {
     let expanded = graph.rebuild(|graph, node, inputs| {
-        if !node.op.is_composite() || keep(node) {
+        if !node.op.is_composite() || keep(graph, node, inputs) {
             return None;
         }
         let stand_ins: Vec<Tensor> = inputs.iter().map(|input| placeholder_like(&graph[*input].meta)).collect();

@@ -60,7 +60,11 @@ pub fn for_evaluation(graph: Graph) -> Result<Graph, EvaluationError> {
 /// Without what only a training run does, in the bodies of loops too.
 fn without_training(graph: Graph) -> Changed<Graph> {
     let inside = in_bodies(graph, &mut |_, body| without_training(body));
-    let outside = inside.value.rebuild(|_, node, inputs| match node.op {
+    let outside = inside.value.rebuild(|graph, node, inputs| match node.op {
+        Op::Attention(attention) if attention.dropout.0 != 0.0 => {
+            let (attention, count) = attention.without_dropout(inputs.len());
+            graph.add(attention, &inputs[..count], node).ok()
+        }
         Op::Dropout(_) | Op::After(_) | Op::WithUpdate(_) => Some(inputs[0]),
         Op::EvaluatedAs(_) => Some(inputs[1]),
         _ => None,

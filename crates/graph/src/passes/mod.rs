@@ -46,7 +46,7 @@ pub mod tables;
 mod testing;
 
 pub use bind::{BindError, bind};
-pub use expand_composites::{expand_composites, expand_composites_but};
+pub use expand_composites::{Keep, expand_composites, expand_composites_but};
 pub use for_evaluation::{EvaluationError, for_evaluation};
 
 /// A function from graph to graph that keeps what the roots compute.

@@ -98,7 +98,7 @@ mod tests {
 
     use crate::autodiff::grad;
     use crate::graph::Graph;
-    use crate::ops::attention::attention;
+    use crate::ops::attention::{AttentionOptions, attention};
     use crate::ops::source::placeholder;
     use crate::passes::testing::same_meaning;
     use crate::passes::{Options, optimize};
@@ -127,7 +127,10 @@ mod tests {
     fn the_gradients_of_one_product_for_queries_keys_and_values_are_not_moved() {
         let x = placeholder("x", DType::F64, (2, 3, 12));
         let part = |first: usize| x.slice(2, first..first + 4).reshape([2, 3, 2, 2]);
-        assert_eq!(optimized(&attention(&part(0), &part(4), &part(8), None, true, 0.5), &x), [0, 0]);
+        assert_eq!(
+            optimized(&attention(&part(0), &part(4), &part(8), &AttentionOptions::new().causal(true)), &x),
+            [0, 0]
+        );
     }
 
     #[test]

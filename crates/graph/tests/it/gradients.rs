@@ -14,8 +14,8 @@ use thalweg_graph::ops::scan::CumSum;
 use thalweg_graph::reference::evaluate;
 use thalweg_graph::tensor::topological;
 use thalweg_graph::{
-    Array, ConvOptions, Custom, CustomOp, DType, Meta, Op, Pool, ShapeError, Size, Tensor, Variable, attention,
-    constant, einsum,
+    Array, AttentionOptions, ConvOptions, Custom, CustomOp, DType, Meta, Op, Pool, ShapeError, Size, Tensor, Variable,
+    attention, constant, einsum, random_uniform,
 };
 
 use crate::registry::{Gradient, KINDS, binaries, folds, kind, unaries};
@@ -338,11 +338,21 @@ fn composites() {
     {
         let mask = constant(vec![true, false, true, true]).slice(0, 0..keys).reshape([1, 1, 1, keys]);
         let inputs = [[2, 3, 4, 2], [2, keys, 2, 2], [2, keys, 2, 3]].map(|shape| draw.array(&shape, ANY));
-        check("attention", &inputs, |x| attention(&x[0], &x[1], &x[2], masked.then_some(&mask), causal, 0.6).square());
-        let gradient = AttentionGradient { causal, scale: Real(0.6), joined: keys == 3 };
+        let options = AttentionOptions::new().causal(causal).scale(0.6);
+        let options = masked.then_some(&mask).into_iter().fold(options, AttentionOptions::mask);
+        let dropping = options.clone().dropout(0.4);
+        check("attention", &inputs, |x| attention(&x[0], &x[1], &x[2], &options).square());
+        check("attention", &inputs, |x| attention(&x[0], &x[1], &x[2], &dropping).square());
         let of = [[2, 3, 4, 3]; 2].map(|shape| draw.array(&shape, ANY));
         let inputs: Vec<Array> = inputs.into_iter().chain(of).collect();
-        check("attention_gradient", &inputs, |x| Tensor::apply(gradient, x.iter().cloned()));
+        for rate in [0.0, 0.4] {
+            let (scale, dropout, joined) = (Real(0.6), Real(rate), keys == 3);
+            let uniform = (rate != 0.0).then(|| random_uniform([2, 4, 3, keys], DType::F64));
+            check("attention_gradient", &inputs, |x| {
+                let gradient = AttentionGradient { causal, scale, dropout, joined };
+                Tensor::apply(gradient, x.iter().chain(&uniform).cloned())
+            });
+        }
     }
     for (axis, shape) in [(1, &[3, 2][..]), (1, &[2, 3, 2, 2]), (2, &[2, 2, 3])] {
         let channels = shape[axis as usize];

@@ -180,7 +180,17 @@ impl AttentionGradient {
             unsafe {
                 let multiply = |problem, factors, to| products.multiply(problem, factors, to, scratch);
                 multiply(&of_weights, [cotangent, queries.values(keys.start)], cotangents.as_mut_ptr());
-                multiply(&of_values, [weights.as_ptr(), cotangent], into(2, keys.start, key_head));
+                // The scores are done with.
+                let left = match queries.dropping() {
+                    Some(dropping) => {
+                        let left = &mut scores[..size];
+                        queries.draw(dropping, &keys, left);
+                        rows::drop_both(isa, weights, dropping.rate, dropping.by, left, cotangents);
+                        left.as_ptr()
+                    }
+                    None => weights.as_ptr(),
+                };
+                multiply(&of_values, [left, cotangent], into(2, keys.start, key_head));
                 rows::softmax_gradient(isa, weights, cotangents, keys.len(), dots);
                 multiply(&of_keys, [cotangents.as_ptr(), scaled.as_ptr()], into(1, keys.start, key_head));
                 multiply(&of_query, [cotangents.as_ptr(), queries.keys(keys.start)], of_queries);

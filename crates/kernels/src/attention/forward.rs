@@ -74,6 +74,10 @@ impl Attention {
             let size = count * keys.len();
             unsafe { queries.score(&keys, &mut scores[..size]) };
             met.meet(&mut scores[..size], keys.len(), &mut weights[..size]);
+            if let Some(dropping) = queries.dropping() {
+                queries.draw(dropping, &keys, &mut scores[..size]);
+                rows::drop(isa, &scores[..size], dropping.rate, dropping.by, &mut weights[..size]);
+            }
             if keys.start > 0 {
                 (0..count).for_each(|i| rows::scale(isa, row(i), met.shrink[i]));
             }

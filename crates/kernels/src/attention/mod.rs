@@ -21,14 +21,16 @@ mod tests;
 use std::ops::Range;
 
 use thalweg_array::DType;
-use thalweg_array::scalar::{Fold, Unary};
+use thalweg_array::random::Philox;
+use thalweg_array::scalar::{Distribution, Fold, Unary};
 
 pub use backward::{AttentionGradient, Gradients};
 pub use forward::Attention;
 
 use crate::cpu::Isa;
 use crate::matmul::{self, ALIGNMENT, Matmul, Strides};
-use crate::vector::Lane;
+use crate::tile::Draw;
+use crate::vector::{self, Lane};
 
 /// Queries of a block.
 const QUERIES: usize = 64;
@@ -50,6 +52,16 @@ impl Steps {
     fn of(&self, batch: usize, time: usize, head: usize) -> usize {
         batch * self.batch + time * self.time + head * self.head
     }
+}
+
+/// Weights that are 0 by chance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dropout {
+    /// The probability.
+    pub rate: f64,
+    /// Of the uniform numbers, one for each batch, head, query and key in this order; where they are below the rate, weights are
+    /// 0, elsewhere multiplied by 1/(1 − rate).
+    pub stream: u64,
 }
 
 /// What is to be attended to: o = softmax(scale · q kᵀ) v for each head.
@@ -83,6 +95,8 @@ pub struct Problem {
     pub o: Steps,
     /// Of what may be seen, where not all may: elements from one batch, head, query and key to the next.
     pub mask: Option<[usize; 4]>,
+    /// Which weights are dropped.
+    pub dropout: Option<Dropout>,
 }
 
 /// The first elements of what is read.
@@ -96,6 +110,8 @@ pub struct Operands {
     pub v: *const f32,
     /// Not 0 where a query may see a key; not looked at if the problem has no mask.
     pub mask: *const u8,
+    /// Of what is dropped.
+    pub draw: Draw,
 }
 
 // SAFETY: plain addresses; what may be done with them is the contract of the functions that take them.
@@ -272,6 +288,37 @@ impl Queries<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// By what weights are dropped.
+#[derive(Clone, Copy)]
+struct Dropping {
+    generator: Philox,
+    rate: f32,
+    /// By what the others are multiplied.
+    by: f32,
+}
+
+impl Queries<'_> {
+    /// How weights are dropped, if they are.
+    fn dropping(&self) -> Option<Dropping> {
+        let Dropout { rate, stream } = self.problem.dropout?;
+        let generator = Philox::new(self.operands.draw.seed, stream);
+        Some(Dropping { generator, rate: rate as f32, by: (1.0 / (1.0 - rate)) as f32 })
+    }
+
+    /// The uniform numbers of these keys, in rows as those of [`score`](Queries::score). What may not be seen for being behind a
+    /// query gets none.
+    fn draw(&self, dropping: Dropping, keys: &Range<usize>, to: &mut [f32]) {
+        let Problem { heads, queries, keys: all, causal, .. } = *self.problem;
+        let Draw { first, step, .. } = self.operands.draw;
+        for (row, at) in to.chunks_exact_mut(keys.len()).zip(self.positions.clone()) {
+            let seen = if causal { (at + 1).saturating_sub(keys.start).min(keys.len()) } else { keys.len() };
+            let before = ((self.batch * heads + self.head) * queries + at) * all + keys.start;
+            let first = first.wrapping_add(before as u64);
+            vector::draw(self.products.isa, dropping.generator, Distribution::Uniform, first, step, &mut row[..seen]);
         }
     }
 }

@@ -48,3 +48,26 @@ fn softmax_gradient_body<const F: bool>(p: &[f32], d: &mut [f32], width: usize, 
         p.iter().zip(d).for_each(|(p, d)| *d = p * (*d - less));
     }
 }
+
+per_isa! {
+    /// What is left of numbers: nothing where the uniform number is below the rate, else the number times `by`.
+    pub(super) fn drop(uniform: &[f32], rate: f32, by: f32, x: &mut [f32]) = drop_body
+}
+
+#[inline(always)]
+fn drop_body<const F: bool>(uniform: &[f32], rate: f32, by: f32, x: &mut [f32]) {
+    uniform.iter().zip(x).for_each(|(u, x)| *x = if *u >= rate { *x * by } else { 0.0 });
+}
+
+per_isa! {
+    /// What is left of weights, in place of their uniform numbers, and of their cotangents.
+    pub(super) fn drop_both(weights: &[f32], rate: f32, by: f32, uniform: &mut [f32], d: &mut [f32]) = drop_both_body
+}
+
+#[inline(always)]
+fn drop_both_body<const F: bool>(weights: &[f32], rate: f32, by: f32, uniform: &mut [f32], d: &mut [f32]) {
+    for ((p, u), d) in weights.iter().zip(uniform).zip(d) {
+        let by = if *u >= rate { by } else { 0.0 };
+        (*u, *d) = (p * by, *d * by);
+    }
+}

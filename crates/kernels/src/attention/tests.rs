@@ -36,6 +36,7 @@ fn problem(batch: usize, [heads, key_heads]: [usize; 2], [queries, keys]: [usize
         v: steps(keys, key_heads, value_width),
         o: steps(queries, heads, value_width),
         mask: None,
+        dropout: None,
     }
 }
 
@@ -60,7 +61,8 @@ impl Numbers {
     }
 
     fn operands(&self) -> Operands {
-        Operands { q: self.q.as_ptr(), k: self.k.as_ptr(), v: self.v.as_ptr(), mask: self.mask.as_ptr() }
+        let [q, k, v] = [&self.q, &self.k, &self.v].map(|x| x.as_ptr());
+        Operands { q, k, v, mask: self.mask.as_ptr(), draw: Draw { seed: 3, step: 5, first: 2 } }
     }
 }
 
@@ -83,12 +85,19 @@ fn expected(p: &Problem, n: &Numbers) -> [Vec<f64>; 4] {
         let sum: f64 = weights.iter().sum();
         let weights: Vec<f64> = weights.iter().map(|w| if sum == 0.0 { 0.0 } else { w / sum }).collect();
         let cotangent = &n.cotangent[at..][..p.value_width];
-        let of_weights: Vec<f64> = (0..p.keys).map(|j| dot(cotangent, &n.v[v(j)..][..p.value_width])).collect();
+        let factor = |j: usize| {
+            let Some(Dropout { rate, stream }) = p.dropout else { return 1.0 };
+            let element = 2 + ((batch * p.heads + head) * p.queries + i) * p.keys + j;
+            let uniform = Philox::new(3, stream).uniform(element as u64, 5);
+            if f64::from(uniform) < rate { 0.0 } else { 1.0 / (1.0 - rate) }
+        };
+        let of_weight = |j: usize| factor(j) * dot(cotangent, &n.v[v(j)..][..p.value_width]);
+        let of_weights: Vec<f64> = (0..p.keys).map(of_weight).collect();
         let mean: f64 = weights.iter().zip(&of_weights).map(|(w, d)| w * d).sum();
         for j in 0..p.keys {
             for c in 0..p.value_width {
-                o[at + c] += weights[j] * f64::from(n.v[v(j) + c]);
-                dv[v(j) + c] += weights[j] * f64::from(cotangent[c]);
+                o[at + c] += factor(j) * weights[j] * f64::from(n.v[v(j) + c]);
+                dv[v(j) + c] += factor(j) * weights[j] * f64::from(cotangent[c]);
             }
             let slope = weights[j] * (of_weights[j] - mean) * f64::from(p.scale);
             for c in 0..p.width {
@@ -151,12 +160,13 @@ fn check(p: &Problem) {
 }
 
 #[test]
-fn every_length_and_every_mask() {
+fn every_length_every_mask_with_and_without_dropout() {
     for lengths in [[1, 1], [3, 2], [2, 3], [64, 64], [65, 63], [130, 130], [5, 300], [300, 5], [70, 600]] {
         for causal in [false, true] {
             check(&problem(2, [2, 2], lengths, causal));
-            let masked = problem(2, [2, 1], lengths, causal);
-            check(&Problem { mask: Some([lengths[1], 0, 0, 1]), ..masked });
+            let masked = Problem { mask: Some([lengths[1], 0, 0, 1]), ..problem(2, [2, 1], lengths, causal) };
+            check(&masked);
+            check(&Problem { dropout: Some(Dropout { rate: 0.3, stream: 11 }), ..masked });
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Calls of nodes that have a kernel of their own.
 
 use smallvec::SmallVec;
+use thalweg_graph::array::Real;
 use thalweg_graph::array::scalar::Fold;
 use thalweg_graph::ops::assemble::{Slice, SliceAxis};
 use thalweg_graph::ops::convolution::Side;
@@ -14,7 +15,7 @@ use super::Lowering;
 use super::program::{Look, Source};
 use super::views::{Strides, View, contiguous, dims};
 use crate::plan::{
-    AroundAxis, Attention, AttentionGradient, BufferId, Convolution, Epilogue, Kernel, MatMul, Operand, Part,
+    AroundAxis, Attention, AttentionGradient, BufferId, Convolution, Dropout, Epilogue, Kernel, MatMul, Operand, Part,
 };
 
 /// The dtype in which a matrix product of `dtype` is computed and written: 16-bit floats in f32.
@@ -47,8 +48,28 @@ pub(super) fn has_free_rows(op: &Op, dims: &[usize]) -> bool {
 }
 
 /// Whether a composite has a kernel of its own.
-fn has_kernel(node: &Node) -> bool {
-    matches!(node.op, Op::Attention(_) | Op::AttentionGradient(_)) && node.meta.dtype == DType::F32
+fn has_kernel(graph: &Graph, node: &Node, inputs: &[NodeId]) -> bool {
+    let draws = match dropout_of(&node.op) {
+        None => return false,
+        Some(0.0) => true,
+        // The kernel draws the numbers by which it drops.
+        Some(_) => inputs.last().is_some_and(|&uniform| matches!(graph[uniform].op, Op::Random(_))),
+    };
+    draws && node.meta.dtype == DType::F32
+}
+
+/// The rate at which attention drops weights.
+fn dropout_of(op: &Op) -> Option<f64> {
+    match op {
+        Op::Attention(attention) => Some(attention.dropout.0),
+        Op::AttentionGradient(gradient) => Some(gradient.dropout.0),
+        _ => None,
+    }
+}
+
+/// Whether the kernel of an op draws the random numbers of its last input itself, which nobody needs to write.
+pub(super) fn draws_last(op: &Op) -> bool {
+    dropout_of(op).is_some_and(|rate| rate != 0.0)
 }
 
 /// The graph with composites expanded that have no kernel, and with what has no kernel said in terms of what has: 0, 1, 2, … along any axis
@@ -241,8 +262,8 @@ impl Lowering<'_> {
                 Kernel::Custom { op: op.clone(), inputs, y: self.buffer(id) }
             }
             Op::Reduce(reduce) => return self.fold(id, reduce.fold, &reduce.axes),
-            Op::Attention(op) => self.attention(id, op.causal, op.scale.0, None),
-            Op::AttentionGradient(op) => self.attention(id, op.causal, op.scale.0, Some(op.joined)),
+            Op::Attention(op) => self.attention(id, op.causal, op.scale, None),
+            Op::AttentionGradient(op) => self.attention(id, op.causal, op.scale, Some(op.joined)),
             Op::Placeholder(_)
             | Op::Constant(_)
             | Op::Variable(_)
@@ -273,8 +294,13 @@ impl Lowering<'_> {
     }
 
     /// Attention, or its gradients, joined or not.
-    fn attention(&mut self, id: NodeId, causal: bool, scale: f64, joined: Option<bool>) -> Kernel {
-        let inputs = self.graph[id].inputs.clone();
+    fn attention(&mut self, id: NodeId, causal: bool, scale: Real, joined: Option<bool>) -> Kernel {
+        let mut inputs = self.graph[id].inputs.clone();
+        let rate = dropout_of(&self.graph[id].op).filter(|&rate| rate != 0.0);
+        let dropout = rate.and_then(|rate| {
+            let Op::Random(random) = &self.graph[inputs.pop()?].op else { return None };
+            Some(Dropout { rate, stream: random.stream.expect("a captured graph has streams") })
+        });
         let [q, k, v] = [0, 1, 2].map(|input| dims(self.graph, inputs[input]));
         let gradient = joined.map(|joined| AttentionGradient {
             found: self.rows(inputs[3]),
@@ -297,10 +323,11 @@ impl Lowering<'_> {
             keys: k[1],
             width: q[3],
             value_width: v[3],
-            scale,
+            scale: scale.0,
             causal,
             inputs: [0, 1, 2].map(|input| self.rows(inputs[input])),
             mask,
+            dropout,
             gradient,
             y: self.buffer(id),
         }))

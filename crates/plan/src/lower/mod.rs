@@ -151,12 +151,13 @@ struct Lowering<'a> {
 fn stored(graph: &Graph, views: &[View], grouping: &Grouping) -> Vec<bool> {
     let mut stored = vec![false; graph.len()];
     for id in graph.ids() {
-        for &input in &graph[id].inputs {
+        let inputs = &graph[id].inputs;
+        for (position, &input) in inputs.iter().enumerate() {
             let base = views[input.index()].base;
             let read = match grouping.homes[id.index()] {
                 // A view reads nothing; what looks through it does.
                 Home::Given | Home::Leaf => false,
-                Home::Kernel { .. } => true,
+                Home::Kernel { .. } => position + 1 < inputs.len() || !kernels::draws_last(&graph[id].op),
                 Home::Group { group, .. } => {
                     let group = &grouping.groups[group];
                     matches!(program::access(graph, views, &grouping.homes, group, input), Access::Load)

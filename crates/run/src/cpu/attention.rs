@@ -1,9 +1,10 @@
 //! Attention and its gradients: a plan's call made ready, and run.
 #![allow(unsafe_code)]
 
-use thalweg_kernels::attention::{self as kernels, Gradients, Operands, Problem, Steps};
+use thalweg_kernels::attention::{self as kernels, Dropout, Gradients, Operands, Problem, Steps};
 use thalweg_kernels::cpu::Isa;
 use thalweg_kernels::pool::Pool;
+use thalweg_kernels::tile::Draw;
 use thalweg_plan::{BufferId, Operand, Plan};
 
 use super::execute::Scratch;
@@ -49,6 +50,7 @@ impl Attention {
             v,
             o: call.gradient.as_ref().map_or(dense, |of| steps(&of.found)),
             mask: call.mask.as_ref().map(|mask| [0, 1, 2, 3].map(|axis| mask.strides[axis] as usize)),
+            dropout: call.dropout.map(|dropout| Dropout { rate: dropout.rate, stream: dropout.stream }),
         };
         let kernel = match &call.gradient {
             None => Direction::Forward(kernels::Attention::new(problem, Isa::best())),
@@ -99,10 +101,17 @@ impl Attention {
     }
 
     /// Runs; the addresses are those of looks and buffers.
-    pub(super) fn run(&self, pool: &Pool, address: &dyn Fn(&Look) -> *mut u8, y: *mut u8, scratch: Scratch) {
+    pub(super) fn run(
+        &self,
+        pool: &Pool,
+        draw: Draw,
+        address: &dyn Fn(&Look) -> *mut u8,
+        y: *mut u8,
+        scratch: Scratch,
+    ) {
         let [q, k, v] = self.inputs.each_ref().map(|input| address(input).cast::<f32>().cast_const());
         let mask = self.mask.as_ref().map_or(std::ptr::null(), |mask| address(mask).cast_const());
-        let (operands, to) = (Operands { q, k, v, mask }, Output(y.cast()));
+        let (operands, to) = (Operands { q, k, v, mask, draw }, Output(y.cast()));
         // SAFETY (both): the plan's operands stay inside their buffers, which are aligned; what is written is a buffer of its
         // own (invariants 1 and 3 of its verifier); `scratch_bytes` were counted for each worker.
         match &self.kernel {

@@ -367,7 +367,7 @@ impl Workspace {
             Work::Product(product) => self.product(product, pool, draw, scratch, shared),
             Work::Convolution(convolution) => self.convolution(convolution, pool, draw, scratch, shared),
             Work::Attention(attention) => {
-                attention.run(pool, &|look| self.address(look), self.base(attention.y()), scratch);
+                attention.run(pool, draw, &|look| self.address(look), self.base(attention.y()), scratch);
             }
             Work::Gather(gather) => {
                 let addresses = gather.buffers.map(|buffer| self.base(buffer));

@@ -328,18 +328,30 @@ fn ask_for_attention(checks: &mut Checks, dtype: DType) {
         let (q, k) = (of(checks, [2, queries, 4, 3]), of(checks, [2, keys, 2, 3]));
         let (v, cotangent) = (of(checks, [2, keys, 2, 5]), of(checks, [2, queries, 4, 5]));
         let mask = checks.feed(numbers(&[2, 4, queries, keys], DType::Bool, ANY));
+        // Drawn by the kernel, and known from elsewhere.
+        let scores = [2, 4, queries, keys];
+        let drawn = dtype.is_float().then(|| random_uniform(scores, dtype));
+        let uniform = [drawn, Some(of(checks, scores))];
         for (causal, joined) in [(false, false), (true, queries == keys)] {
-            let scale = Real(0.3);
-            checks.ask(Attention { causal, scale }, [&q, &k, &v]);
-            checks.ask(Attention { causal, scale }, [&q, &k, &v, &mask]);
+            let plain = Attention { causal, scale: Real(0.3), dropout: Real(0.0) };
+            let dropping = Attention { dropout: Real(0.4), ..plain };
+            checks.ask(plain, [&q, &k, &v]);
+            checks.ask(plain, [&q, &k, &v, &mask]);
             // What lies in another order is copied.
             let flipped = |x: &Tensor| x.flip(3);
-            checks.ask(Attention { causal, scale }, [&flipped(&q), &flipped(&k), &v.flip(1)]);
-            let found = Tensor::try_apply(Attention { causal, scale }, [q.clone(), k.clone(), v.clone()]);
+            checks.ask(plain, [&flipped(&q), &flipped(&k), &v.flip(1)]);
+            let found = Tensor::try_apply(plain, [q.clone(), k.clone(), v.clone()]);
             let Ok(found) = found else { continue };
-            let gradient = AttentionGradient { causal, scale, joined };
+            let gradient = AttentionGradient { causal, scale: plain.scale, dropout: plain.dropout, joined };
             checks.ask(gradient, [&q, &k, &v, &found, &cotangent]);
             checks.ask(gradient, [&q, &k, &v, &found, &cotangent, &mask]);
+            for uniform in uniform.iter().flatten() {
+                checks.ask(dropping, [&q, &k, &v, uniform]);
+                checks.ask(dropping, [&q, &k, &v, &mask, uniform]);
+                let gradient = AttentionGradient { dropout: dropping.dropout, ..gradient };
+                checks.ask(gradient, [&q, &k, &v, &found, &cotangent, uniform]);
+                checks.ask(gradient, [&q, &k, &v, &found, &cotangent, &mask, uniform]);
+            }
         }
     }
 }

@@ -12,7 +12,8 @@ use thalweg_graph::array::scalar::{Binary, Fold, Unary};
 use thalweg_graph::reference::{self, interpret};
 use thalweg_graph::tensor::topological;
 use thalweg_graph::{
-    Array, ConvOptions, DType, Graph, Op, Scan, Tensor, TensorId, WhileLoop, attention, autodiff, cond, placeholder,
+    Array, AttentionOptions, ConvOptions, DType, Graph, Op, Scan, Tensor, TensorId, WhileLoop, attention, autodiff,
+    cond, placeholder,
 };
 use thalweg_run::{Feeds, Session};
 
@@ -196,8 +197,9 @@ fn attended(dice: &mut Dice, x: &Tensor) -> Option<Tensor> {
     }
     let by_head = x.reshape([batch, time, heads, features / heads]);
     let mask = by_head.permute(&[0, 2, 1, 3]).slice(-1, 0..1).greater(-0.5);
-    let mask = (dice.below(2) == 0).then_some(&mask);
-    Some(attention(&by_head, &by_head.tanh(), &by_head, mask, causal, 0.5).reshape(x.shape()))
+    let options = AttentionOptions::new().causal(causal).scale(0.5).dropout([0.0, 0.3][dice.below(2)]);
+    let options = if dice.below(2) == 0 { options.mask(&mask) } else { options };
+    Some(attention(&by_head, &by_head.tanh(), &by_head, &options).reshape(x.shape()))
 }
 
 /// A state that goes along the first axis of `x`, in either direction.

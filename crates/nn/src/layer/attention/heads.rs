@@ -1,6 +1,6 @@
 //! Several heads: [`SelfAttention`] and [`CrossAttention`].
 
-use thalweg_graph::{DType, Shape, Size, Tensor, attention, iota};
+use thalweg_graph::{AttentionOptions, DType, Shape, Size, Tensor, attention, iota};
 
 use crate::Module;
 use crate::error::refuse;
@@ -52,8 +52,8 @@ pub struct Heads {
     pub keys: usize,
     /// Numbers of a head.
     pub width: usize,
-    /// Of the weights, in training.
-    pub dropout: Option<Dropout>,
+    /// The probability with which a weight is dropped in training.
+    pub dropout: f64,
 }
 
 impl Heads {
@@ -84,14 +84,10 @@ impl Heads {
         };
         let weights = weights(&(grouped(queries).matmul(&grouped(&on.keys).t()) * scale_of(queries)), mask);
         let heads = Size::from(self.queries);
-        let values = if cx.training() && self.dropout.is_some() {
-            let found = self.dropout.forward(&weights, cx).matmul(&grouped(&on.values));
-            let found = found.reshape([batch.clone(), heads.clone(), time.clone(), Size::from(self.width)]);
-            found.permute(&[0, 2, 1, 3])
-        } else {
-            let allowed = mask.allowed(4);
-            attention(queries, &on.keys, &on.values, allowed.as_ref(), mask.is_causal(), scale_of(queries))
-        };
+        let rate = if cx.training() { self.dropout } else { 0.0 };
+        let options = AttentionOptions::new().causal(mask.is_causal()).scale(scale_of(queries)).dropout(rate);
+        let options = mask.allowed(4).iter().fold(options, AttentionOptions::mask);
+        let values = attention(queries, &on.keys, &on.values, &options);
         Attended {
             values: values.reshape([batch.clone(), time.clone(), &heads * self.width]),
             weights: weights.reshape([batch, heads, time, keys]),
@@ -224,8 +220,12 @@ impl AttentionConfig {
     }
 
     /// In training weights are dropped with this probability.
+    ///
+    /// # Panics
+    /// If the rate is outside [0, 1).
+    #[track_caller]
     pub fn dropout(self, rate: f64) -> AttentionConfig {
-        AttentionConfig { dropout: rate, ..self }
+        AttentionConfig { dropout: Dropout::new(rate).rate(), ..self }
     }
 
     /// With rotary positions.
@@ -244,12 +244,7 @@ impl AttentionConfig {
     }
 
     fn make_heads(&self) -> Heads {
-        Heads {
-            queries: self.heads,
-            keys: self.key_heads,
-            width: self.features / self.heads,
-            dropout: (self.dropout != 0.0).then(|| Dropout::new(self.dropout)),
-        }
+        Heads { queries: self.heads, keys: self.key_heads, width: self.features / self.heads, dropout: self.dropout }
     }
 
     /// Of a text on itself.

@@ -84,6 +84,10 @@ impl TransformerConfig {
     }
 
     /// With dropout: of embeddings, of what each part adds (Vaswani et al. 2017), of the weights of attention.
+    ///
+    /// # Panics
+    /// If the rate is outside [0, 1).
+    #[track_caller]
     pub fn dropout(self, rate: f64) -> TransformerConfig {
         TransformerConfig { dropout: rate, attention: self.attention.dropout(rate), ..self }
     }
