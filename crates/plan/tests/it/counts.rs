@@ -1,10 +1,10 @@
 //! How many calls known programs become.
 
 use thalweg_graph::{
-    Array, Bindings, ConvOptions, DType, Graph, Tensor, Update, Variable, autodiff::grad, iota, passes, placeholder,
-    zeros,
+    Array, AttentionOptions, Bindings, ConvOptions, DType, Graph, Tensor, Update, Variable, attention, autodiff::grad,
+    iota, passes, placeholder, zeros,
 };
-use thalweg_plan::{Cpu, Kernel, Place, Plan, lower, verify};
+use thalweg_plan::{Buffer, Cpu, Kernel, Place, Plan, lower, verify};
 
 fn plan(fetches: &[&Tensor], updates: &[Update]) -> Plan {
     let graph = Graph::capture(fetches.iter().copied(), updates);
@@ -185,6 +185,18 @@ fn a_label_says_which_column_it_is() {
         plan(&[&is_label.select(&x, 0.0).sum_over(-1)], &[]).to_string().contains("is column")
     };
     assert!(is_asked(DType::I64) && is_asked(DType::I32) && !is_asked(DType::F32));
+}
+
+#[test]
+fn attention_draws_what_it_drops_by_itself() {
+    let x = variable("x", &[2, 70, 4, 8]).tensor().clone();
+    let found = attention(&x, &x, &x, &AttentionOptions::new().causal(true).dropout(0.1));
+    let gradient = grad(&found.square().sum(), &[&x]).remove(0);
+    let plan = plan(&[&gradient], &[]);
+    let attentions = plan.calls.iter().filter(|call| matches!(call.kernel, Kernel::Attention(_))).count();
+    // Nothing has a number for each pair.
+    let is_small = |buffer: &Buffer| buffer.bytes() < 4 * 2 * 4 * 70 * 70;
+    assert!(attentions == 2 && plan.buffers.iter().all(is_small), "{plan}");
 }
 
 #[test]
