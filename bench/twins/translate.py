@@ -132,8 +132,18 @@ class Translator(nn.Module):
         combined = self.dropout(torch.tanh(self.combine(torch.cat([found, outputs], -1))))
         return self.output(combined), states
 
-    def forward(self, sources, reply):
-        return self.say(reply, *self.read(sources))[0]
+    def forward(self, sources, reply, given=1.0):
+        """`given`: the probability that a token is the given one, not the one that was the likeliest before it."""
+        memory, present, states = self.read(sources)
+        if given == 1.0:
+            return self.say(reply, memory, present, states)[0]
+        is_given, last, logits = torch.rand(reply.shape) < given, reply[:, 0], []
+        for time in range(reply.shape[1]):
+            fed = torch.where(is_given[:, time], reply[:, time], last)
+            now, states = self.say(fed[:, None], memory, present, states)
+            logits.append(now)
+            last = now[:, 0].argmax(-1)
+        return torch.cat(logits, 1)
 
 
 class Attention(nn.Module):
@@ -288,6 +298,7 @@ def main():
     parser.add_argument("--german", action="store_true", help="in place of French")
     parser.add_argument("--both", action="store_true", help="one model for both directions, with tags")
     parser.add_argument("--transformer", action="store_true", help="in place of LSTMs")
+    parser.add_argument("--sampling", type=float, default=0.0, help="the part of words that LSTMs say themselves at the end")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--vocabulary", action="store_true", help="print the words and stop")
     args = parser.parse_args()
@@ -319,10 +330,12 @@ def main():
     optimizer = torch.optim.Adam(parameters, lr=args.lr)
     steps = args.epochs * math.ceil(len(train) / args.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, steps, cycle_momentum=False)
-    start = time.time()
+    start, done = time.time(), 0
     for _ in range(args.epochs):
         for sources, reply, target in batches(train, args.batch, chance):
-            logits = model(sources, reply)
+            feeding = {"given": 1 - args.sampling * done / steps} if args.sampling else {}
+            logits = model(sources, reply, **feeding)
+            done += 1
             loss = nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=PAD)
             optimizer.zero_grad()
             loss.backward()

@@ -213,7 +213,7 @@ fn check(op: &str, inputs: &[&Meta], floats: usize, dropout: Real) -> Result<Siz
         .chain(uniform.iter().map(|uniform| ("the uniform numbers are", uniform, floats[0].dtype)))
     {
         if given.dtype != dtype || given.shape != scores {
-            return Err(ShapeError::new(format!("{what} {given}; it must be {dtype}{scores}")));
+            return Err(ShapeError::new(format!("{what} {given}, not {dtype}{scores}")));
         }
     }
     Ok(sizes)
@@ -449,7 +449,7 @@ mod tests {
         let message = Tensor::try_apply(Attention { causal: true, scale: Real(1.0), dropout: Real(0.0) }, inputs)
             .unwrap_err()
             .to_string();
-        assert!(message.contains("the mask is bool[2,4,3,1]; it must be bool[2,4,3,3]"), "{message}");
+        assert!(message.contains("the mask is bool[2,4,3,1], not bool[2,4,3,3]"), "{message}");
         let dropped = |rate, further: Option<[usize; 4]>| {
             let op = Attention { causal: false, scale: Real(1.0), dropout: Real(rate) };
             let inputs = [fits; 3].into_iter().chain(further).map(x);
@@ -459,6 +459,6 @@ mod tests {
         let message = dropped(0.5, None);
         assert!(message.contains("takes 3 inputs, perhaps a mask, and uniform numbers at the end; got 3"), "{message}");
         let message = dropped(0.5, Some(fits));
-        assert!(message.contains("the uniform numbers are f32[2,3,4,8]; it must be f32[2,4,3,3]"), "{message}");
+        assert!(message.contains("the uniform numbers are f32[2,3,4,8], not f32[2,4,3,3]"), "{message}");
     }
 }
