@@ -19,15 +19,16 @@ per_isa! {
 
 #[inline(always)]
 fn fold_body<const F: bool>(f: Fold, x: &[f32]) -> f64 {
+    // What two numbers make; what two that are none of them NaN make, and whether that forgets a NaN.
     macro_rules! blocks {
-        ($zero:expr, |$a:ident, $b:ident| $both:expr, |$total:ident, $part:ident| $join:expr) => {{
+        ($zero:expr, |$a:ident, $b:ident| $both:expr, $of_numbers:expr, $forgets_nan:expr, |$total:ident, $part:ident| $join:expr) => {{
             let mut $total = $zero as f64;
             for block in x.chunks(BLOCK) {
                 // Short rows would spend their time on empty lanes.
                 let $part = if block.len() <= 4 * LANES {
-                    lanes!(LANES, block, $zero, |$a, $b| $both)
+                    lanes!(LANES, block, $zero, |$a, $b| $both, $of_numbers, $forgets_nan)
                 } else {
-                    lanes!(WIDE, block, $zero, |$a, $b| $both)
+                    lanes!(WIDE, block, $zero, |$a, $b| $both, $of_numbers, $forgets_nan)
                 } as f64;
                 $total = $join;
             }
@@ -35,7 +36,7 @@ fn fold_body<const F: bool>(f: Fold, x: &[f32]) -> f64 {
         }};
     }
     macro_rules! lanes {
-        ($lanes:expr, $block:expr, $zero:expr, |$a:ident, $b:ident| $both:expr) => {{
+        ($lanes:expr, $block:expr, $zero:expr, |$a:ident, $b:ident| $both:expr, $of_numbers:expr, $forgets_nan:expr) => {{
             let mut lanes = [$zero; $lanes];
             let mut chunks = $block.chunks_exact($lanes);
             for chunk in &mut chunks {
@@ -44,31 +45,47 @@ fn fold_body<const F: bool>(f: Fold, x: &[f32]) -> f64 {
                     *lane = $both;
                 }
             }
-            let rest = chunks.remainder();
-            if !rest.is_empty() {
+            let rest = chunks.remainder().len();
+            if rest > 0 {
+                // The last numbers, without those that are in already: no copy.
                 let mut padded = [$zero; $lanes];
-                padded[..rest.len()].copy_from_slice(rest);
+                match $block.last_chunk::<$lanes>() {
+                    Some(last) => {
+                        for (lane, (padded, &x)) in padded.iter_mut().zip(last).enumerate() {
+                            *padded = if lane + rest >= $lanes { x } else { $zero };
+                        }
+                    }
+                    None => padded[..rest].copy_from_slice($block),
+                }
                 for (lane, &$b) in lanes.iter_mut().zip(&padded) {
                     let $a = *lane;
                     *lane = $both;
                 }
             }
+            // Checked once, so that each comparison of halves is one instruction.
+            let forgets = $forgets_nan && lanes.iter().any(|lane| lane.is_nan());
             let mut half = $lanes / 2;
             while half > 0 {
                 for i in 0..half {
                     let ($a, $b) = (lanes[i], lanes[i + half]);
-                    lanes[i] = $both;
+                    lanes[i] = $of_numbers;
                 }
                 half /= 2;
             }
-            lanes[0]
+            if forgets { f32::NAN } else { lanes[0] }
         }};
     }
     match f {
-        Fold::Sum => blocks!(0.0f32, |a, b| a + b, |total, part| total + part),
+        Fold::Sum => blocks!(0.0f32, |a, b| a + b, a + b, false, |total, part| total + part),
         Fold::Prod => x.iter().fold(1.0, |total, &x| total * x as f64),
-        Fold::Max => blocks!(f32::NEG_INFINITY, |a, b| max(a, b), |total, part| Binary::Max.apply(total, part)),
-        Fold::Min => blocks!(f32::INFINITY, |a, b| min(a, b), |total, part| Binary::Min.apply(total, part)),
+        Fold::Max => {
+            blocks!(f32::NEG_INFINITY, |a, b| max(a, b), if a > b { a } else { b }, true, |total, part| Binary::Max
+                .apply(total, part))
+        }
+        Fold::Min => {
+            blocks!(f32::INFINITY, |a, b| min(a, b), if a < b { a } else { b }, true, |total, part| Binary::Min
+                .apply(total, part))
+        }
     }
 }
 
@@ -107,7 +124,7 @@ fn fold_rows_body<const F: bool>(f: Fold, x: &[f32], width: usize, totals: &mut 
         }};
     }
     // Short rows side by side, a lane for each: along a row most lanes would be empty.
-    let short = (1..=4 * LANES).contains(&width);
+    let short = (1..2 * LANES).contains(&width);
     let x = if short { &x[..totals.len() * width] } else { x };
     match f {
         Fold::Sum if short => across!(0.0f32, |a, b| a + b),
@@ -205,7 +222,7 @@ mod tests {
                 for f in [Fold::Sum, Fold::Max, Fold::Min] {
                     let exact = x.iter().fold(f.identity(DType::F32).to_f64(), |t, &x| f.binary().apply(t, x as f64));
                     assert_eq!(fold(isa, f, &x), exact, "{isa} {f:?} {n}");
-                    for width in [1, 3, 8, 64, 100, 700] {
+                    for width in [1, 3, 8, 31, 32, 45, 64, 100, 700] {
                         let mut totals = vec![0.0; n / width];
                         fold_rows(isa, f, &x, width, &mut totals);
                         for (row, &total) in totals.iter().enumerate() {
