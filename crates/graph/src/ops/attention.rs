@@ -5,7 +5,7 @@ use thalweg_array::{Array, DType, Real, Shape, Size};
 
 use crate::autodiff::reverse::pull_back;
 use crate::error::{EvalError, ShapeError};
-use crate::op::{OpRules, Reference, Vjp};
+use crate::op::{Op, OpRules, Reference, Vjp};
 use crate::ops::composite::{Dropout, no_reference};
 use crate::ops::index::iota;
 use crate::ops::random::random_uniform;
@@ -156,6 +156,17 @@ impl Sizes {
     }
 }
 
+/// The op without dropout, and how many of its inputs it then takes; `None` if it is no attention that drops.
+pub(crate) fn without_dropout(op: &Op, inputs: usize) -> Option<(Op, usize)> {
+    let dropout = Real(0.0);
+    let plain: Op = match *op {
+        Op::Attention(op) if op.dropout != dropout => Attention { dropout, ..op }.into(),
+        Op::AttentionGradient(op) if op.dropout != dropout => AttentionGradient { dropout, ..op }.into(),
+        _ => return None,
+    };
+    Some((plain, inputs - 1))
+}
+
 /// What the two ops do alike.
 #[derive(Clone, Copy)]
 struct Look<'a> {
@@ -255,13 +266,6 @@ pub struct Attention {
     /// The probability with which a weight is 0; the others are multiplied by 1/(1 − it).
     #[serde(default)]
     pub dropout: Real,
-}
-
-impl Attention {
-    /// The op without dropout, and how many of its inputs it takes then.
-    pub(crate) fn without_dropout(&self, inputs: usize) -> (Attention, usize) {
-        (Attention { dropout: Real(0.0), ..*self }, inputs - usize::from(self.dropout.0 != 0.0))
-    }
 }
 
 impl OpRules for Attention {
@@ -393,6 +397,7 @@ impl OpRules for AttentionGradient {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::autodiff::grad;
     use crate::graph::Graph;
     use crate::ops::source::{constant, placeholder};
     use crate::passes::for_evaluation;
@@ -428,7 +433,11 @@ mod tests {
         let x = placeholder("x", DType::F32, [2, 3, 4, 8]);
         let mask = placeholder("mask", DType::Bool, [3, 3]);
         let options = AttentionOptions::new().mask(&mask).causal(true);
-        let graph = |options: &AttentionOptions| Graph::capture([&attention(&x, &x, &x, options)], &[]);
+        let graph = |options: &AttentionOptions| {
+            let found = attention(&x, &x, &x, options);
+            let gradient = grad(&found.sum(), &[&x]).remove(0);
+            Graph::capture([&found, &gradient], &[])
+        };
         let evaluated = for_evaluation(graph(&options.clone().dropout(0.5))).unwrap();
         assert_eq!(evaluated.to_string(), graph(&options).to_string());
     }

@@ -6,6 +6,7 @@ use thiserror::Error;
 use super::{dead_code, expectation, in_bodies, loops};
 use crate::graph::{Changed, Graph, Node};
 use crate::op::Op;
+use crate::ops::attention;
 
 /// Why a graph cannot serve evaluation.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -61,9 +62,9 @@ pub fn for_evaluation(graph: Graph) -> Result<Graph, EvaluationError> {
 fn without_training(graph: Graph) -> Changed<Graph> {
     let inside = in_bodies(graph, &mut |_, body| without_training(body));
     let outside = inside.value.rebuild(|graph, node, inputs| match node.op {
-        Op::Attention(attention) if attention.dropout.0 != 0.0 => {
-            let (attention, count) = attention.without_dropout(inputs.len());
-            graph.add(attention, &inputs[..count], node).ok()
+        Op::Attention(_) | Op::AttentionGradient(_) => {
+            let (plain, count) = attention::without_dropout(&node.op, inputs.len())?;
+            graph.add(plain, &inputs[..count], node).ok()
         }
         Op::Dropout(_) | Op::After(_) | Op::WithUpdate(_) => Some(inputs[0]),
         Op::EvaluatedAs(_) => Some(inputs[1]),

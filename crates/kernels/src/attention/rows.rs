@@ -67,7 +67,6 @@ per_isa! {
 #[inline(always)]
 fn drop_both_body<const F: bool>(weights: &[f32], rate: f32, by: f32, uniform: &mut [f32], d: &mut [f32]) {
     for ((p, u), d) in weights.iter().zip(uniform).zip(d) {
-        let by = if *u >= rate { by } else { 0.0 };
-        (*u, *d) = (p * by, *d * by);
+        (*u, *d) = if *u >= rate { (p * by, *d * by) } else { (0.0, 0.0) };
     }
 }

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 use thalweg_graph::array::Real;
-use thalweg_graph::array::scalar::Fold;
+use thalweg_graph::array::scalar::{Distribution, Fold};
 use thalweg_graph::ops::assemble::{Slice, SliceAxis};
 use thalweg_graph::ops::convolution::Side;
 use thalweg_graph::ops::elementwise::ElementwiseBinary;
@@ -53,7 +53,10 @@ fn has_kernel(graph: &Graph, node: &Node, inputs: &[NodeId]) -> bool {
         None => return false,
         Some(0.0) => true,
         // The kernel draws the numbers by which it drops.
-        Some(_) => inputs.last().is_some_and(|&uniform| matches!(graph[uniform].op, Op::Random(_))),
+        Some(_) => inputs.last().is_some_and(|&last| match &graph[last].op {
+            Op::Random(random) => random.distribution == Distribution::Uniform,
+            _ => false,
+        }),
     };
     draws && node.meta.dtype == DType::F32
 }

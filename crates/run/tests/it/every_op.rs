@@ -328,10 +328,11 @@ fn ask_for_attention(checks: &mut Checks, dtype: DType) {
         let (q, k) = (of(checks, [2, queries, 4, 3]), of(checks, [2, keys, 2, 3]));
         let (v, cotangent) = (of(checks, [2, keys, 2, 5]), of(checks, [2, queries, 4, 5]));
         let mask = checks.feed(numbers(&[2, 4, queries, keys], DType::Bool, ANY));
-        // Drawn by the kernel, and known from elsewhere.
+        // Drawn by the kernel, or not.
         let scores = [2, 4, queries, keys];
         let drawn = dtype.is_float().then(|| random_uniform(scores, dtype));
-        let uniform = [drawn, Some(of(checks, scores))];
+        let normal = dtype.is_float().then(|| random_normal(scores, dtype));
+        let uniform = [drawn, normal, Some(of(checks, scores))];
         for (causal, joined) in [(false, false), (true, queries == keys)] {
             let plain = Attention { causal, scale: Real(0.3), dropout: Real(0.0) };
             let dropping = Attention { dropout: Real(0.4), ..plain };
