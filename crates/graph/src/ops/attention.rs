@@ -11,7 +11,8 @@ use crate::ops::index::iota;
 use crate::ops::random::random_uniform;
 use crate::tensor::{Meta, Tensor};
 
-/// How queries look at keys: at all of them, with scores times 1/√width and no weight dropped, unless said otherwise.
+/// How queries look at keys in [`attention`]: at all of them, with scores times 1/√width and no weight dropped, unless said
+/// otherwise.
 #[derive(Clone, Debug, Default)]
 pub struct AttentionOptions {
     mask: Option<Tensor>,
@@ -41,7 +42,8 @@ impl AttentionOptions {
         AttentionOptions { scale: Some(scale), ..self }
     }
 
-    /// Each weight is 0 with this probability, else multiplied by 1/(1 − rate); drawn anew in each run.
+    /// Each weight is 0 with this probability, else multiplied by 1/(1 − rate) (Srivastava et al. 2014); drawn anew in
+    /// each run, left out in [evaluation](crate::passes::for_evaluation()).
     pub fn dropout(self, rate: f64) -> AttentionOptions {
         AttentionOptions { dropout: rate, ..self }
     }
@@ -194,16 +196,15 @@ impl<'a> Look<'a> {
 fn check(op: &str, inputs: &[&Meta], floats: usize, dropout: Real) -> Result<Sizes, ShapeError> {
     let drops = dropout.0 != 0.0;
     let least = floats + usize::from(drops);
-    if let [q, k, v, ..] = inputs {
-        Sizes::of(&q.shape, &k.shape, &v.shape)?;
-    }
-    if inputs.len() != least && inputs.len() != least + 1 {
+    let sizes = match inputs {
+        [q, k, v, ..] => Some(Sizes::of(&q.shape, &k.shape, &v.shape)?),
+        _ => None,
+    };
+    let (Some(sizes), true) = (sizes, (least..=least + 1).contains(&inputs.len())) else {
         let uniform = if drops { ", and uniform numbers at the end" } else { "" };
-        return Err(ShapeError::new(format!(
-            "{op} takes {floats} inputs, perhaps a mask{uniform}; got {}",
-            inputs.len()
-        )));
-    }
+        let reason = format!("{op} takes {floats} inputs, perhaps a mask{uniform}; got {}", inputs.len());
+        return Err(ShapeError::new(reason));
+    };
     if !(0.0..1.0).contains(&dropout.0) {
         return Err(ShapeError::new(format!("the rate is {dropout:?}; it must be at least 0 and below 1")));
     }
@@ -214,7 +215,6 @@ fn check(op: &str, inputs: &[&Meta], floats: usize, dropout: Real) -> Result<Siz
             floats[0].dtype, other.dtype
         )));
     }
-    let sizes = Sizes::of(&floats[0].shape, &floats[1].shape, &floats[2].shape)?;
     let scores = [sizes.batch.clone(), sizes.heads.into(), sizes.queries.clone(), sizes.keys.clone()];
     let scores: Shape = scores.into_iter().collect();
     let (masks, uniform) = further.split_at(further.len() - usize::from(drops));

@@ -1,7 +1,6 @@
 //! Calls of nodes that have a kernel of their own.
 
 use smallvec::SmallVec;
-use thalweg_graph::array::Real;
 use thalweg_graph::array::scalar::{Distribution, Fold};
 use thalweg_graph::ops::assemble::{Slice, SliceAxis};
 use thalweg_graph::ops::convolution::Side;
@@ -265,8 +264,8 @@ impl Lowering<'_> {
                 Kernel::Custom { op: op.clone(), inputs, y: self.buffer(id) }
             }
             Op::Reduce(reduce) => return self.fold(id, reduce.fold, &reduce.axes),
-            Op::Attention(op) => self.attention(id, op.causal, op.scale, None),
-            Op::AttentionGradient(op) => self.attention(id, op.causal, op.scale, Some(op.joined)),
+            Op::Attention(op) => self.attention(id, op.causal, op.scale.0, None),
+            Op::AttentionGradient(op) => self.attention(id, op.causal, op.scale.0, Some(op.joined)),
             Op::Placeholder(_)
             | Op::Constant(_)
             | Op::Variable(_)
@@ -297,12 +296,12 @@ impl Lowering<'_> {
     }
 
     /// Attention, or its gradients, joined or not.
-    fn attention(&mut self, id: NodeId, causal: bool, scale: Real, joined: Option<bool>) -> Kernel {
+    fn attention(&mut self, id: NodeId, causal: bool, scale: f64, joined: Option<bool>) -> Kernel {
         let mut inputs = self.graph[id].inputs.clone();
         let rate = dropout_of(&self.graph[id].op).filter(|&rate| rate != 0.0);
-        let dropout = rate.and_then(|rate| {
-            let Op::Random(random) = &self.graph[inputs.pop()?].op else { return None };
-            Some(Dropout { rate, stream: random.stream.expect("a captured graph has streams") })
+        let dropout = rate.map(|rate| match inputs.pop().map(|uniform| &self.graph[uniform].op) {
+            Some(Op::Random(random)) => Dropout { rate, stream: random.stream.expect("a captured graph has streams") },
+            _ => unreachable!("attention with other numbers is expanded: a bug in Thalweg"),
         });
         let [q, k, v] = [0, 1, 2].map(|input| dims(self.graph, inputs[input]));
         let gradient = joined.map(|joined| AttentionGradient {
@@ -326,7 +325,7 @@ impl Lowering<'_> {
             keys: k[1],
             width: q[3],
             value_width: v[3],
-            scale: scale.0,
+            scale,
             causal,
             inputs: [0, 1, 2].map(|input| self.rows(inputs[input])),
             mask,

@@ -9,6 +9,7 @@ use thalweg_plan::{BufferId, Operand, Plan};
 
 use super::execute::Scratch;
 use super::prepare::{Look, look};
+use super::share_out;
 
 /// A call with its kernel.
 #[derive(Debug)]
@@ -130,14 +131,6 @@ impl Attention {
 
     pub(super) fn y(&self) -> BufferId {
         self.y
-    }
-}
-
-pub(super) fn share_out(pool: &Pool, chunks: usize, chunk: &(impl Fn(usize, usize) + Sync)) {
-    match chunks {
-        0 => {}
-        1 => chunk(0, 0),
-        _ => pool.run(chunks, chunk),
     }
 }
 

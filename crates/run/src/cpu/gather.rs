@@ -8,7 +8,7 @@ use thalweg_plan::graph::DType;
 use thalweg_plan::graph::array::{Element, with_dtype};
 use thalweg_plan::{AroundAxis, BufferId, Plan};
 
-use super::attention::share_out;
+use super::share_out;
 
 /// Rows picked by index, made ready.
 #[derive(Debug)]

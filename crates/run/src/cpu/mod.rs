@@ -24,7 +24,18 @@ pub(crate) mod prepare;
 mod products;
 mod repeat;
 
+use thalweg_kernels::pool::Pool;
+
 pub(crate) use execute::{Access, Inputs, Results, Workspace, largest};
 pub(crate) use memory::{OutOfMemory, Storage, result};
 pub(crate) use packed::Copies;
 pub(crate) use prepare::{Choices, Prepared};
+
+/// Runs the chunks of a kernel, a single one without waking a thread.
+fn share_out(pool: &Pool, chunks: usize, chunk: &(impl Fn(usize, usize) + Sync)) {
+    match chunks {
+        0 => {}
+        1 => chunk(0, 0),
+        _ => pool.run(chunks, chunk),
+    }
+}
