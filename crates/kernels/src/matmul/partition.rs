@@ -22,6 +22,8 @@ const CHUNK_FLOPS: u64 = 400_000;
 const MAX_CHUNKS: usize = 16;
 /// Columns of B from which on a packed A pays: it is read once for each panel of them.
 const ENOUGH_COLUMNS: usize = 256;
+/// The same where the rows of a tile have room in the first-level cache as they lie.
+const MANY_COLUMNS: usize = 4096;
 /// Elements of A that are worth a chunk of packing of their own.
 const PACKED_CHUNK: usize = 1 << 13;
 /// Elements of A up to which it is packed only for speed.
@@ -46,6 +48,9 @@ const B_AHEAD: usize = 8;
 /// Bytes over which the rows of a tile of A may be spread before it is packed: beyond this, they displace each other in the
 /// first-level cache.
 const NEAR_ROWS_OF_A: usize = 20 << 10;
+/// Rows of a tile of A up to which they have room beside each other in the first-level cache however far apart they lie: to pack
+/// them spares nothing but page addresses.
+const FEW_ROWS_OF_A: usize = 8;
 /// Bytes over which the part of a transposed A that makes a tile may be spread before it is packed: beyond this, its pages
 /// are too many for the processor to keep their addresses.
 const NEAR_COLUMNS: usize = 512 << 10;
@@ -132,8 +137,10 @@ impl Partition {
         } else {
             tall_or_flat_rows * a.row * sum.size() > NEAR_ROWS_OF_A
         };
+        let have_room = a.row != 1 && tall_or_flat_rows <= FEW_ROWS_OF_A;
+        let enough_columns = if have_room { MANY_COLUMNS } else { ENOUGH_COLUMNS };
         let pack_a =
-            must_pack || (dtype.is_float() && is_far && m > tile.rows && n >= ENOUGH_COLUMNS && m * k <= MAX_PACKED);
+            must_pack || (dtype.is_float() && is_far && m > tile.rows && n >= enough_columns && m * k <= MAX_PACKED);
         let rows_of_b_are_near = b.column == 1 && b.row * sum.size() <= NEAR_ROWS;
         let packing_of_b = if b_is_packed {
             Packing::Before

@@ -52,16 +52,17 @@ impl Ahead {
     pub(crate) const LINE: usize = 64;
     /// Steps of k between fetches: time for the memory to follow.
     const STEPS: usize = 8;
+    /// So few lines are fetched in one go.
+    const FEW: usize = 8;
 
     /// The same, to be fetched while `k` steps are done.
     #[inline(always)]
     fn during(self, k: usize) -> Fetching {
-        let times = k.div_ceil(Ahead::STEPS).max(1);
         let left = self.stretches * self.lines;
         Fetching {
             next: self.first,
             left,
-            at_once: left.div_ceil(times),
+            at_once: if left <= Ahead::FEW { left } else { left.div_ceil(k.div_ceil(Ahead::STEPS).max(1)) },
             line: self.lines,
             lines: self.lines,
             gap: self.distance.wrapping_sub(self.lines * Ahead::LINE),
@@ -165,6 +166,77 @@ impl TileSizes {
     }
 }
 
+/// Where a tile is in A and B.
+struct Position<T> {
+    /// The first row of A.
+    upper: *const T,
+    /// The row of number `half`.
+    lower: *const T,
+    b: *const T,
+}
+
+impl<T: Copy> Position<T> {
+    /// One step of k; of the last vector only the lanes of the mask are there, if one is given.
+    #[allow(clippy::needless_range_loop)] // indices, as in the formula
+    #[inline(always)]
+    unsafe fn step<V: Vector<Scalar = T>, const ROWS: usize, const VECTORS: usize, const AHEAD: bool>(
+        &mut self,
+        t: &Tile<T>,
+        row: &[usize; ROWS],
+        half: usize,
+        last: Option<V::Mask>,
+        sums: &mut [[V; VECTORS]; ROWS],
+    ) {
+        // SAFETY: the caller's promise on the tile.
+        unsafe {
+            if AHEAD {
+                for v in 0..VECTORS {
+                    V::prefetch(self.b.wrapping_add(t.b_ahead * t.b_step + v * V::LANES));
+                }
+            }
+            let mut row_of_b = [V::zero(); VECTORS];
+            for v in 0..VECTORS {
+                let b = self.b.add(v * V::LANES);
+                row_of_b[v] = match last {
+                    Some(last) if v == VECTORS - 1 => V::load_masked(b, last),
+                    _ => V::load(b),
+                };
+            }
+            for i in 0..ROWS {
+                let x = V::splat(*if i < half { self.upper.add(row[i]) } else { self.lower.add(row[i]) });
+                for v in 0..VECTORS {
+                    sums[i][v] = x.mul_add(row_of_b[v], sums[i][v]);
+                }
+            }
+            self.upper = self.upper.wrapping_add(t.a_step);
+            self.lower = self.lower.wrapping_add(t.a_step);
+            self.b = self.b.wrapping_add(t.b_step);
+        }
+    }
+
+    /// From the end of a run to the next, so many elements further in A and B.
+    #[inline(always)]
+    fn jump(&mut self, [a, b]: [isize; 2]) {
+        self.upper = self.upper.wrapping_offset(a);
+        self.lower = self.lower.wrapping_offset(a);
+        self.b = self.b.wrapping_offset(b);
+    }
+}
+
+/// Eight times the same, one behind the other.
+macro_rules! eight_times {
+    ($step:expr) => {{
+        $step;
+        $step;
+        $step;
+        $step;
+        $step;
+        $step;
+        $step;
+        $step;
+    }};
+}
+
 /// The micro-kernel. The accumulators stay in registers: all loops over rows and vectors are unrolled.
 #[inline(always)]
 unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(t: &Tile<V::Scalar>) {
@@ -212,40 +284,27 @@ unsafe fn tile_in_rows<V: Vector, const ROWS: usize, const VECTORS: usize, const
             V::prefetch(t.c.wrapping_add(i * t.c_row));
             V::prefetch(t.c.wrapping_add(i * t.c_row + (VECTORS - 1) * V::LANES));
         }
-        let (mut upper, mut lower, mut b) = (t.a, t.a.wrapping_add(half * t.a_row), t.b);
+        let mut at = Position { upper: t.a, lower: t.a.wrapping_add(half * t.a_row), b: t.b };
         let mut ahead = t.ahead.map(|ahead| ahead.during(t.k));
         for _ in 0..t.runs {
             let mut left = t.k;
             while left > 0 {
-                ahead.iter_mut().for_each(Fetching::fetch);
+                if ahead[0].left + ahead[1].left > 0 {
+                    ahead.iter_mut().for_each(Fetching::fetch);
+                }
                 let steps = left.min(Ahead::STEPS);
                 left -= steps;
-                for _ in 0..steps {
-                    let mut row_of_b = [V::zero(); VECTORS];
-                    if AHEAD {
-                        for v in 0..VECTORS {
-                            V::prefetch(b.wrapping_add(t.b_ahead * t.b_step + v * V::LANES));
-                        }
+                // Written out: where another program shares the core, what is not a multiplication counts, and a branch
+                // that is guessed wrong every few steps counts most.
+                if full && steps == Ahead::STEPS {
+                    eight_times!(at.step::<V, ROWS, VECTORS, AHEAD>(t, &row, half, None, &mut sums));
+                } else {
+                    for _ in 0..steps {
+                        at.step::<V, ROWS, VECTORS, AHEAD>(t, &row, half, Some(last), &mut sums);
                     }
-                    for v in 0..VECTORS - 1 {
-                        row_of_b[v] = V::load(b.add(v * V::LANES));
-                    }
-                    let b_last = b.add((VECTORS - 1) * V::LANES);
-                    row_of_b[VECTORS - 1] = if full { V::load(b_last) } else { V::load_masked(b_last, last) };
-                    for i in 0..ROWS {
-                        let x = V::splat(*if i < half { upper.add(row[i]) } else { lower.add(row[i]) });
-                        for v in 0..VECTORS {
-                            sums[i][v] = x.mul_add(row_of_b[v], sums[i][v]);
-                        }
-                    }
-                    upper = upper.wrapping_add(t.a_step);
-                    lower = lower.wrapping_add(t.a_step);
-                    b = b.wrapping_add(t.b_step);
                 }
             }
-            upper = upper.wrapping_offset(t.jumps[0]);
-            lower = lower.wrapping_offset(t.jumps[0]);
-            b = b.wrapping_offset(t.jumps[1]);
+            at.jump(t.jumps);
         }
         for i in 0..ROWS {
             let c = t.c.add(i * t.c_row);
@@ -311,12 +370,15 @@ unsafe fn pack<V: Vector>(s: &Strip<V::Scalar, V::Scalar>) {
         if s.from_row == 1 {
             for (number, first) in panels() {
                 let rows = s.panel.min(s.rows - first);
+                let (whole, mask) = (rows / V::LANES * V::LANES, V::first(rows % V::LANES));
                 for p in 0..s.k {
                     let (from, to) =
                         (s.from.add(p * s.from_step + first), s.to.add(number * s.to_panel + p * s.to_step));
-                    for i in (0..rows).step_by(V::LANES) {
-                        let mask = V::first(V::LANES.min(rows - i));
-                        V::load_masked(from.add(i), mask).store_masked(to.add(i), mask);
+                    for i in (0..whole).step_by(V::LANES) {
+                        V::load(from.add(i)).store(to.add(i));
+                    }
+                    if whole < rows {
+                        V::load_masked(from.add(whole), mask).store_masked(to.add(whole), mask);
                     }
                 }
             }
