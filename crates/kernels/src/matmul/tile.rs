@@ -360,31 +360,39 @@ where
     }
 }
 
+/// Panels that are filled at a time where a step's rows are neighbors: the next step's may be far away, each on another page.
+const SIDE_BY_SIDE: usize = 8;
+
 /// Copies a strip: step by step where a step's rows are neighbors, by transposition where a row's steps are, one by one
 /// elsewhere.
 #[inline(always)]
 unsafe fn pack<V: Vector>(s: &Strip<V::Scalar, V::Scalar>) {
     // SAFETY: the caller's promise on the strip.
     unsafe {
-        let panels = || (0..s.rows).step_by(s.panel).enumerate();
         if s.from_row == 1 {
-            for (number, first) in panels() {
-                let rows = s.panel.min(s.rows - first);
-                let (whole, mask) = (rows / V::LANES * V::LANES, V::first(rows % V::LANES));
+            for first in (0..s.rows).step_by(SIDE_BY_SIDE * s.panel) {
+                let rows = (SIDE_BY_SIDE * s.panel).min(s.rows - first);
+                let panels = rows.div_ceil(s.panel);
                 for p in 0..s.k {
-                    let (from, to) =
-                        (s.from.add(p * s.from_step + first), s.to.add(number * s.to_panel + p * s.to_step));
-                    for i in (0..whole).step_by(V::LANES) {
-                        V::load(from.add(i)).store(to.add(i));
-                    }
-                    if whole < rows {
-                        V::load_masked(from.add(whole), mask).store_masked(to.add(whole), mask);
+                    let from = s.from.add(p * s.from_step + first);
+                    let mut to = s.to.add(first / s.panel * s.to_panel + p * s.to_step);
+                    for panel in 0..panels {
+                        let (from, rows) = (from.add(panel * s.panel), s.panel.min(rows - panel * s.panel));
+                        let whole = rows / V::LANES * V::LANES;
+                        for i in (0..whole).step_by(V::LANES) {
+                            V::load(from.add(i)).store(to.add(i));
+                        }
+                        if whole < rows {
+                            let mask = V::first(rows - whole);
+                            V::load_masked(from.add(whole), mask).store_masked(to.add(whole), mask);
+                        }
+                        to = to.wrapping_add(s.to_panel);
                     }
                 }
             }
             return;
         }
-        for (number, first) in panels() {
+        for (number, first) in (0..s.rows).step_by(s.panel).enumerate() {
             let rows = s.panel.min(s.rows - first);
             for i in (0..rows).step_by(V::LANES) {
                 let lanes = V::LANES.min(rows - i);
