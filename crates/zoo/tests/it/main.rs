@@ -2,6 +2,7 @@
 
 mod recipes;
 mod replies;
+mod resumed;
 mod spoken;
 mod suggestions;
 mod texts;

@@ -7,9 +7,10 @@ use thalweg::prelude::*;
 use thalweg::train::Generator;
 use thalweg::train::checkpoint::Which;
 use thalweg::train::decoding::Sampling;
-use thalweg::train::interrupt::Interrupt;
 use thalweg_zoo::language::{Gpt, GptConfig};
 use thalweg_zoo::{Options, evaluate, recipe, test_row, train};
+
+use crate::resumed::assert_ends_alike;
 
 /// A recipe, one of its models, settings that make it small.
 type Small<'a> = (&'a str, Option<&'a str>, &'a [(&'a str, f64)]);
@@ -77,17 +78,9 @@ fn a_text_is_gone_on_with_where_it_was_left() {
         [("char-lm", Some("lstm"), &[("hidden", 16.0), ("dropout", 0.5)]), ("gpt", None, &SMALL_GPT)];
     for (name, model, set) in small {
         let folder = tempfile::tempdir().unwrap();
-        let (whole, stopped) = (folder.path().join("whole"), folder.path().join("stopped"));
-        let recipe = recipe(name).unwrap();
         let options = |run: &Path| Options { model: model.map(str::to_string), ..options(folder.path(), run, 1, set) };
-        let steps = train(recipe, &options(&whole)).unwrap().steps;
-        let interrupt = Interrupt::default();
-        interrupt.request();
-        let outcome = train(recipe, &Options { interrupt, ..options(&stopped) }).unwrap();
-        assert!(outcome.interrupted && outcome.steps < steps, "{outcome:?}");
-        train(recipe, &Options { resume: true, threads: Some(2), ..options(&stopped) }).unwrap();
-        let last = |run: &Path| std::fs::read(run.join(format!("checkpoints/step-{steps:09}.safetensors"))).unwrap();
-        assert_eq!(last(&whole), last(&stopped));
+        let [whole, stopped] = ["whole", "stopped"].map(|run| folder.path().join(run));
+        assert_ends_alike(recipe(name).unwrap(), [&whole, &stopped], &options);
     }
 }
 
