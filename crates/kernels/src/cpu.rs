@@ -18,11 +18,14 @@ pub enum Isa {
     Avx2,
     /// x86-64-v4: 512-bit vectors and masks (`avx512f`, `avx512bw`, `avx512dq`, `avx512vl` and all of [`Isa::Avx2`]).
     Avx512,
+    /// Matrix units of x86-64, which multiply tiles of bf16 and add up in f32 (`amx-tile`, `amx-bf16` and all of
+    /// [`Isa::Avx512`]). Only products of f32 use them ([`matmul`](crate::matmul) says how); all else is as on `Avx512`.
+    Amx,
 }
 
 impl Isa {
     /// Every instruction set, those of other architectures included.
-    pub const ALL: [Isa; 4] = [Isa::Portable, Isa::Neon, Isa::Avx2, Isa::Avx512];
+    pub const ALL: [Isa; 5] = [Isa::Portable, Isa::Neon, Isa::Avx2, Isa::Avx512, Isa::Amx];
 
     /// The most capable instruction set of this processor; asked for once, then remembered.
     pub fn best() -> Isa {
@@ -52,18 +55,29 @@ impl Isa {
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
             }
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => Isa::Avx512.is_available() && matrix_units::are_granted(),
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => false,
+            Isa::Avx2 | Isa::Avx512 | Isa::Amx => false,
         }
     }
 
-    /// The name as it is written in reports: `portable`, `neon`, `avx2`, `avx512`.
+    /// The instruction set of what works on vectors, not on matrices.
+    pub(crate) const fn of_vectors(self) -> Isa {
+        match self {
+            Isa::Amx => Isa::Avx512,
+            other => other,
+        }
+    }
+
+    /// The name as it is written in reports: `portable`, `neon`, `avx2`, `avx512`, `amx`.
     pub const fn name(self) -> &'static str {
         match self {
             Isa::Portable => "portable",
             Isa::Neon => "neon",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Amx => "amx",
         }
     }
 }
@@ -81,7 +95,38 @@ impl FromStr for Isa {
         Isa::ALL
             .into_iter()
             .find(|isa| isa.name() == text)
-            .ok_or_else(|| format!("unknown instruction set `{text}`; known: portable neon avx2 avx512"))
+            .ok_or_else(|| format!("unknown instruction set `{text}`; known: portable neon avx2 avx512 amx"))
+    }
+}
+
+/// Whether the processor has matrix units for bf16 and the system lets this process use them.
+#[cfg(target_arch = "x86_64")]
+mod matrix_units {
+    /// Asked for once, then remembered.
+    #[cfg(all(target_os = "linux", not(miri)))]
+    pub(super) fn are_granted() -> bool {
+        use std::arch::x86_64::{__cpuid, __cpuid_count};
+        use std::sync::OnceLock;
+
+        /// Of `arch_prctl`: ask for a part of the state of the processor that threads do not have unless they ask.
+        const ARCH_REQ_XCOMP_PERM: libc::c_ulong = 0x1023;
+        /// The part: the contents of the tile registers, 8 kB.
+        const XFEATURE_XTILEDATA: libc::c_ulong = 18;
+        /// Bits of register EDX of leaf 7.
+        const AMX_BF16_AND_TILE: u32 = 1 << 22 | 1 << 24;
+
+        static GRANTED: OnceLock<bool> = OnceLock::new();
+        *GRANTED.get_or_init(|| {
+            let has_units = __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & AMX_BF16_AND_TILE == AMX_BF16_AND_TILE;
+            // SAFETY: a system call without pointers; it fails where the system does not know it, or has too little room on
+            // the stack of a signal handler for the larger state.
+            has_units && unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) } == 0
+        })
+    }
+
+    #[cfg(not(all(target_os = "linux", not(miri))))]
+    pub(super) fn are_granted() -> bool {
+        false
     }
 }
 
@@ -236,11 +281,11 @@ macro_rules! by_isa {
             #[cfg(target_arch = "x86_64")]
             $crate::cpu::Isa::Avx2 => $avx2,
             #[cfg(target_arch = "x86_64")]
-            $crate::cpu::Isa::Avx512 => $avx512,
+            $crate::cpu::Isa::Avx512 | $crate::cpu::Isa::Amx => $avx512,
             #[cfg(not(target_arch = "aarch64"))]
             $crate::cpu::Isa::Neon => $portable,
             #[cfg(not(target_arch = "x86_64"))]
-            $crate::cpu::Isa::Avx2 | $crate::cpu::Isa::Avx512 => $portable,
+            $crate::cpu::Isa::Avx2 | $crate::cpu::Isa::Avx512 | $crate::cpu::Isa::Amx => $portable,
             $crate::cpu::Isa::Portable => $portable,
         }
     };

@@ -207,11 +207,11 @@ impl Loops {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => loops!(std::arch::x86_64::__m256, 12, "avx2,fma"),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => loops!(std::arch::x86_64::__m512, 24, "avx512f,avx512dq"),
+            Isa::Avx512 | Isa::Amx => loops!(std::arch::x86_64::__m512, 24, "avx512f,avx512dq"),
             #[cfg(not(target_arch = "aarch64"))]
             Isa::Neon => unreachable!("no instruction set of this architecture"),
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => unreachable!("no instruction set of this architecture"),
+            Isa::Avx2 | Isa::Avx512 | Isa::Amx => unreachable!("no instruction set of this architecture"),
         }
     }
 }

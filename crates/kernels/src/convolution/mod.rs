@@ -136,9 +136,11 @@ impl Convolution {
     /// A plan with Winograd's algorithm where one is given and the problem is not for a method of its own.
     fn by(problem: Problem, isa: Isa, algorithm: Option<Algorithm>) -> Convolution {
         let sum = output_dtype(problem.dtype);
+        // All but plain products work on vectors.
+        let (isa, isa_of_products) = (isa.of_vectors(), isa);
         let tile = if sum == DType::F64 { f64::kernels(isa).sizes() } else { f32::kernels(isa).sizes() };
         let method = match (problem.side, algorithm) {
-            _ if problem.is_product() => Method::Product(Box::new(Matmul::new(product(&problem), isa))),
+            _ if problem.is_product() => Method::Product(Box::new(Matmul::new(product(&problem), isa_of_products))),
             (Side::Output | Side::Input, _) if depthwise::fits(&problem) => {
                 Method::Depthwise(Box::new(Depthwise::new(&problem)))
             }

@@ -74,7 +74,7 @@ pub(super) unsafe fn pack_a<S: Source>(plan: &Partition, isa: Isa, chunk: usize,
                 to: scratch.shared.cast::<S::Sum>().add(plan.packed_a_offset(&depth, rows.start)),
                 to_step: plan.tile_rows(),
                 panel: plan.tile_rows(),
-                to_panel: plan.tile_rows() * depth.len(),
+                to_panel: plan.tile_rows() * plan.stored(depth.len()),
             };
             pack::<S>(S::Sum::kernels(isa).pack, &strip);
         }
@@ -119,7 +119,7 @@ pub(super) unsafe fn multiply<S: Source>(
             Packing::InPlace if number > 0 && plan.rows_of_b_are_near => None,
             Packing::InPlace | Packing::Before => return None,
         };
-        Some(Packer::<S>::new(plan, kernels.pack, b, part(number)?, to, pieces))
+        Some(Packer::<S>::new(plan, kernels.pack_columns, b, part(number)?, to, pieces))
     };
     let mut first_part = packer(0, if plan.packs_by_panel { Pieces::Panels } else { Pieces::AtMost(calls) });
     if let (Some(part), false) = (&mut first_part, plan.packs_by_panel) {
@@ -153,7 +153,9 @@ pub(super) unsafe fn multiply<S: Source>(
                         let columns = plan.panel_columns.min(group.end - first);
                         let (b, b_step): (*const S::Sum, usize) = match plan.packing_of_b {
                             Packing::InPlace => (b.add(depth.start * plan.b.row + first).cast(), plan.b.row),
-                            Packing::PerGroup => (packed_b(number).add((first - group.start) * k), plan.panel_columns),
+                            Packing::PerGroup => {
+                                (packed_b(number).add((first - group.start) * plan.stored(k)), plan.panel_columns)
+                            }
                             Packing::Before => {
                                 (b.cast::<S::Sum>().add(plan.packed_b_offset(depth.start, first)), plan.panel_columns)
                             }
@@ -277,7 +279,7 @@ pub(super) unsafe fn pack_b_panel<S: Source>(plan: &Partition, isa: Isa, panel: 
     // SAFETY: the panel is inside of B and has its own place in the packed copy.
     unsafe {
         let to = operands.c.cast::<S::Sum>().add(plan.packed_b_offset(depth.start, first));
-        let (kernel, b) = (S::Sum::kernels(isa).pack, operands.b.cast());
+        let (kernel, b) = (S::Sum::kernels(isa).pack_columns, operands.b.cast());
         Packer::<S>::new(plan, kernel, b, (columns, depth), Some(to), Pieces::Panels).pack_rest();
     }
 }

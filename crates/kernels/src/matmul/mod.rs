@@ -25,6 +25,8 @@
 //! | `source.rs` | element types and how they widen |
 //! | `integer.rs` | the plain loop for integers |
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 pub(crate) mod block;
 mod integer;
 #[cfg(target_arch = "aarch64")]
@@ -144,6 +146,15 @@ pub const fn panel_length(k: usize) -> usize {
     }
 }
 
+/// Whether a product is computed by matrix units where `isa` has them: in f32, and large enough that it pays to pack both
+/// factors in pieces.
+fn uses_matrix_units(problem: &Problem, isa: Isa) -> bool {
+    /// Fewer rows, columns or steps of k take no longer with vectors.
+    const LEAST: usize = 16;
+    let Problem { dtype, m, k, n, .. } = *problem;
+    isa == Isa::Amx && dtype == DType::F32 && m.min(n).min(k) >= LEAST
+}
+
 /// A finished block of C.
 #[derive(Clone, Debug)]
 pub struct Finished {
@@ -250,6 +261,11 @@ impl Matmul {
             m <= 1 || c_row_stride >= n,
             "rows of C of {n} elements overlap, with {c_row_stride} from one to the next"
         );
+        Matmul::on(problem, if uses_matrix_units(&problem, isa) { isa } else { isa.of_vectors() })
+    }
+
+    /// A plan by the kernels of `isa`, whatever the sizes.
+    fn on(problem: Problem, isa: Isa) -> Matmul {
         Matmul { problem, isa, packed_b: false, c_in_scratch: false, partition: Partition::new(&problem, isa, false) }
     }
 
@@ -462,7 +478,7 @@ impl Matmul {
         let Problem { n, .. } = self.problem;
         let one_row =
             Problem { m: 1, a: Strides { row: 0, column: 1 }, c_row_stride: n, accumulate: false, ..self.problem };
-        Matmul::new(one_row, self.isa).with_packed_b()
+        Matmul::on(one_row, self.isa).with_packed_b()
     }
 
     /// Bytes of a packed B.

@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::block::pack;
 use super::partition::Partition;
 use super::source::Source;
-use super::tile::{Ahead, Strip, StripKernel};
+use super::tile::{Ahead, Form, Strip, StripKernel};
 
 /// Steps of k in a piece of a transposed B: a cache line of most types.
 const STEPS: usize = 16;
@@ -36,6 +36,7 @@ pub(super) struct Packer<S: Source> {
     k: usize,
     columns: usize,
     panel: usize,
+    form: Form,
     /// Pieces cross all panels; else they stay in one.
     across: bool,
     /// Where the next piece begins.
@@ -77,7 +78,8 @@ impl<S: Source> Packer<S> {
             across,
             column: 0,
             step: 0,
-            steps: steps.max(1),
+            steps: steps.max(1).next_multiple_of(plan.tile.form.block()),
+            form: plan.tile.form,
         }
     }
 
@@ -124,10 +126,12 @@ impl<S: Source> Packer<S> {
                 from: self.address(columns.start, steps.start),
                 from_row: self.from_row,
                 from_step: self.from_step,
-                to: to.wrapping_add(columns.start * self.k + steps.start * self.panel),
+                to: to.wrapping_add(
+                    columns.start * self.form.stored(self.k) + self.form.stored(steps.start) * self.panel,
+                ),
                 to_step: self.panel,
                 panel: self.panel,
-                to_panel: self.k * self.panel,
+                to_panel: self.form.stored(self.k) * self.panel,
             };
             // SAFETY: the caller's promise.
             unsafe { pack::<S>(self.kernel, &strip) };

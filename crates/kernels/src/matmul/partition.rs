@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use thalweg_array::DType;
 
-use super::tile::{Accumulator, ROW_COLUMNS, TileSizes};
+use super::tile::{Accumulator, Form, ROW_COLUMNS, TileSizes};
 use super::{MAX_PANEL, Problem, Strides, output_dtype, panel_length};
 use crate::cpu::Isa;
 
@@ -131,7 +131,7 @@ impl Partition {
         // have one width for all. A single flat tile uses up a packed panel no better than a tall one.
         let flat = tile.flat_is_enough() && m > tile.flat_rows && a.row != 1 && !b_is_packed;
         let tall_or_flat_rows = if flat { tile.flat_rows } else { tile.rows };
-        let must_pack = dtype != sum;
+        let must_pack = dtype != sum || tile.form != Form::Whole;
         let is_far = if a.row == 1 {
             panel_length(k) * a.column * sum.size() > NEAR_COLUMNS
         } else {
@@ -264,7 +264,22 @@ impl Partition {
     pub(super) fn tile_rows(&self) -> usize {
         let most = if self.panel_columns > 2 * self.tile.lanes { self.tile.flat_rows } else { self.tile.rows };
         let rows = self.m.div_ceil(self.row_blocks.max(1));
-        rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
+        match self.tile.form {
+            Form::Whole => rows.div_ceil(rows.div_ceil(most).max(1)).max(1),
+            // Blocks are of one size.
+            Form::Pieces { .. } => most,
+        }
+    }
+
+    /// Elements of a packed copy that hold the steps of k before `step`, at which a panel begins or the last one ends.
+    fn stored_before(&self, step: usize) -> usize {
+        let panel = panel_length(self.k);
+        step / panel * self.stored(panel) + self.stored(step % panel)
+    }
+
+    /// Elements of a packed copy that hold so many steps of a panel.
+    pub(super) fn stored(&self, steps: usize) -> usize {
+        self.tile.form.stored(steps)
     }
 
     /// The tiles of some rows that begin with a tile.
@@ -276,12 +291,12 @@ impl Partition {
     /// Elements of the packed copy of A.
     pub(super) fn packed_a_elements(&self) -> usize {
         // The last tile takes as much room as the others.
-        if self.pack_a { self.m.next_multiple_of(self.tile_rows()) * self.k } else { 0 }
+        if self.pack_a { self.m.next_multiple_of(self.tile_rows()) * self.stored_before(self.k) } else { 0 }
     }
 
     /// Where in the packed copy the rows begin of the tile with this first row, in the panel of `depth`.
     pub(super) fn packed_a_offset(&self, depth: &Range<usize>, row: usize) -> usize {
-        depth.start * self.m.next_multiple_of(self.tile_rows()) + row * depth.len()
+        self.stored_before(depth.start) * self.m.next_multiple_of(self.tile_rows()) + row * self.stored(depth.len())
     }
 
     /// The number of parts in which A is packed.
@@ -306,7 +321,7 @@ impl Partition {
 
     /// Elements of a packed group of panels of B.
     pub(super) fn packed_group_elements(&self) -> usize {
-        (panel_length(self.k) * self.group_columns).next_multiple_of(64)
+        (self.stored(panel_length(self.k)) * self.group_columns).next_multiple_of(64)
     }
 
     /// The part of the scratch memory that holds C: whole cache lines, so that what follows starts on one.
@@ -321,13 +336,13 @@ impl Partition {
 
     /// Elements of the packed copy of B.
     pub(super) fn packed_b_elements(&self) -> usize {
-        self.n.next_multiple_of(self.panel_columns) * self.k
+        self.n.next_multiple_of(self.panel_columns) * self.stored_before(self.k)
     }
 
     /// Where in the packed copy the panel begins that has these first positions in k and n.
     pub(super) fn packed_b_offset(&self, p: usize, j: usize) -> usize {
         let depth = panel_length(self.k).min(self.k - p);
-        p * self.n.next_multiple_of(self.panel_columns) + j * depth
+        self.stored_before(p) * self.n.next_multiple_of(self.panel_columns) + j * self.stored(depth)
     }
 
     /// The panels of k.

@@ -26,6 +26,7 @@ macro_rules! tested_float {
                 products.fold(0.0, |sum, (a, b)| match isa {
                     Isa::Portable => widen(a) * widen(b) + sum,
                     Isa::Neon | Isa::Avx2 | Isa::Avx512 => widen(a).mul_add(widen(b), sum),
+                    Isa::Amx => unreachable!("only f32 is multiplied by matrix units"),
                 })
             }
             fn add(a: $sum, b: $sum) -> $sum {
@@ -34,7 +35,40 @@ macro_rules! tested_float {
         }
     };
 }
-tested_float!(f32, f32, |x| x);
+
+impl Tested for f32 {
+    type Sum = f32;
+    fn panel_sum(isa: Isa, products: impl Iterator<Item = (f32, f32)>) -> f32 {
+        match isa {
+            Isa::Portable => products.fold(0.0, |sum, (a, b)| a * b + sum),
+            Isa::Neon | Isa::Avx2 | Isa::Avx512 => products.fold(0.0, |sum, (a, b)| a.mul_add(b, sum)),
+            Isa::Amx => sum_of_pieces(&products.collect::<Vec<_>>()),
+        }
+    }
+    fn add(a: f32, b: f32) -> f32 {
+        a + b
+    }
+}
+
+/// Σ over a panel as the matrix units add it up, by the words of `amx.rs`.
+fn sum_of_pieces(products: &[(f32, f32)]) -> f32 {
+    let rounded = |x: f32| f32::from_bits((x.to_bits() + 0x8000) & 0xffff_0000);
+    let pieces = |x: f32| {
+        let x1 = rounded(x);
+        let x2 = rounded(x - x1);
+        [x1, x2, x - x1 - x2]
+    };
+    let products: Vec<_> = products.iter().map(|&(a, b)| (pieces(a), pieces(b))).collect();
+    let mut sum = 0.0;
+    for block in products.chunks(32) {
+        for (x, y) in [(2, 0), (0, 0), (1, 0), (1, 1), (0, 1), (0, 2)] {
+            let of_half = |half: &[([f32; 3], [f32; 3])]| half.iter().fold(0.0, |sum, (a, b)| a[x].mul_add(b[y], sum));
+            let (first, second) = block.split_at(block.len().min(16));
+            sum += of_half(first) + of_half(second);
+        }
+    }
+    sum
+}
 tested_float!(f64, f64, |x| x);
 tested_float!(f16, f32, f16::to_f32);
 tested_float!(bf16, f32, bf16::to_f32);
@@ -102,7 +136,7 @@ fn check<T: Tested>(problem: Problem, pool: &Pool) {
     let c: Vec<T::Sum> = numbers(c, 3);
     for isa in Isa::available() {
         let plan = Matmul::new(problem, isa);
-        let expected = expected(&problem, isa, &a, &b, &c);
+        let expected = expected(&problem, plan.isa, &a, &b, &c);
         assert_eq!(run(&plan, pool, &a, &b, &c), expected, "{problem:?} on {isa}");
         if problem.dtype.is_float() {
             let packed = run_packed(&plan, pool, &a, &b, &c);

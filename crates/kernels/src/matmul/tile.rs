@@ -51,13 +51,13 @@ impl Ahead {
     /// Bytes of a line.
     pub(crate) const LINE: usize = 64;
     /// Steps of k between fetches: time for the memory to follow.
-    const STEPS: usize = 8;
+    pub(super) const STEPS: usize = 8;
     /// So few lines are fetched in one go.
     const FEW: usize = 8;
 
     /// The same, to be fetched while `k` steps are done.
     #[inline(always)]
-    fn during(self, k: usize) -> Fetching {
+    pub(super) fn during(self, k: usize) -> Fetching {
         let left = self.stretches * self.lines;
         Fetching {
             next: self.first,
@@ -71,7 +71,7 @@ impl Ahead {
 }
 
 /// Lines on their way.
-struct Fetching {
+pub(super) struct Fetching {
     next: *const u8,
     /// Lines that are left.
     left: usize,
@@ -87,7 +87,7 @@ struct Fetching {
 impl Fetching {
     /// Fetches the next few. No branch depends on where a stretch ends: the processor would guess wrong at each.
     #[inline(always)]
-    fn fetch(&mut self) {
+    pub(super) fn fetch(&mut self) {
         let now = self.at_once.min(self.left);
         self.left -= now;
         for _ in 0..now {
@@ -129,14 +129,48 @@ pub(crate) struct Kernels<T: 'static> {
     pub(crate) tiles: [&'static [TileKernel<T>]; 4],
     /// The kernel of a single row, for up to [`ROW_COLUMNS`] columns.
     pub(crate) row: TileKernel<T>,
-    /// Copies a strip.
+    /// Packs rows of A, or anything of which a step's elements are to be neighbors.
     pub(crate) pack: StripKernel<T>,
+    /// Packs columns of B, each a row of the strip.
+    pub(crate) pack_columns: StripKernel<T>,
+    /// How a number is kept in packed copies.
+    pub(crate) form: Form,
+}
+
+/// How a number is kept in packed copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Form {
+    /// As it is.
+    Whole,
+    /// In three pieces of 16 bits, in blocks of so many steps of k, the last of which is filled up with zeros.
+    Pieces {
+        /// Steps of a block.
+        steps: usize,
+    },
+}
+
+impl Form {
+    /// Elements of packed copies in which so many steps of k are kept.
+    pub(crate) const fn stored(self, steps: usize) -> usize {
+        match self {
+            Form::Whole => steps,
+            Form::Pieces { steps: block } => steps.next_multiple_of(block) / 2 * 3,
+        }
+    }
+
+    /// Steps that are packed together: parts that are packed apart begin at multiples of them.
+    pub(crate) const fn block(self) -> usize {
+        match self {
+            Form::Whole => 1,
+            Form::Pieces { steps } => steps,
+        }
+    }
 }
 
 impl<T> Kernels<T> {
     /// The sizes of the tiles.
     pub(crate) fn sizes(&self) -> TileSizes {
-        TileSizes { lanes: self.lanes, rows: self.tiles[1].len(), flat_rows: self.tiles[3].len() }
+        TileSizes { lanes: self.lanes, rows: self.tiles[1].len(), flat_rows: self.tiles[3].len(), form: self.form }
     }
 
     /// The micro-kernel for `rows` and the least vectors that hold `columns`.
@@ -155,8 +189,10 @@ pub(crate) struct TileSizes {
     pub(crate) lanes: usize,
     /// Most rows of a tile of one or two vectors.
     pub(crate) rows: usize,
-    /// Most rows of a tile of three or four vectors.
+    /// Most rows of a tile of three or four vectors; 0 if there are no such tiles.
     pub(crate) flat_rows: usize,
+    /// How numbers are kept in packed copies.
+    pub(crate) form: Form,
 }
 
 impl TileSizes {
@@ -442,6 +478,8 @@ macro_rules! kernels {
             ],
             row: row_kernel,
             pack: pack_kernel,
+            pack_columns: pack_kernel,
+            form: Form::Whole,
         }
     }};
 }
@@ -453,7 +491,7 @@ pub(crate) trait Accumulator: Copy + Default + Add<Output = Self> + Mul<Output =
 }
 
 macro_rules! accumulator {
-    ($scalar:ty, $plain:ty, $neon:ident, $avx2:ident, $avx512:ident) => {
+    ($scalar:ty, $plain:ty, $neon:ident, $avx2:ident, $avx512:ident, $amx:expr) => {
         impl Accumulator for $scalar {
             fn kernels(isa: Isa) -> &'static Kernels<$scalar> {
                 static PORTABLE: Kernels<$scalar> = kernels!($scalar, $plain, rows 1 2 3 4, flat 1 2);
@@ -472,10 +510,14 @@ macro_rules! accumulator {
                     $scalar, std::arch::x86_64::$avx512, #[target_feature(enable = "avx512f,avx512dq")]
                     rows 1 2 3 4 5 6 7 8 9 10 11 12 13 14, flat 1 2 3 4 5 6
                 );
+                #[cfg(target_arch = "x86_64")]
+                if isa == Isa::Amx {
+                    return $amx;
+                }
                 by_isa!(isa, &PORTABLE, &NEON, &AVX2, &AVX512)
             }
         }
     };
 }
-accumulator!(f32, Plain<f32, 4>, float32x4_t, __m256, __m512);
-accumulator!(f64, Plain<f64, 2>, float64x2_t, __m256d, __m512d);
+accumulator!(f32, Plain<f32, 4>, float32x4_t, __m256, __m512, &super::amx::KERNELS);
+accumulator!(f64, Plain<f64, 2>, float64x2_t, __m256d, __m512d, &AVX512);

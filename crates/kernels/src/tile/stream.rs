@@ -35,7 +35,7 @@ pub(super) fn comes_in_pieces(instruction: &Instruction) -> bool {
 /// Whether the processor can write past its caches.
 pub(super) fn is_available(isa: Isa) -> bool {
     match isa {
-        Isa::Avx512 | Isa::Avx2 => cfg!(not(miri)),
+        Isa::Amx | Isa::Avx512 | Isa::Avx2 => cfg!(not(miri)),
         Isa::Portable | Isa::Neon => false,
     }
 }
@@ -53,7 +53,7 @@ pub(super) unsafe fn write(isa: Isa, from: *const u8, to: *mut u8, lines: usize,
     #[cfg(target_arch = "x86_64")]
     match isa {
         // SAFETY: the contract of this function.
-        Isa::Avx512 => unsafe { write_avx512(from, to, lines, ahead) },
+        Isa::Avx512 | Isa::Amx => unsafe { write_avx512(from, to, lines, ahead) },
         // SAFETY: as above.
         Isa::Avx2 => unsafe { write_avx2(from, to, lines, ahead) },
         Isa::Portable | Isa::Neon => unreachable!("only where writing past the caches is available"),

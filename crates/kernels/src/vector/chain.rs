@@ -202,9 +202,9 @@ impl Chain {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe { avx2(self, on) },
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { avx512(self, on) },
+            Isa::Avx512 | Isa::Amx => unsafe { avx512(self, on) },
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => unreachable!("no instruction set of this architecture"),
+            Isa::Avx2 | Isa::Avx512 | Isa::Amx => unreachable!("no instruction set of this architecture"),
         }
     }
 
@@ -232,9 +232,9 @@ impl Chain {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe { avx2(self, on) },
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { avx512(self, on) },
+            Isa::Avx512 | Isa::Amx => unsafe { avx512(self, on) },
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => unreachable!("no instruction set of this architecture"),
+            Isa::Avx2 | Isa::Avx512 | Isa::Amx => unreachable!("no instruction set of this architecture"),
         }
     }
 

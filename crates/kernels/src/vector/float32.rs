@@ -38,7 +38,7 @@ macro_rules! map {
 /// `out = f(x)`.
 pub(super) fn unary(isa: Isa, f: Unary, x: &[f32], out: &mut [f32]) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
-    if isa == Isa::Avx512 {
+    if isa.of_vectors() == Isa::Avx512 {
         assert!(isa <= Isa::best(), "this processor has no {isa}");
         // SAFETY (all): the processor has AVX-512.
         match f {

@@ -28,9 +28,9 @@ macro_rules! per_isa {
                 Isa::Avx2 => unsafe { avx2($($arg),*) },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: as above.
-                Isa::Avx512 => unsafe { avx512($($arg),*) },
+                Isa::Avx512 | Isa::Amx => unsafe { avx512($($arg),*) },
                 #[cfg(not(target_arch = "x86_64"))]
-                Isa::Avx2 | Isa::Avx512 => unreachable!("no instruction set of this architecture"),
+                Isa::Avx2 | Isa::Avx512 | Isa::Amx => unreachable!("no instruction set of this architecture"),
             }
         }
     };

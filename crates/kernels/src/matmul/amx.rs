@@ -1,0 +1,414 @@
+//! The micro-kernel and the packing for the matrix units of x86-64 (AMX): products of f32 from products of bf16.
+//!
+//! **Method.** A number of f32 has 24 bits, one of bf16 has 8: the first is the sum of three of the second, x = x₁ + x₂ + x₃,
+//! each what rounding to 8 bits leaves of the one before (Dekker, *A floating-point technique for extending the available
+//! precision*, 1971; with bf16: Henry, Tang and Heinecke, *Leveraging the bfloat16 Artificial Intelligence Datatype for
+//! Higher-Precision Computations*, 2019). Of the nine products of pieces of x·y six are added up: x₃y₁, x₁y₁, x₂y₁, x₂y₂, x₁y₂,
+//! x₁y₃. The three that are left out are together below 2⁻²⁵ |x·y|, half of what rounding a single product to f32 may cost.
+//! A product of pieces has 16 bits and is exact in f32.
+//!
+//! **Order of accumulation.** The steps of a panel of k are taken in blocks of 32. In a block, for each of the six pairs of
+//! pieces in the order above, the products of steps 0 to 15 are added up from zero with fused multiply-adds, those of steps
+//! 16 to 31 for themselves, the two sums are added, and that is added to the sum of the panel (`TDPBF16PS` in Intel's
+//! *Instruction Set Extensions Programming Reference*). So a sum of 512 products is rounded 96 times in a row, not 512
+//! times, and comes out nearer to the exact one than with fused multiply-adds of f32.
+//!
+//! **Numbers that are not finite** have no such pieces: with them, or where sums overflow, the result is not a number. A tile
+//! with such a result is computed again from the pieces with fused multiply-adds, in the order of the other instruction sets.
+//!
+//! **Denormal numbers** count as zero, as everywhere while a plan runs. So do denormal pieces: of numbers below 2⁻¹⁰⁰ the last bits
+//! are lost, and results below 2⁻¹⁰⁰ are exact to 2⁻¹²⁵, whatever the order.
+
+use std::arch::asm;
+use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
+
+use super::simd::Vector;
+use super::tile::{Ahead, Fetching, Form, Kernels, Strip, Tile};
+
+/// Numbers of a row of a tile register, as f32 and as pairs of bf16; rows of a register.
+const SIDE: usize = 16;
+/// Rows and columns of a tile of C: two by two registers.
+const PANEL: usize = 2 * SIDE;
+/// Steps of k in a block: those of a tile register.
+const STEPS: usize = 2 * SIDE;
+/// Bytes of a tile register.
+const REGISTER: usize = SIDE * SIDE * size_of::<f32>();
+/// Bytes of a block of a panel: for each of three pieces a register of the first 16 rows (of A, columns of B) and one of the
+/// others.
+const BLOCK: usize = 6 * REGISTER;
+
+/// The form of packed copies.
+pub(super) const FORM: Form = Form::Pieces { steps: STEPS };
+
+/// What a tile register is configured as: all of its 16 rows of 64 bytes.
+#[repr(C, align(64))]
+struct Configuration {
+    palette: u8,
+    first_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+static ALL_ROWS: Configuration = {
+    let (mut row_bytes, mut rows) = ([0; 16], [0; 16]);
+    let mut i = 0;
+    while i < 8 {
+        row_bytes[i] = 64;
+        rows[i] = SIDE as u8;
+        i += 1;
+    }
+    Configuration { palette: 1, first_row: 0, reserved: [0; 14], row_bytes, rows }
+};
+
+/// The sums of a tile.
+#[repr(C, align(64))]
+struct Sums([f32; PANEL * PANEL]);
+
+/// One block of k for a tile of two by two registers, the sums of which are in `tmm0` to `tmm3`. One factor changes from pair
+/// of pieces to pair of pieces, so 14 registers are loaded for 24 products.
+macro_rules! add_block {
+    ($a:expr, $b:expr) => {
+        asm!(
+            // x₃y₁
+            "tileloadd tmm4, [{a} + {row} + 4096]",
+            "tileloadd tmm6, [{b} + {row}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [{b} + {row} + 1024]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{a} + {row} + 5120]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            // x₁y₁
+            "tileloadd tmm4, [{a} + {row}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{a} + {row} + 1024]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            // x₂y₁
+            "tileloadd tmm4, [{a} + {row} + 2048]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{a} + {row} + 3072]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            // x₂y₂
+            "tileloadd tmm6, [{b} + {row} + 2048]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tileloadd tmm7, [{b} + {row} + 3072]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            // x₁y₂
+            "tileloadd tmm4, [{a} + {row}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{a} + {row} + 1024]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            // x₁y₃
+            "tileloadd tmm6, [{b} + {row} + 4096]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tileloadd tmm7, [{b} + {row} + 5120]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            a = in(reg) $a,
+            b = in(reg) $b,
+            row = in(reg) 64usize,
+            options(nostack, preserves_flags, readonly),
+        )
+    };
+}
+
+/// The sums of a tile, in memory. Those of rows and columns beyond it are anything: a chain of products of one register takes
+/// nearly as long as four at a time, so there is no kernel for less.
+///
+/// # Safety
+/// The caller's promise on the tile.
+#[inline(always)]
+unsafe fn sums(t: &Tile<f32>) -> Sums {
+    let mut sums = MaybeUninit::<Sums>::uninit();
+    let (a, b) = (t.a.cast::<u8>(), t.b.cast::<u8>());
+    let blocks = t.k.div_ceil(STEPS);
+    let mut ahead = t.ahead.map(|ahead| ahead.during(blocks * Ahead::STEPS));
+    // SAFETY: the packed copies hold whole blocks. The tile registers are configured first and given back at the end, and
+    // no code but this uses any.
+    unsafe {
+        asm!(
+            "ldtilecfg [{}]",
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            in(reg) &raw const ALL_ROWS,
+            options(nostack, preserves_flags, readonly),
+        );
+        for block in 0..blocks {
+            ahead.iter_mut().for_each(Fetching::fetch);
+            add_block!(a.add(block * BLOCK), b.add(block * BLOCK));
+        }
+        asm!(
+            "tilestored [{to} + {row}], tmm0",
+            "tilestored [{to} + {row} + 64], tmm1",
+            "tilestored [{to} + {row} + 2048], tmm2",
+            "tilestored [{to} + {row} + 2112], tmm3",
+            "tilerelease",
+            to = in(reg) sums.as_mut_ptr(),
+            row = in(reg) PANEL * size_of::<f32>(),
+            options(nostack, preserves_flags),
+        );
+        sums.assume_init()
+    }
+}
+
+/// The micro-kernel.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn tile<const ROWS: usize>(t: &Tile<f32>) {
+    // SAFETY: the caller's promise on the tile, of which only rows and columns that are there are written.
+    unsafe {
+        let mut sums = sums(t);
+        let masks = [first(t.columns), first(t.columns.saturating_sub(SIDE))];
+        let zero = _mm512_setzero_ps();
+        let mut not_finite = [zero; 2];
+        for row in sums.0.chunks_exact(PANEL).take(ROWS) {
+            for half in 0..2 {
+                let sum = _mm512_maskz_loadu_ps(masks[half], row.as_ptr().add(half * SIDE));
+                not_finite[half] = _mm512_fmadd_ps(sum, zero, not_finite[half]);
+            }
+        }
+        if _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(not_finite[0], not_finite[1]) != 0 {
+            again(t, ROWS, &mut sums);
+        }
+        for (i, row) in sums.0.chunks_exact(PANEL).take(ROWS).enumerate() {
+            for half in 0..2 {
+                let c = t.c.wrapping_add(i * t.c_row + half * SIDE);
+                let sum = _mm512_load_ps(row.as_ptr().add(half * SIDE));
+                let sum = if t.add { _mm512_add_ps(_mm512_maskz_loadu_ps(masks[half], c), sum) } else { sum };
+                _mm512_mask_storeu_ps(c, masks[half], sum);
+            }
+        }
+    }
+}
+
+/// The mask of the first `count` lanes.
+fn first(count: usize) -> __mmask16 {
+    if count >= SIDE { !0 } else { (1 << count) - 1 }
+}
+
+/// The sums once more, by fused multiply-adds of what the pieces stand for.
+///
+/// # Safety
+/// The caller's promise on the tile.
+#[cold]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn again(t: &Tile<f32>, rows: usize, sums: &mut Sums) {
+    sums.0.fill(0.0);
+    // Step and row of a panel; pairs lie in the rows of A one behind the other, in those of B one below the other.
+    let at = |step: usize, row: usize, of_a: bool| {
+        let (pair, half) = (step % SIDE, step % STEPS / SIDE);
+        let (i, j) = if of_a { (row % SIDE, pair) } else { (pair, row % SIDE) };
+        step / STEPS * BLOCK + row / SIDE * REGISTER + i * 64 + j * 4 + half * 2
+    };
+    // SAFETY: the positions are those that packing has filled.
+    unsafe {
+        for step in 0..t.k {
+            let mut row_of_b = [0.0; PANEL];
+            for (j, b) in row_of_b.iter_mut().enumerate().take(t.columns) {
+                *b = whole(t.b.cast::<u8>().add(at(step, j, false)));
+            }
+            for (i, sums) in sums.0.chunks_exact_mut(PANEL).enumerate().take(rows) {
+                let a = whole(t.a.cast::<u8>().add(at(step, i, true)));
+                for (sum, &b) in sums.iter_mut().zip(&row_of_b) {
+                    *sum = a.mul_add(b, *sum);
+                }
+            }
+        }
+    }
+}
+
+/// The number whose first piece is at `at`.
+///
+/// # Safety
+/// There are three pieces.
+#[inline(always)]
+unsafe fn whole(at: *const u8) -> f32 {
+    // SAFETY: the caller's promise; pieces are at even addresses.
+    let [x1, x2, x3] =
+        [0, 1, 2].map(|piece| f32::from_bits(u32::from(unsafe { *at.add(2 * REGISTER * piece).cast::<u16>() }) << 16));
+    // What is infinite leaves an infinite second piece, and a third that means nothing.
+    if x2.is_infinite() { x2 } else { x1 + x2 + x3 }
+}
+
+/// The pieces of sixteen numbers, in the upper halves of the lanes; the lower halves of the last are anything.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn pieces(x: __m512) -> [__m512i; 3] {
+    let upper = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+    let half = _mm512_set1_epi32(0x8000);
+    // The nearest, of two that are as near the larger.
+    let rounded = |x: __m512| _mm512_and_si512(_mm512_add_epi32(_mm512_castps_si512(x), half), upper);
+    // Numbers beyond the largest of bf16 leave the larger second pieces.
+    let most = _mm512_castsi512_ps(_mm512_set1_epi32(0x7f7f_0000));
+    // Of absolute values the lesser, with the sign of the first.
+    let x1 = rounded(_mm512_range_ps::<0b0010>(x, most));
+    let rest = _mm512_sub_ps(x, _mm512_castsi512_ps(x1));
+    let x2 = rounded(rest);
+    let rest = _mm512_sub_ps(rest, _mm512_castsi512_ps(x2));
+    [x1, x2, _mm512_castps_si512(rest)]
+}
+
+/// Writes row `row` of the registers of a block that begins at `to`: pairs of each lane of `low` and `high`.
+///
+/// # Safety
+/// There is room for the block.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn write_pairs(low: __m512, high: __m512, row: usize, to: *mut u8) {
+    let upper = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+    let (low, high) = (pieces(low), pieces(high));
+    for piece in 0..3 {
+        // (low >> 16) | (high & upper)
+        let pairs = _mm512_ternarylogic_epi32::<0xf8>(_mm512_srli_epi32::<16>(low[piece]), high[piece], upper);
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_storeu_si512(to.add(2 * REGISTER * piece + 64 * row).cast(), pairs) };
+    }
+}
+
+/// What is packed at a time: up to 32 steps of up to 16 rows.
+struct Part {
+    from: *const f32,
+    from_row: usize,
+    from_step: usize,
+    rows: usize,
+    steps: usize,
+}
+
+impl Part {
+    /// Into a register of each piece, the first at `to`: a row of A in each row, or two steps of 16 columns of B.
+    ///
+    /// # Safety
+    /// The elements are there, and room for the block.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    unsafe fn pack(&self, of_a: bool, to: *mut u8) {
+        let (along, from_line, lines, length) = match of_a {
+            true => (self.from_step == 1, self.from_row, self.rows, self.steps),
+            false => (self.from_row == 1, self.from_step, self.steps, self.rows),
+        };
+        // SAFETY: the caller's promise; masks and lines end where the part does.
+        unsafe {
+            if !along {
+                let mut stage = Sums([0.0; PANEL * PANEL]);
+                self.turn(of_a, &mut stage.0);
+                let (from, row) = (stage.0.as_ptr(), if of_a { STEPS } else { SIDE });
+                for i in 0..SIDE {
+                    let second = if of_a { i * row + SIDE } else { (i + SIDE) * row };
+                    write_pairs(_mm512_loadu_ps(from.add(i * row)), _mm512_loadu_ps(from.add(second)), i, to);
+                }
+                return;
+            }
+            let zero = _mm512_setzero_ps();
+            for i in 0..SIDE {
+                let (low, high) = if of_a {
+                    let line = self.from.wrapping_add(i * from_line);
+                    let load = |first_of: usize| {
+                        let mask = if i < lines { first(length.saturating_sub(first_of)) } else { 0 };
+                        _mm512_maskz_loadu_ps(mask, line.wrapping_add(first_of))
+                    };
+                    (load(0), load(SIDE))
+                } else {
+                    let load = |line: usize| match line < lines {
+                        true => _mm512_maskz_loadu_ps(first(length), self.from.wrapping_add(line * from_line)),
+                        false => zero,
+                    };
+                    (load(i), load(i + SIDE))
+                };
+                write_pairs(low, high, i, to);
+            }
+        }
+    }
+
+    /// Transposes into `[16, 32]` for A, `[32, 16]` for B.
+    ///
+    /// # Safety
+    /// The elements are there.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    unsafe fn turn(&self, of_a: bool, stage: &mut [f32; PANEL * PANEL]) {
+        // Lines of the source become columns of the stage.
+        let (lines, from_line, length, from_next, row) = match of_a {
+            true => (self.steps, self.from_step, self.rows, self.from_row, STEPS),
+            false => (self.rows, self.from_row, self.steps, self.from_step, SIDE),
+        };
+        let at_once = <__m512 as Vector>::TRANSPOSED;
+        // SAFETY: the caller's promise; the stage has room for 32 steps of 16 rows.
+        unsafe {
+            for line in (0..lines).step_by(SIDE) {
+                let some = SIDE.min(lines - line);
+                let from = self.from.add(line * from_line);
+                let to = stage.as_mut_ptr().add(line);
+                let mut done = 0;
+                while from_next == 1 && done + at_once <= length {
+                    __m512::transpose(from.add(done), from_line, some, to.add(done * row), row);
+                    done += at_once;
+                }
+                for next in done..length {
+                    for i in 0..some {
+                        *to.add(next * row + i) = *from.add(i * from_line + next * from_next);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Packs a strip in blocks.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn pack<const OF_A: bool>(s: &Strip<f32, f32>) {
+    let panels = s.rows.div_ceil(PANEL);
+    let blocks = s.k.div_ceil(STEPS);
+    // Where a step's rows are neighbors, blocks of steps come first: their lines are read to the end.
+    for number in 0..panels * blocks {
+        let (panel, block) =
+            if s.from_row == 1 { (number % panels, number / panels) } else { (number / blocks, number % blocks) };
+        let rows = PANEL.min(s.rows - panel * PANEL);
+        let steps = STEPS.min(s.k - block * STEPS);
+        for strip in 0..rows.div_ceil(SIDE) {
+            let first = panel * PANEL + strip * SIDE;
+            // SAFETY: the caller's promise on the strip, whose panels hold whole blocks.
+            unsafe {
+                let part = Part {
+                    from: s.from.add(first * s.from_row + block * STEPS * s.from_step),
+                    from_row: s.from_row,
+                    from_step: s.from_step,
+                    rows: SIDE.min(rows - strip * SIDE),
+                    steps,
+                };
+                let to = s.to.add(panel * s.to_panel).cast::<u8>();
+                part.pack(OF_A, to.add(block * BLOCK + strip * REGISTER));
+            }
+        }
+    }
+}
+
+macro_rules! for_rows {
+    ($($rows:literal)*) => { &[$(tile::<$rows>),*] };
+}
+
+/// The instances: a tile of C has up to 32 rows and columns, and both A and B are packed.
+pub(super) static KERNELS: Kernels<f32> = {
+    const TILES: &[super::tile::TileKernel<f32>] = for_rows!(
+        1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32
+    );
+    Kernels {
+        lanes: SIDE,
+        tiles: [TILES, TILES, &[], &[]],
+        row: tile::<1>,
+        pack: pack::<true>,
+        pack_columns: pack::<false>,
+        form: FORM,
+    }
+};
