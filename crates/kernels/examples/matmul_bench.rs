@@ -105,12 +105,13 @@ fn main() {
         "f32, {isa}, {threads} threads; GFLOP/s at best and in the median, and percent of what a register loop reaches so"
     );
     print!("{:<14}{:>5} x {:>4} x {:>4}   ", "", "m", "k", "n");
-    println!(" {:<24} {:<24} {:<13} gemm", "ours", "packed B", "f64");
+    println!(" {:<24} {:<24} {:<13} {:<13} gemm", "ours", "packed B", "on vectors", "f64");
     for &(name, m, k, n, layout) in SHAPES.iter().filter(|shape| shape.0.starts_with(only)) {
         let flops = Problem::new(DType::F32, m, k, n).flops() as f64 / 1e9;
         let mut works: Vec<Work<'_>> = vec![
             ours::<f32>(&pool, isa, m, k, n, layout),
             packed(&pool, isa, m, k, n, layout),
+            ours::<f32>(&pool, isa.min(Isa::Avx512), m, k, n, layout),
             ours::<f64>(&pool, isa, m, k, n, layout),
         ];
         works.extend(gemm(threads, m, k, n, layout));

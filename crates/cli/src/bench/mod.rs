@@ -183,7 +183,7 @@ fn heading(limits: &Limits, threads: usize, json: bool) -> anyhow::Result<()> {
         return output::line(format_args!("Thalweg {version} on {threads} threads ({isa}); the limits: {limits}"));
     }
     let triad_name = match isa {
-        Isa::Avx2 | Isa::Avx512 => "triad_nontemporal",
+        Isa::Avx2 | Isa::Avx512 | Isa::Amx => "triad_nontemporal",
         Isa::Portable | Isa::Neon => "triad",
     };
     let line = |mode: &str, name: &str, rate: f64, unit: &str| {

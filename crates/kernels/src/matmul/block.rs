@@ -6,7 +6,7 @@ use std::slice;
 use super::packer::{Packer, Pieces};
 use super::partition::{Packing, Partition};
 use super::source::Source;
-use super::tile::{Accumulator, Ahead, Strip, StripKernel, Tile};
+use super::tile::{Accumulator, Ahead, Form, Strip, StripKernel, Tile};
 use super::{ALIGNMENT, Operands, Rows, Scratch};
 use crate::cpu::Isa;
 
@@ -139,6 +139,8 @@ pub(super) unsafe fn multiply<S: Source>(
             let reads = after.filter(|_| is_last).map_or(&[][..], |after| after.reads);
             let calls = plan.tiles(some_rows.clone()).len() * group.len().div_ceil(plan.panel_columns);
             let mut awaited = Awaited::new(reads, some_rows.clone(), group.clone(), calls);
+            // SAFETY: the processor has the instruction set.
+            unsafe { (kernels.enter)() };
             for tile in plan.tiles(some_rows.clone()) {
                 // SAFETY: every position is inside of its matrix, or of the part of the scratch memory that the plan set
                 // aside for it.
@@ -167,7 +169,10 @@ pub(super) unsafe fn multiply<S: Source>(
                         }
                         let packed_next = first_part.as_ref().filter(|part| !part.is_done()).or(next.as_ref());
                         let mut ahead = [packed_next.map_or(Ahead::NOTHING, Packer::ahead), awaited.next()];
-                        if ahead[1].stretches == 0 && first == group.start && number < depths {
+                        if ahead[1].stretches == 0 && plan.tile.form != Form::Whole {
+                            let part = (first - group.start)..(first - group.start + columns);
+                            ahead[1] = next_pieces::<S>(plan, a, &tile, rows.end, k, part, group.len());
+                        } else if ahead[1].stretches == 0 && first == group.start && number < depths {
                             ahead[1] = next_rows::<S>(plan, a.cast(), &tile, rows.end, k);
                         }
                         let tile_kernel = kernels.tile(tile.len(), columns);
@@ -193,6 +198,8 @@ pub(super) unsafe fn multiply<S: Source>(
                     }
                 }
             }
+            // SAFETY: as above.
+            unsafe { (kernels.leave)() };
             if let (true, Some(after)) = (is_last, after) {
                 (after.finish)(some_rows, group.clone(), c.cast());
             }
@@ -221,6 +228,29 @@ fn next_rows<S: Source>(plan: &Partition, a: *const S, tile: &Range<usize>, end:
     let first = a.wrapping_add(tile.len() * plan.a.row).cast::<u8>();
     let lines = (k * size_of::<S>() + first.addr() % Ahead::LINE).div_ceil(Ahead::LINE);
     Ahead { first, stretches: tile.len().min(end - tile.end), distance: plan.a.row * size_of::<S>(), lines }
+}
+
+/// The same part of the packed tile of A behind the one at `a` as `part` is of `all` columns, if they may come from afar: it
+/// is used up faster than the processor fetches by itself.
+fn next_pieces<S: Source>(
+    plan: &Partition,
+    a: *const S::Sum,
+    tile: &Range<usize>,
+    end: usize,
+    k: usize,
+    part: Range<usize>,
+    all: usize,
+) -> Ahead {
+    let size = size_of::<S::Sum>();
+    let is_far = plan.packed_a_elements() * size > FAR_A;
+    if !is_far || tile.end >= end {
+        return Ahead::NOTHING;
+    }
+    let elements = plan.tile_rows() * plan.stored(k);
+    let lines = elements * size / Ahead::LINE;
+    let [first, last] = [part.start, part.end].map(|column| lines * column / all);
+    let first_line = a.wrapping_add(elements).cast::<u8>().wrapping_add(first * Ahead::LINE);
+    Ahead { first: first_line, stretches: 1, distance: 0, lines: last - first }
 }
 
 /// Where C would begin if all of it lay as its part does that begins at `row` and `column`, and the elements from a row

@@ -146,13 +146,25 @@ pub const fn panel_length(k: usize) -> usize {
     }
 }
 
-/// Whether a product is computed by matrix units where `isa` has them: in f32, and large enough that it pays to pack both
-/// factors in pieces.
-fn uses_matrix_units(problem: &Problem, isa: Isa) -> bool {
-    /// Fewer rows, columns or steps of k take no longer with vectors.
-    const LEAST: usize = 16;
+/// The instruction set that computes a product: `isa`, or that of its vectors where its matrix units would take longer, by
+/// the time that each takes with a core to itself. Beside another program both lose, the units more; hence the margin.
+fn chosen(problem: &Problem, isa: Isa, b_is_packed: bool) -> Isa {
+    /// Nanoseconds to pack a number in pieces, and for a thousand operations on units and on vectors.
+    const PACKING: f64 = 0.7;
+    const ON_UNITS: f64 = 3.3;
+    const ON_VECTORS: f64 = 8.9;
+    /// The part of the time on vectors in which units should be done.
+    const MARGIN: f64 = 0.8;
+
     let Problem { dtype, m, k, n, .. } = *problem;
-    isa == Isa::Amx && dtype == DType::F32 && m.min(n).min(k) >= LEAST
+    if isa != Isa::Amx || dtype != DType::F32 {
+        return isa.of_vectors();
+    }
+    let [whole_m, whole_k, whole_n] = [m, k, n].map(|size| size.next_multiple_of(32) as f64);
+    let packed_columns = if b_is_packed { 0.0 } else { whole_n };
+    let on_units = PACKING * whole_k * (whole_m + packed_columns) + ON_UNITS * 2e-3 * whole_m * whole_k * whole_n;
+    let on_vectors = ON_VECTORS * 1e-3 * problem.flops() as f64;
+    if on_units <= MARGIN * on_vectors { isa } else { isa.of_vectors() }
 }
 
 /// A finished block of C.
@@ -241,6 +253,9 @@ pub struct Scratch {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Matmul {
     problem: Problem,
+    /// What the caller has asked for,
+    asked: Isa,
+    /// and what is used of it.
     isa: Isa,
     packed_b: bool,
     c_in_scratch: bool,
@@ -261,12 +276,13 @@ impl Matmul {
             m <= 1 || c_row_stride >= n,
             "rows of C of {n} elements overlap, with {c_row_stride} from one to the next"
         );
-        Matmul::on(problem, if uses_matrix_units(&problem, isa) { isa } else { isa.of_vectors() })
+        Matmul::on(problem, isa, chosen(&problem, isa, false), false)
     }
 
-    /// A plan by the kernels of `isa`, whatever the sizes.
-    fn on(problem: Problem, isa: Isa) -> Matmul {
-        Matmul { problem, isa, packed_b: false, c_in_scratch: false, partition: Partition::new(&problem, isa, false) }
+    /// A plan by the kernels of `isa`.
+    fn on(problem: Problem, asked: Isa, isa: Isa, packed_b: bool) -> Matmul {
+        let partition = Partition::new(&problem, isa, packed_b);
+        Matmul { problem, asked, isa, packed_b, c_in_scratch: false, partition }
     }
 
     /// The same plan for a B that [`pack_b`](Matmul::pack_b) has packed, which pays where B stays the same over many runs.
@@ -276,8 +292,11 @@ impl Matmul {
     #[track_caller]
     pub fn with_packed_b(&self) -> Matmul {
         assert!(self.problem.dtype.is_float(), "a packed B of {}; only floats are packed", self.problem.dtype);
-        let partition = Partition::new(&self.problem, self.isa, true);
-        Matmul { packed_b: true, partition, ..self.clone() }.placing_c(self.c_in_scratch)
+        if self.packed_b {
+            return self.clone();
+        }
+        let isa = chosen(&self.problem, self.asked, true);
+        Matmul::on(self.problem, self.asked, isa, true).placing_c(self.c_in_scratch)
     }
 
     /// The same plan in one chunk, for callers whose threads have products of their own: what is packed is packed once.
@@ -478,7 +497,8 @@ impl Matmul {
         let Problem { n, .. } = self.problem;
         let one_row =
             Problem { m: 1, a: Strides { row: 0, column: 1 }, c_row_stride: n, accumulate: false, ..self.problem };
-        Matmul::on(one_row, self.isa).with_packed_b()
+        let isa = self.with_packed_b().isa;
+        Matmul::on(one_row, isa, isa, true)
     }
 
     /// Bytes of a packed B.

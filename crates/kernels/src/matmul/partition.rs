@@ -158,18 +158,20 @@ impl Partition {
             _ => 2 * tile.lanes,
         };
         let is_short = panel_length(k) * panel_columns * sum.size() <= SHORT_PANEL;
-        // Few rows use up a packed panel while it is still in the first-level cache.
         let pairs = (GROUP / panel_length(k)).min(MAX_GROUP_PAIRS);
+        // Few rows use up a packed panel while it is still in the first-level cache.
         let group_columns = if m > 2 * tile.rows { pairs * 2 * tile.lanes } else { 0 };
         let group_columns = group_columns.next_multiple_of(panel_columns).max(panel_columns);
 
+        // In pieces, all of B is more than the second-level cache holds, and takes longer to come than to be used.
+        let all_of_b_each = tile.form == Form::Whole;
         let (mut row_blocks, mut column_blocks) = (m.min(1), n.min(1));
         let wanted = usize::try_from(problem.flops() / CHUNK_FLOPS).unwrap_or(usize::MAX).min(MAX_CHUNKS);
         let whole = panel_columns.min(4 * tile.lanes);
         let least_columns = if m > 2 * tile.rows { LEAST_PAIRS * 2 * tile.lanes } else { whole };
         while (1..=wanted / 2).contains(&(row_blocks * column_blocks)) {
             let (rows, columns) = (m / row_blocks, n / column_blocks);
-            let (cut_rows, cut_columns) = if b_is_packed && row_blocks == 1 && rows >= 2 * tile.rows {
+            let (cut_rows, cut_columns) = if b_is_packed && all_of_b_each && row_blocks == 1 && rows >= 2 * tile.rows {
                 // What comes before and after works on rows, and a thread finds those of its own in its cache: in a loop, all
                 // of C is written here and read there at each step.
                 (true, false)

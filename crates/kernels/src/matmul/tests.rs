@@ -42,7 +42,7 @@ impl Tested for f32 {
         match isa {
             Isa::Portable => products.fold(0.0, |sum, (a, b)| a * b + sum),
             Isa::Neon | Isa::Avx2 | Isa::Avx512 => products.fold(0.0, |sum, (a, b)| a.mul_add(b, sum)),
-            Isa::Amx => sum_of_pieces(&products.collect::<Vec<_>>()),
+            Isa::Amx => sum_of_pieces(products),
         }
     }
     fn add(a: f32, b: f32) -> f32 {
@@ -51,24 +51,36 @@ impl Tested for f32 {
 }
 
 /// Σ over a panel as the matrix units add it up, by the words of `amx.rs`.
-fn sum_of_pieces(products: &[(f32, f32)]) -> f32 {
+fn sum_of_pieces(mut products: impl Iterator<Item = (f32, f32)>) -> f32 {
     let rounded = |x: f32| f32::from_bits((x.to_bits() + 0x8000) & 0xffff_0000);
     let pieces = |x: f32| {
         let x1 = rounded(x);
         let x2 = rounded(x - x1);
         [x1, x2, x - x1 - x2]
     };
-    let products: Vec<_> = products.iter().map(|&(a, b)| (pieces(a), pieces(b))).collect();
     let mut sum = 0.0;
-    for block in products.chunks(32) {
+    loop {
+        // By halves of the block, then pieces.
+        let (mut a, mut b) = ([[[0.0; 16]; 3]; 2], [[[0.0; 16]; 3]; 2]);
+        let mut steps = 0;
+        for (x, y) in products.by_ref().take(32) {
+            for (piece, (x, y)) in pieces(x).into_iter().zip(pieces(y)).enumerate() {
+                a[steps / 16][piece][steps % 16] = x;
+                b[steps / 16][piece][steps % 16] = y;
+            }
+            steps += 1;
+        }
+        if steps == 0 {
+            return sum;
+        }
+        // A product of pieces is exact, so the sum alone is rounded.
         for (x, y) in [(2, 0), (0, 0), (1, 0), (1, 1), (0, 1), (0, 2)] {
-            let of_half = |half: &[([f32; 3], [f32; 3])]| half.iter().fold(0.0, |sum, (a, b)| a[x].mul_add(b[y], sum));
-            let (first, second) = block.split_at(block.len().min(16));
-            sum += of_half(first) + of_half(second);
+            let of_half = |half: usize| a[half][x].iter().zip(&b[half][y]).fold(0.0, |sum: f32, (a, b)| sum + a * b);
+            sum += of_half(0) + of_half(1);
         }
     }
-    sum
 }
+
 tested_float!(f64, f64, |x| x);
 tested_float!(f16, f32, f16::to_f32);
 tested_float!(bf16, f32, bf16::to_f32);
@@ -129,6 +141,11 @@ fn run<T: Tested>(plan: &Matmul, pool: &Pool, a: &[T], b: &[T], c: &[T::Sum]) ->
     c
 }
 
+/// A plan on `isa`, also where it would not be chosen.
+fn on(problem: Problem, isa: Isa) -> Matmul {
+    Matmul::on(problem, isa, isa, false)
+}
+
 /// All instruction sets against the definition.
 fn check<T: Tested>(problem: Problem, pool: &Pool) {
     let [a, b, c] = problem.extents();
@@ -136,11 +153,19 @@ fn check<T: Tested>(problem: Problem, pool: &Pool) {
     let c: Vec<T::Sum> = numbers(c, 3);
     for isa in Isa::available() {
         let plan = Matmul::new(problem, isa);
-        let expected = expected(&problem, plan.isa, &a, &b, &c);
-        assert_eq!(run(&plan, pool, &a, &b, &c), expected, "{problem:?} on {isa}");
+        let wanted = expected(&problem, plan.isa, &a, &b, &c);
+        assert!(run(&plan, pool, &a, &b, &c) == wanted, "{problem:?} on {isa}");
         if problem.dtype.is_float() {
-            let packed = run_packed(&plan, pool, &a, &b, &c);
-            assert_eq!(packed, expected, "{problem:?} on {isa}, B packed before");
+            let wanted = expected(&problem, plan.with_packed_b().isa, &a, &b, &c);
+            assert!(run_packed(&plan, pool, &a, &b, &c) == wanted, "{problem:?} on {isa}, B packed before");
+        }
+        // What is too small to be chosen is computed as well, all but single columns.
+        if isa == Isa::Amx && problem.dtype == DType::F32 && problem.n != 1 {
+            let wanted = expected(&problem, isa, &a, &b, &c);
+            let plan = on(problem, isa);
+            assert!(run(&plan, pool, &a, &b, &c) == wanted, "{problem:?} by units");
+            let plan = Matmul::on(problem, isa, isa, true);
+            assert!(run_packed(&plan, pool, &a, &b, &c) == wanted, "{problem:?} by units, B packed before");
         }
     }
 }
@@ -260,7 +285,7 @@ fn a_row_does_not_depend_on_the_rows_around_it() {
         for transposed in [false, true] {
             let plan = |m| {
                 let problem = Problem::new(DType::F32, m, k, n);
-                Matmul::new(if transposed { problem.transpose_b() } else { problem }, isa)
+                on(if transposed { problem.transpose_b() } else { problem }, isa)
             };
             let all = run(&plan(57), &pool, &a, &b, &vec![0.0; 57 * n]);
             for i in [0, 13, 56] {
@@ -284,6 +309,67 @@ fn the_error_stays_within_the_bound() {
                 let bound = 2.0 * k as f64 * f64::from(f32::EPSILON) * products.clone().map(f64::abs).sum::<f64>();
                 let exact: f64 = products.sum();
                 assert!((f64::from(c[i * n + j]) - exact).abs() <= bound, "C[{i}, {j}] on {isa}");
+            }
+        }
+    }
+}
+
+/// The root of the mean square of the errors of a product of f32.
+fn error(isa: Isa, [m, k, n]: [usize; 3], a: &[f32], b: &[f32]) -> f64 {
+    let plan = on(Problem::new(DType::F32, m, k, n), isa);
+    let c = run(&plan, &Pool::new(1).unwrap(), a, b, &vec![0.0; m * n]);
+    let mut squares = 0.0;
+    for i in 0..m {
+        for j in 0..n {
+            let exact: f64 = (0..k).map(|p| f64::from(a[i * k + p]) * f64::from(b[p * n + j])).sum();
+            squares += (f64::from(c[i * n + j]) - exact).powi(2);
+        }
+    }
+    (squares / (m * n) as f64).sqrt()
+}
+
+#[test]
+fn matrix_units_are_nearer_to_the_exact_sums_than_fused_multiply_adds() {
+    if !Isa::Amx.is_available() {
+        return;
+    }
+    let largest = |numbers: Vec<f32>| numbers.into_iter().enumerate().map(|(i, x)| x * 10f32.powi((i % 13) as i32 - 6));
+    for k in [16, 64, 512, 2000] {
+        let sizes = [40, k, 50];
+        let (a, b): (Vec<f32>, Vec<f32>) = (numbers(40 * k, 1), numbers(k * 50, 2));
+        let (units, vectors) = (error(Isa::Amx, sizes, &a, &b), error(Isa::Avx512, sizes, &a, &b));
+        assert!(units <= vectors, "{units:e} after {vectors:e} for {k} products");
+        // Numbers of all magnitudes, of which a few large ones decide.
+        let (a, b): (Vec<f32>, Vec<f32>) = (largest(a).collect(), largest(b).collect());
+        let (units, vectors) = (error(Isa::Amx, sizes, &a, &b), error(Isa::Avx512, sizes, &a, &b));
+        assert!(units <= 2.0 * vectors, "{units:e} after {vectors:e} for {k} products of all magnitudes");
+    }
+}
+
+#[test]
+fn what_is_not_finite_comes_out_as_by_the_definition() {
+    let pool = Pool::new(1).unwrap();
+    let (m, k, n) = (70, 600, 80);
+    let (mut a, mut b): (Vec<f32>, Vec<f32>) = (numbers(m * k, 1), numbers(k * n, 2));
+    a[3 * k + 5] = f32::INFINITY;
+    a[20 * k + 1] = f32::NAN;
+    a[34 * k + 599] = f32::from_bits(u32::MAX);
+    a[35 * k + 9] = f32::NEG_INFINITY;
+    b[5 * n + 7] = 0.0;
+    b[77] = f32::INFINITY;
+    // Beyond the largest number of bf16.
+    a[50 * k..51 * k].fill(0.0);
+    a[50 * k + 17] = f32::MAX;
+    for isa in Isa::available() {
+        let problem = Problem::new(DType::F32, m, k, n);
+        for problem in [problem, problem.accumulate()] {
+            let before: Vec<f32> = numbers(m * n, 3);
+            let c = run(&on(problem, isa), &pool, &a, &b, &before);
+            let wanted = expected(&problem, isa.of_vectors(), &a, &b, &before);
+            for (at, (&is, &wanted)) in c.iter().zip(&wanted).enumerate() {
+                let near = (is - wanted).abs() <= 1e-5 * wanted.abs().max(k as f32);
+                let same = is == wanted || is.is_nan() && wanted.is_nan() || near;
+                assert!(same, "C[{}, {}] is {is} for {wanted} on {isa}", at / n, at % n);
             }
         }
     }

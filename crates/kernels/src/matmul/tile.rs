@@ -135,6 +135,10 @@ pub(crate) struct Kernels<T: 'static> {
     pub(crate) pack_columns: StripKernel<T>,
     /// How a number is kept in packed copies.
     pub(crate) form: Form,
+    /// To be called before the micro-kernels of a thread,
+    pub(crate) enter: unsafe fn(),
+    /// and after them.
+    pub(crate) leave: unsafe fn(),
 }
 
 /// How a number is kept in packed copies.
@@ -468,6 +472,7 @@ macro_rules! kernels {
             // SAFETY: the caller's promise.
             unsafe { pack::<$vector>(s) }
         }
+        unsafe fn nothing() {}
         Kernels {
             lanes: <$vector as Vector>::LANES,
             tiles: [
@@ -480,6 +485,8 @@ macro_rules! kernels {
             pack: pack_kernel,
             pack_columns: pack_kernel,
             form: Form::Whole,
+            enter: nothing,
+            leave: nothing,
         }
     }};
 }
