@@ -63,7 +63,7 @@ impl Isa {
     }
 
     /// The instruction set of what works on vectors, not on matrices.
-    pub(crate) const fn of_vectors(self) -> Isa {
+    pub const fn of_vectors(self) -> Isa {
         match self {
             Isa::Amx => Isa::Avx512,
             other => other,
@@ -323,6 +323,9 @@ mod tests {
             assert_eq!(Isa::Avx2.is_available(), avx2);
             let avx512 = avx2 && has(&["avx512f", "avx512bw", "avx512dq", "avx512vl"]);
             assert_eq!(Isa::Avx512.is_available(), avx512);
+            // The system may have the units and still refuse them.
+            let amx = avx512 && has(&["amx_tile", "amx_bf16"]);
+            assert!(amx || !Isa::Amx.is_available());
         }
     }
 

@@ -39,7 +39,7 @@ const REGISTER: usize = SIDE * SIDE * size_of::<f32>();
 const BLOCK: usize = 6 * REGISTER;
 
 /// The form of packed copies.
-pub(super) const FORM: Form = Form::Pieces { steps: STEPS };
+const FORM: Form = Form { block: STEPS, halves: 3 };
 
 /// What a tile register is configured as: all of its 16 rows of 64 bytes.
 #[repr(C, align(64))]
@@ -197,9 +197,9 @@ unsafe fn tile<const ROWS: usize>(t: &Tile<f32>) {
         let zero = _mm512_setzero_ps();
         let mut not_finite = [zero; 2];
         for row in sums.0.chunks_exact(PANEL).take(ROWS) {
-            for half in 0..2 {
-                let sum = _mm512_maskz_loadu_ps(masks[half], row.as_ptr().add(half * SIDE));
-                not_finite[half] = _mm512_fmadd_ps(sum, zero, not_finite[half]);
+            for ((half, mask), found) in masks.into_iter().enumerate().zip(&mut not_finite) {
+                let sum = _mm512_maskz_loadu_ps(mask, row.as_ptr().add(half * SIDE));
+                *found = _mm512_fmadd_ps(sum, zero, *found);
             }
         }
         let all_are_finite = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(not_finite[0], not_finite[1]) == 0;
@@ -220,13 +220,13 @@ unsafe fn tile<const ROWS: usize>(t: &Tile<f32>) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 unsafe fn write(t: &Tile<f32>, rows: usize, sums: &Sums, masks: [__mmask16; 2]) {
     for (i, row) in sums.0.chunks_exact(PANEL).take(rows).enumerate() {
-        for half in 0..2 {
+        for (half, mask) in masks.into_iter().enumerate() {
             let c = t.c.wrapping_add(i * t.c_row + half * SIDE);
             // SAFETY: the caller's promise; only rows and columns that are there are touched.
             unsafe {
                 let sum = _mm512_load_ps(row.as_ptr().add(half * SIDE));
-                let sum = if t.add { _mm512_add_ps(_mm512_maskz_loadu_ps(masks[half], c), sum) } else { sum };
-                _mm512_mask_storeu_ps(c, masks[half], sum);
+                let sum = if t.add { _mm512_add_ps(_mm512_maskz_loadu_ps(mask, c), sum) } else { sum };
+                _mm512_mask_storeu_ps(c, mask, sum);
             }
         }
     }

@@ -169,7 +169,7 @@ pub(super) unsafe fn multiply<S: Source>(
                         }
                         let packed_next = first_part.as_ref().filter(|part| !part.is_done()).or(next.as_ref());
                         let mut ahead = [packed_next.map_or(Ahead::NOTHING, Packer::ahead), awaited.next()];
-                        if ahead[1].stretches == 0 && plan.tile.form != Form::Whole {
+                        if ahead[1].stretches == 0 && plan.tile.form != Form::WHOLE {
                             let part = (first - group.start)..(first - group.start + columns);
                             ahead[1] = next_pieces::<S>(plan, a, &tile, rows.end, k, part, group.len());
                         } else if ahead[1].stretches == 0 && first == group.start && number < depths {

@@ -9,6 +9,11 @@
 //! the cut into chunks, the number of threads. So a row of C has the same bits whatever rows lie around it, and
 //! all instruction sets with fused multiply-add give the same bits.
 //!
+//! **Matrix units** ([`Isa::Amx`]) multiply f32 in pieces of bf16 and add up the steps of a panel in an order of their own, which
+//! `amx.rs` gives: sums come out nearer to the exact ones than with fused multiply-adds, but not with their bits. They are used
+//! where they are faster, by m, k, n and whether B is packed before, so that products of one matrix with many rows and with
+//! few may differ in the last bits there. Who needs the same bits asks for the [instruction set of vectors](Isa::of_vectors).
+//!
 //! **Method.** After Goto and van de Geijn, *Anatomy of High-Performance Matrix Multiplication* (2008): a micro-kernel keeps
 //! a tile of C in registers while it walks along a few rows of A, which stay in the first-level cache, and a panel of B;
 //! panels are packed in groups that stay in the second. Where a copy would not pay, A or B is read in place. All chunks
@@ -21,6 +26,7 @@
 //! | `block.rs` | one chunk: panels, packing, tiles |
 //! | `packer.rs` | packing of B, piece by piece between tiles |
 //! | `tile.rs` | the micro-kernel and packing, over any vector type; the table of instances |
+//! | `amx.rs` | the same for the matrix units of x86-64 |
 //! | `simd.rs`, `x86.rs`, `neon.rs` | the vector types |
 //! | `source.rs` | element types and how they widen |
 //! | `integer.rs` | the plain loop for integers |
@@ -285,7 +291,8 @@ impl Matmul {
         Matmul { problem, asked, isa, packed_b, c_in_scratch: false, partition }
     }
 
-    /// The same plan for a B that [`pack_b`](Matmul::pack_b) has packed, which pays where B stays the same over many runs.
+    /// The same plan for a B that [`pack_b`](Matmul::pack_b) has packed, which pays where B stays the same over many runs. It may
+    /// use matrix units where the plan itself does not, as their packing costs more.
     ///
     /// # Panics
     /// For integers, which are never packed.
@@ -506,7 +513,7 @@ impl Matmul {
         self.with_packed_b().partition.packed_b_elements() * output_dtype(self.problem.dtype).size()
     }
 
-    /// Packs B for [`with_packed_b`](Matmul::with_packed_b). The layout depends on k, n, dtype and instruction set.
+    /// Packs B for [`with_packed_b`](Matmul::with_packed_b). The layout depends on k, n, dtype and on whether matrix units are used.
     ///
     /// # Panics
     /// If `packed` is smaller than [`packed_b_bytes`](Matmul::packed_b_bytes) or not aligned to 8 bytes.

@@ -78,7 +78,7 @@ impl<S: Source> Packer<S> {
             across,
             column: 0,
             step: 0,
-            steps: steps.max(1).next_multiple_of(plan.tile.form.block()),
+            steps: steps.max(1).next_multiple_of(plan.tile.form.block),
             form: plan.tile.form,
         }
     }

@@ -131,7 +131,7 @@ impl Partition {
         // have one width for all. A single flat tile uses up a packed panel no better than a tall one.
         let flat = tile.flat_is_enough() && m > tile.flat_rows && a.row != 1 && !b_is_packed;
         let tall_or_flat_rows = if flat { tile.flat_rows } else { tile.rows };
-        let must_pack = dtype != sum || tile.form != Form::Whole;
+        let must_pack = dtype != sum || tile.form != Form::WHOLE;
         let is_far = if a.row == 1 {
             panel_length(k) * a.column * sum.size() > NEAR_COLUMNS
         } else {
@@ -164,7 +164,7 @@ impl Partition {
         let group_columns = group_columns.next_multiple_of(panel_columns).max(panel_columns);
 
         // In pieces, all of B is more than the second-level cache holds, and takes longer to come than to be used.
-        let all_of_b_each = tile.form == Form::Whole;
+        let all_of_b_each = tile.form == Form::WHOLE;
         let (mut row_blocks, mut column_blocks) = (m.min(1), n.min(1));
         let wanted = usize::try_from(problem.flops() / CHUNK_FLOPS).unwrap_or(usize::MAX).min(MAX_CHUNKS);
         let whole = panel_columns.min(4 * tile.lanes);
@@ -266,11 +266,8 @@ impl Partition {
     pub(super) fn tile_rows(&self) -> usize {
         let most = if self.panel_columns > 2 * self.tile.lanes { self.tile.flat_rows } else { self.tile.rows };
         let rows = self.m.div_ceil(self.row_blocks.max(1));
-        match self.tile.form {
-            Form::Whole => rows.div_ceil(rows.div_ceil(most).max(1)).max(1),
-            // Blocks are of one size.
-            Form::Pieces { .. } => most,
-        }
+        // Blocks of pieces are of one size.
+        if self.tile.form == Form::WHOLE { rows.div_ceil(rows.div_ceil(most).max(1)).max(1) } else { most }
     }
 
     /// Elements of a packed copy that hold the steps of k before `step`, at which a panel begins or the last one ends.

@@ -133,7 +133,7 @@ pub(crate) struct Kernels<T: 'static> {
     pub(crate) pack: StripKernel<T>,
     /// Packs columns of B, each a row of the strip.
     pub(crate) pack_columns: StripKernel<T>,
-    /// How a number is kept in packed copies.
+    /// How numbers are kept in packed copies.
     pub(crate) form: Form,
     /// To be called before the micro-kernels of a thread,
     pub(crate) enter: unsafe fn(),
@@ -141,33 +141,23 @@ pub(crate) struct Kernels<T: 'static> {
     pub(crate) leave: unsafe fn(),
 }
 
-/// How a number is kept in packed copies.
+/// How numbers are kept in packed copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Form {
-    /// As it is.
-    Whole,
-    /// In three pieces of 16 bits, in blocks of so many steps of k, the last of which is filled up with zeros.
-    Pieces {
-        /// Steps of a block.
-        steps: usize,
-    },
+pub(crate) struct Form {
+    /// Steps of k that are packed together, the last of which are filled up with zeros. Parts that are packed apart begin at
+    /// multiples of them.
+    pub(crate) block: usize,
+    /// Halves of an element that a number takes.
+    pub(crate) halves: usize,
 }
 
 impl Form {
+    /// As they are.
+    pub(crate) const WHOLE: Form = Form { block: 1, halves: 2 };
+
     /// Elements of packed copies in which so many steps of k are kept.
     pub(crate) const fn stored(self, steps: usize) -> usize {
-        match self {
-            Form::Whole => steps,
-            Form::Pieces { steps: block } => steps.next_multiple_of(block) / 2 * 3,
-        }
-    }
-
-    /// Steps that are packed together: parts that are packed apart begin at multiples of them.
-    pub(crate) const fn block(self) -> usize {
-        match self {
-            Form::Whole => 1,
-            Form::Pieces { steps } => steps,
-        }
+        steps.next_multiple_of(self.block) * self.halves / 2
     }
 }
 
@@ -484,7 +474,7 @@ macro_rules! kernels {
             row: row_kernel,
             pack: pack_kernel,
             pack_columns: pack_kernel,
-            form: Form::Whole,
+            form: Form::WHOLE,
             enter: nothing,
             leave: nothing,
         }

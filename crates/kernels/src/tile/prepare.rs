@@ -134,7 +134,7 @@ impl Prepared {
             dtypes: program.dtypes(),
             extents,
             program: program.clone(),
-            isa: Isa::best(),
+            isa: Isa::best().of_vectors(),
             geometry,
             schedule,
             repeated,

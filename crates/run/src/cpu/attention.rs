@@ -32,7 +32,7 @@ enum Direction {
 }
 
 impl Attention {
-    pub(crate) fn new(plan: &Plan, call: &thalweg_plan::Attention) -> Attention {
+    pub(crate) fn new(plan: &Plan, call: &thalweg_plan::Attention, isa: Isa) -> Attention {
         let thalweg_plan::Attention { batch, heads, key_heads, queries, keys, width, value_width, causal, .. } = *call;
         let [q, k, v] = call.inputs.each_ref().map(steps);
         let dense = Steps { batch: queries * heads * value_width, time: heads * value_width, head: value_width };
@@ -54,7 +54,7 @@ impl Attention {
             dropout: call.dropout.map(|dropout| Dropout { rate: dropout.rate, stream: dropout.stream }),
         };
         let kernel = match &call.gradient {
-            None => Direction::Forward(kernels::Attention::new(problem, Isa::best())),
+            None => Direction::Forward(kernels::Attention::new(problem, isa)),
             Some(of) => {
                 let columns = [heads * width, key_heads * width, key_heads * value_width];
                 let all = columns.iter().sum::<usize>();
@@ -69,7 +69,7 @@ impl Attention {
                 let to =
                     |columns: usize, head| Steps { batch: size, time: if of.joined { all } else { columns }, head };
                 let to = [to(columns[0], width), to(columns[1], width), to(columns[2], value_width)];
-                let kernel = kernels::AttentionGradient::new(problem, steps(&of.cotangent), to, Isa::best());
+                let kernel = kernels::AttentionGradient::new(problem, steps(&of.cotangent), to, isa);
                 Direction::Backward { kernel, of: [look(plan, &of.found), look(plan, &of.cotangent)], starts }
             }
         };

@@ -48,6 +48,8 @@ pub(crate) struct Prepared {
 pub(crate) struct Choices {
     /// All sums are formed as they are defined.
     pub(crate) exact: bool,
+    /// Products may go to matrix units, which are chosen by the number of rows among others.
+    pub(crate) matrix_units: bool,
     /// Weights that the plan does not write stay packed from run to run.
     pub(crate) keeps_packed: bool,
 }
@@ -157,15 +159,25 @@ const CHUNK_FLOPS: u64 = 500_000;
 /// Bytes from which on an operand is far from the processor.
 const FAR_BYTES: usize = 256 << 10;
 
+/// By what means products are computed.
+#[derive(Clone, Copy)]
+struct Means {
+    winograd: Winograd,
+    isa: Isa,
+}
+
 impl Prepared {
     /// Makes a plan ready.
-    pub(crate) fn new(plan: Plan, Choices { exact, keeps_packed }: Choices) -> Prepared {
-        let winograd = if exact { Winograd::Never } else { winograd(&plan) };
-        Prepared::with(plan, winograd, keeps_packed, &[])
+    pub(crate) fn new(plan: Plan, Choices { exact, matrix_units, keeps_packed }: Choices) -> Prepared {
+        let means = Means {
+            winograd: if exact { Winograd::Never } else { winograd(&plan) },
+            isa: if matrix_units && !exact { Isa::best() } else { Isa::best().of_vectors() },
+        };
+        Prepared::with(plan, means, keeps_packed, &[])
     }
 
     /// Makes a plan ready, of which the feeds in `whole` stay the same over many steps.
-    fn with(mut plan: Plan, winograd: Winograd, keeps_packed: bool, whole: &[bool]) -> Prepared {
+    fn with(mut plan: Plan, means: Means, keeps_packed: bool, whole: &[bool]) -> Prepared {
         let written = written(&plan);
         let mut packed = PackedOperands { plan: &plan, keeps_packed, written: &written, whole, operands: Vec::new() };
         let mut steps = Vec::new();
@@ -173,11 +185,13 @@ impl Prepared {
             let mut push = |work| steps.push(Step { call, work });
             match kernel {
                 Kernel::Map(map) => push(map_work(&plan, map)),
-                Kernel::MatMul(matmul) => product(&plan, matmul, &mut packed).into_iter().for_each(push),
+                Kernel::MatMul(matmul) => product(&plan, matmul, means, &mut packed).into_iter().for_each(push),
                 Kernel::Convolution(convolution) => {
-                    self::convolution(&plan, convolution, winograd, &mut packed).into_iter().for_each(push)
+                    self::convolution(&plan, convolution, means, &mut packed).into_iter().for_each(push)
                 }
-                Kernel::Attention(attention) => push(Work::Attention(Box::new(Attention::new(&plan, attention)))),
+                Kernel::Attention(attention) => {
+                    push(Work::Attention(Box::new(Attention::new(&plan, attention, means.isa))))
+                }
                 Kernel::Copy { dims, from, to } => push(copy(&plan, dims, from, to)),
                 Kernel::Assemble { fill, parts, to } => {
                     if let Some(value) = *fill {
@@ -189,7 +203,7 @@ impl Prepared {
                 Kernel::Loop(repeat) => {
                     let stays = |given: &Given| repeat.length > 1 && matches!(given, Given::Whole(_));
                     let whole: Vec<bool> = repeat.feeds.iter().map(stays).collect();
-                    let body = Prepared::with((*repeat.body).clone(), winograd, keeps_packed, &whole);
+                    let body = Prepared::with((*repeat.body).clone(), means, keeps_packed, &whole);
                     push(Work::Loop(Box::new(Repeat::new(&plan, repeat, body))));
                 }
                 Kernel::Fold { x, y, around, fold: f } => push(fold(&plan, *x, *y, *around, *f)),
@@ -365,7 +379,7 @@ fn fold(plan: &Plan, x: BufferId, y: BufferId, around: AroundAxis, fold: Fold) -
 }
 
 /// None where there is nothing to compute.
-fn product(plan: &Plan, matmul: &MatMul, packed: &mut PackedOperands<'_>) -> Option<Work> {
+fn product(plan: &Plan, matmul: &MatMul, means: Means, packed: &mut PackedOperands<'_>) -> Option<Work> {
     let MatMul { dtype, ref batch, m, k, n, ref a, ref b, c, ref epilogue } = *matmul;
     if m == 0 || n == 0 || batch.contains(&0) {
         return None;
@@ -376,7 +390,7 @@ fn product(plan: &Plan, matmul: &MatMul, packed: &mut PackedOperands<'_>) -> Opt
         column: operand.strides[rank + 1].unsigned_abs(),
     };
     let problem = Problem { dtype, m, k, n, a: matrix(a), b: matrix(b), c_row_stride: n, accumulate: false };
-    let mut kernel = Matmul::new(problem, Isa::best());
+    let mut kernel = Matmul::new(problem, means.isa);
     // A matrix for each product of a batch stays as it is.
     let one_b = b.strides[..rank].iter().zip(batch).all(|(&stride, &size)| stride == 0 || size == 1);
     let mut packed_b = None;
@@ -511,7 +525,7 @@ fn winograd(plan: &Plan) -> Winograd {
 fn convolution(
     plan: &Plan,
     convolution: &thalweg_plan::Convolution,
-    winograd: Winograd,
+    means: Means,
     packed: &mut PackedOperands<'_>,
 ) -> Option<Work> {
     use thalweg_kernels::convolution::{Axis, Convolution as Kernel, Problem, Side};
@@ -531,8 +545,8 @@ fn convolution(
     };
     let axes: SmallVec<[Axis; 3]> = op.axes.iter().map(axis).collect();
     let problem = Problem::new(dtype, side, batch, channels, outputs, &axes);
-    let problem = Problem { groups: op.groups, winograd, ..problem };
-    let mut kernel = Kernel::new(problem, Isa::best());
+    let problem = Problem { groups: op.groups, winograd: means.winograd, ..problem };
+    let mut kernel = Kernel::new(problem, means.isa);
     let mut packed_weight = None;
     if kernel.packs_weight() {
         packed_weight = packed.number(b, || Packer::Convolution(kernel.weight_packer()));

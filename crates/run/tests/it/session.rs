@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use thalweg_kernels::cpu::Isa;
 use thalweg_run::graph::{
     Array, ConvOptions, DType, Tensor, Variable, constant, placeholder, random_normal, random_uniform, scope,
 };
@@ -299,6 +300,25 @@ fn sums_are_formed_as_defined_where_that_is_asked() {
     assert!(by_winograd && !as_defined);
     let worst = saved.iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     assert!(worst > 0.0 && worst < 1e-4, "{worst}");
+}
+
+/// Matrix units multiply in pieces, and never where products are to be formed as they are defined.
+#[test]
+fn products_are_those_of_vectors_where_that_is_asked() {
+    let a = placeholder("a", DType::F32, (256, 300));
+    let b = placeholder("b", DType::F32, (300, 256));
+    let numbers = |shift: usize| (0..256 * 300).map(move |i| ((i * 37 + shift) % 1009) as f32 / 500.0 - 1.0).collect();
+    let (first, second) = (Array::new(&[256, 300], numbers(0)).unwrap(), Array::new(&[300, 256], numbers(7)).unwrap());
+    let y = a.matmul(&b);
+    let run = |session: Session| {
+        let (y, profile) = session.profile(&y, feeds! { a => &first, b => &second }).unwrap();
+        (y.to_vec::<f64>(), profile.to_string().contains("amx"))
+    };
+    let (fast, by_units) = run(Session::cpu());
+    let (exact, by_units_too) = run(Session::builder().exact().build().unwrap());
+    assert_eq!((by_units, by_units_too), (Isa::Amx.is_available(), false));
+    let worst = fast.iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(worst < 1e-4 && (worst > 0.0) == by_units, "{worst}");
 }
 
 /// Rows of a table that are picked again and again, in another order than their indices: forwards, and both factors' gradients.
