@@ -141,9 +141,12 @@ fn run<T: Tested>(plan: &Matmul, pool: &Pool, a: &[T], b: &[T], c: &[T::Sum]) ->
     c
 }
 
-/// A plan on `isa`, also where it would not be chosen.
+/// A plan on `isa`, also where it is too small to be chosen; all but single columns.
 fn on(problem: Problem, isa: Isa) -> Matmul {
-    Matmul::on(problem, isa, isa, false)
+    match problem {
+        Problem { dtype: DType::F32, n, .. } if n != 1 => Matmul::on(problem, isa, isa, false),
+        _ => Matmul::new(problem, isa),
+    }
 }
 
 /// All instruction sets against the definition.
@@ -152,20 +155,12 @@ fn check<T: Tested>(problem: Problem, pool: &Pool) {
     let (a, b): (Vec<T>, Vec<T>) = (numbers(a, 1), numbers(b, 2));
     let c: Vec<T::Sum> = numbers(c, 3);
     for isa in Isa::available() {
-        let plan = Matmul::new(problem, isa);
-        let wanted = expected(&problem, plan.isa, &a, &b, &c);
-        assert!(run(&plan, pool, &a, &b, &c) == wanted, "{problem:?} on {isa}");
+        let plan = on(problem, isa);
+        let expected = expected(&problem, plan.isa, &a, &b, &c);
+        assert!(run(&plan, pool, &a, &b, &c) == expected, "{problem:?} on {isa}");
         if problem.dtype.is_float() {
-            let wanted = expected(&problem, plan.with_packed_b().isa, &a, &b, &c);
-            assert!(run_packed(&plan, pool, &a, &b, &c) == wanted, "{problem:?} on {isa}, B packed before");
-        }
-        // What is too small to be chosen is computed as well, all but single columns.
-        if isa == Isa::Amx && problem.dtype == DType::F32 && problem.n != 1 {
-            let wanted = expected(&problem, isa, &a, &b, &c);
-            let plan = on(problem, isa);
-            assert!(run(&plan, pool, &a, &b, &c) == wanted, "{problem:?} by units");
-            let plan = Matmul::on(problem, isa, isa, true);
-            assert!(run_packed(&plan, pool, &a, &b, &c) == wanted, "{problem:?} by units, B packed before");
+            let plan = Matmul::on(problem, isa, plan.isa, true);
+            assert!(run_packed(&plan, pool, &a, &b, &c) == expected, "{problem:?} on {isa}, B packed before");
         }
     }
 }
@@ -487,4 +482,25 @@ fn a_plan_says_what_runs() {
     let column = Problem::new(DType::F32, 512, 512, 1).transpose_a();
     assert!(describe(column).starts_with("1x"), "{}", describe(column));
     assert_eq!(describe(Problem::new(DType::I32, 2, 3, 4)), "i32 portable, 1 chunk");
+}
+
+#[test]
+fn matrix_units_are_chosen_where_packing_pays() {
+    if !Isa::Amx.is_available() {
+        return;
+    }
+    let isa = |m, k, n| {
+        let plan = Matmul::new(Problem::new(DType::F32, m, k, n), Isa::Amx);
+        [plan.isa, plan.with_packed_b().isa]
+    };
+    assert_eq!(isa(512, 512, 512), [Isa::Amx; 2]);
+    // Each number of B is used 64 times only: it must be packed already.
+    assert_eq!(isa(64, 512, 2048), [Isa::Avx512, Isa::Amx]);
+    assert_eq!(isa(100, 32, 10), [Isa::Avx512; 2]);
+    assert_eq!(isa(1, 4096, 4096), [Isa::Avx512; 2]);
+    let f64s = Problem { dtype: DType::F64, ..Problem::new(DType::F32, 512, 512, 512) };
+    assert_eq!(Matmul::new(f64s, Isa::Amx).isa, Isa::Avx512);
+    let packed = Matmul::new(Problem::new(DType::F32, 64, 512, 2048), Isa::Amx);
+    let more = Matmul::new(Problem::new(DType::F32, 300, 512, 2048), Isa::Amx);
+    assert_eq!(packed.b_packer(), more.b_packer());
 }
