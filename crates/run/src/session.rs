@@ -80,14 +80,12 @@ impl SessionBuilder {
         SessionBuilder { plans: plans.max(1), ..self }
     }
 
-    /// With every product formed as it is defined, so that the bits are those of any processor with fused multiply-add. Where
-    /// nothing is said, Winograd's algorithm (Lavin and Gray 2016) saves some for 3 x 3 kernels where that is faster: F(2x2, 3x3),
-    /// whose errors are about as large, and in runs without updates and gradients to weights F(4x4, 3x3), whose errors are
-    /// about ten times as large. In runs that update variables, and where all sizes are fixed, large products of matrices go to
-    /// the matrix units of processors that have them, in pieces of bf16 whose sums are about as exact or nearer
-    /// ([`matmul`](thalweg_kernels::matmul) says how). So is every row that is
-    /// picked from a table multiplied where it was picked to, not the table before, which saves work where rows are picked
-    /// often, and adds up gradients in another order.
+    /// With every product formed as it is defined. Where nothing is said, Winograd's algorithm (Lavin and Gray 2016) saves some
+    /// for 3 x 3 kernels where that is faster: F(2x2, 3x3), whose errors are about as large, and in runs without updates and
+    /// gradients to weights F(4x4, 3x3), whose errors are about ten times as large. In runs that update variables, and where all
+    /// sizes are fixed, large products of matrices go to the matrix units of processors that have them, in pieces of bf16 whose
+    /// sums are about as exact or nearer ([`matmul`](thalweg_kernels::matmul) says how). Rows that are picked from a table often
+    /// are multiplied in the table, not where they were picked to, which adds up gradients in another order.
     pub fn exact(self) -> Self {
         SessionBuilder { exact: true, ..self }
     }

@@ -10,7 +10,7 @@
 //! all instruction sets with fused multiply-add give the same bits.
 //!
 //! **Matrix units** ([`Isa::Amx`]) multiply f32 in pieces of bf16 and add up the steps of a panel in an order of their own, which
-//! `amx.rs` gives: sums come out nearer to the exact ones than with fused multiply-adds, but not with their bits. They are used
+//! `amx.rs` gives: sums mostly come out nearer to the exact ones than with fused multiply-adds, not with their bits. They are used
 //! where they are faster, by m, k, n and whether B is packed before, so that products of one matrix with many rows and with
 //! few may differ in the last bits there. Who needs the same bits asks for the [instruction set of vectors](Isa::of_vectors).
 //!
