@@ -24,7 +24,6 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
-use super::simd::Vector;
 use super::tile::{Ahead, Fetching, Form, Kernels, Strip, Tile};
 
 /// Numbers of a row of a tile register, as f32 and as pairs of bf16; rows of a register.
@@ -282,10 +281,11 @@ fn pieces(x: __m512) -> [__m512i; 3] {
     let half = _mm512_set1_epi32(0x8000);
     // The nearest, of two that are as near the larger.
     let rounded = |x: __m512| _mm512_and_si512(_mm512_add_epi32(_mm512_castps_si512(x), half), upper);
-    // Numbers beyond the largest of bf16 leave the larger second pieces.
+    // Numbers beyond the largest of bf16 leave the larger second pieces. Not by `vrangeps`, which waits for what its target
+    // was before.
     let most = _mm512_castsi512_ps(_mm512_set1_epi32(0x7f7f_0000));
-    // Of absolute values the lesser, with the sign of the first.
-    let x1 = rounded(_mm512_range_ps::<0b0010>(x, most));
+    let least = _mm512_castsi512_ps(_mm512_set1_epi32(0xff7f_0000_u32 as i32));
+    let x1 = rounded(_mm512_min_ps(_mm512_max_ps(x, least), most));
     let rest = _mm512_sub_ps(x, _mm512_castsi512_ps(x1));
     let x2 = rounded(rest);
     let rest = _mm512_sub_ps(rest, _mm512_castsi512_ps(x2));
@@ -319,82 +319,117 @@ struct Part {
 }
 
 impl Part {
-    /// Into a register of each piece, the first at `to`: a row of A in each row, or two steps of 16 columns of B.
+    /// Into a register of each piece, the first at `to`: a row of A in each row, or two steps of 16 columns of B. What is written
+    /// next is at `next`.
     ///
     /// # Safety
     /// The elements are there, and room for the block.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    unsafe fn pack(&self, of_a: bool, to: *mut u8) {
-        let (along, from_line, lines, length) = match of_a {
-            true => (self.from_step == 1, self.from_row, self.rows, self.steps),
-            false => (self.from_row == 1, self.from_step, self.steps, self.rows),
-        };
-        // SAFETY: the caller's promise; masks and lines end where the part does.
+    unsafe fn pack<const OF_A: bool>(&self, to: *mut u8, next: *const u8) {
+        let is_whole = self.rows == SIDE && self.steps == STEPS;
+        let mut stage = MaybeUninit::uninit();
+        // SAFETY: the caller's promise; a prefetch may name any address.
         unsafe {
-            if !along {
-                let mut stage = Sums([0.0; PANEL * PANEL]);
-                self.turn(of_a, &mut stage.0);
-                let (from, row) = (stage.0.as_ptr(), if of_a { STEPS } else { SIDE });
-                for i in 0..SIDE {
-                    let second = if of_a { i * row + SIDE } else { (i + SIDE) * row };
-                    write_pairs(_mm512_loadu_ps(from.add(i * row)), _mm512_loadu_ps(from.add(second)), i, to);
+            // Where the lines of the registers begin: the first, the next one, the one of the upper halves.
+            let (from, from_line, from_upper) = match (OF_A, self.from_row, self.from_step) {
+                (true, from_row, 1) if is_whole => (self.from, from_row, SIDE),
+                (false, 1, from_step) if is_whole => (self.from, from_step, SIDE * from_step),
+                _ => (self.laid_out::<OF_A>(&mut stage), SIDE, SIDE * SIDE),
+            };
+            for row in 0..SIDE {
+                for piece in 0..3 {
+                    _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(2 * REGISTER * piece + 64 * row).cast());
                 }
-                return;
-            }
-            let zero = _mm512_setzero_ps();
-            for i in 0..SIDE {
-                let (low, high) = if of_a {
-                    let line = self.from.wrapping_add(i * from_line);
-                    let load = |first_of: usize| {
-                        let mask = if i < lines { first(length.saturating_sub(first_of)) } else { 0 };
-                        _mm512_maskz_loadu_ps(mask, line.wrapping_add(first_of))
-                    };
-                    (load(0), load(SIDE))
-                } else {
-                    let load = |line: usize| match line < lines {
-                        true => _mm512_maskz_loadu_ps(first(length), self.from.wrapping_add(line * from_line)),
-                        false => zero,
-                    };
-                    (load(i), load(i + SIDE))
-                };
-                write_pairs(low, high, i, to);
+                let low = from.add(row * from_line);
+                write_pairs(_mm512_loadu_ps(low), _mm512_loadu_ps(low.add(from_upper)), row, to);
             }
         }
     }
 
-    /// Transposes into `[16, 32]` for A, `[32, 16]` for B.
+    /// In the order of the registers, the first 16 steps before the others, with zeros where nothing is: a line is a row of A or
+    /// a step of B.
     ///
     /// # Safety
     /// The elements are there.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    unsafe fn turn(&self, of_a: bool, stage: &mut [f32; PANEL * PANEL]) {
-        // Lines of the source become columns of the stage.
-        let (lines, from_line, length, from_next, row) = match of_a {
-            true => (self.steps, self.from_step, self.rows, self.from_row, STEPS),
-            false => (self.rows, self.from_row, self.steps, self.from_step, SIDE),
-        };
-        let at_once = <__m512 as Vector>::TRANSPOSED;
-        // SAFETY: the caller's promise; the stage has room for 32 steps of 16 rows.
+    unsafe fn laid_out<const OF_A: bool>(&self, stage: &mut MaybeUninit<[Square; 2]>) -> *const f32 {
+        let Part { from_row, from_step, rows, .. } = *self;
+        let in_rows = from_step == 1 || from_row != 1;
+        for half in 0..2 {
+            let steps = self.steps.saturating_sub(half * SIDE).min(SIDE);
+            let from = self.from.wrapping_add(half * SIDE * from_step);
+            // SAFETY: the caller's promise; the stage has two squares.
+            unsafe {
+                let mut square = match in_rows {
+                    true => lines(from, [from_row, from_step], [rows, steps]),
+                    false => lines(from, [from_step, from_row], [steps, rows]),
+                };
+                if in_rows != OF_A {
+                    square = transposed(square);
+                }
+                stage.as_mut_ptr().cast::<Square>().add(half).write(square);
+            }
+        }
+        stage.as_ptr().cast()
+    }
+}
+
+/// Sixteen vectors.
+type Square = [__m512; SIDE];
+
+/// The first `length` elements of each of `count` lines, which are so far from line to line and from one to the next; zeros
+/// elsewhere.
+///
+/// # Safety
+/// The elements are there.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn lines(from: *const f32, [from_line, from_next]: [usize; 2], [count, length]: [usize; 2]) -> Square {
+    let mut square = [_mm512_setzero_ps(); SIDE];
+    let is_whole = count == SIDE && length == SIDE;
+    for (i, line) in square.iter_mut().enumerate() {
+        let from = from.wrapping_add(i * from_line);
+        // SAFETY: the caller's promise; of a line only what the mask names is read.
         unsafe {
-            for line in (0..lines).step_by(SIDE) {
-                let some = SIDE.min(lines - line);
-                let from = self.from.add(line * from_line);
-                let to = stage.as_mut_ptr().add(line);
-                let mut done = 0;
-                while from_next == 1 && done + at_once <= length {
-                    __m512::transpose(from.add(done), from_line, some, to.add(done * row), row);
-                    done += at_once;
+            if from_next == 1 && is_whole {
+                *line = _mm512_loadu_ps(from);
+            } else if from_next == 1 {
+                *line = _mm512_maskz_loadu_ps(if i < count { first(length) } else { 0 }, from);
+            } else if i < count {
+                let mut elements = [0.0; SIDE];
+                for (j, element) in elements.iter_mut().enumerate().take(length) {
+                    *element = *from.add(j * from_next);
                 }
-                for next in done..length {
-                    for i in 0..some {
-                        *to.add(next * row + i) = *from.add(i * from_line + next * from_next);
-                    }
-                }
+                *line = _mm512_loadu_ps(elements.as_ptr());
             }
         }
     }
+    square
+}
+
+/// Lane `j` of vector `i` is lane `i` of vector `j`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn transposed(mut x: Square) -> Square {
+    let pair = |a, b| (_mm512_castps_pd(_mm512_unpacklo_ps(a, b)), _mm512_castps_pd(_mm512_unpackhi_ps(a, b)));
+    let low = |a, b| _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+    let high = |a, b| _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+    let even = |a, b| _mm512_shuffle_f32x4::<0x88>(a, b);
+    let odd = |a, b| _mm512_shuffle_f32x4::<0xdd>(a, b);
+    // Within quarters of vectors, four by four;
+    for rows in x.as_chunks_mut::<4>().0 {
+        let ((a, b), (c, d)) = (pair(rows[0], rows[1]), pair(rows[2], rows[3]));
+        *rows = [low(a, c), high(a, c), low(b, d), high(b, d)];
+    }
+    // then the quarters.
+    for i in 0..4 {
+        let (a, b) = (even(x[i], x[4 + i]), even(x[8 + i], x[12 + i]));
+        let (c, d) = (odd(x[i], x[4 + i]), odd(x[8 + i], x[12 + i]));
+        (x[i], x[4 + i], x[8 + i], x[12 + i]) = (even(a, b), even(c, d), odd(a, b), odd(c, d));
+    }
+    x
 }
 
 /// Packs a strip in blocks.
@@ -403,9 +438,15 @@ unsafe fn pack<const OF_A: bool>(s: &Strip<f32, f32>) {
     let panels = s.rows.div_ceil(PANEL);
     let blocks = s.k.div_ceil(STEPS);
     // Where a step's rows are neighbors, blocks of steps come first: their lines are read to the end.
+    let place = |number: usize| match s.from_row {
+        1 => (number % panels, number / panels),
+        _ => (number / blocks, number % blocks),
+    };
+    let to =
+        |(panel, block): (usize, usize)| s.to.wrapping_add(panel * s.to_panel).cast::<u8>().wrapping_add(block * BLOCK);
     for number in 0..panels * blocks {
-        let (panel, block) =
-            if s.from_row == 1 { (number % panels, number / panels) } else { (number / blocks, number % blocks) };
+        let (panel, block) = place(number);
+        let (to, next) = (to((panel, block)), to(place(number + 1)));
         let rows = PANEL.min(s.rows - panel * PANEL);
         let steps = STEPS.min(s.k - block * STEPS);
         for strip in 0..rows.div_ceil(SIDE) {
@@ -419,8 +460,7 @@ unsafe fn pack<const OF_A: bool>(s: &Strip<f32, f32>) {
                     rows: SIDE.min(rows - strip * SIDE),
                     steps,
                 };
-                let to = s.to.add(panel * s.to_panel).cast::<u8>();
-                part.pack(OF_A, to.add(block * BLOCK + strip * REGISTER));
+                part.pack::<OF_A>(to.add(strip * REGISTER), next.wrapping_add(strip * REGISTER));
             }
         }
     }

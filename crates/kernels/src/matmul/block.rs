@@ -65,19 +65,38 @@ pub(super) unsafe fn pack_a<S: Source>(plan: &Partition, isa: Isa, chunk: usize,
     for depth in plan.panels() {
         // SAFETY: the rows are inside of A, and each tile has its own place in the packed copy.
         unsafe {
-            let strip = Strip {
-                k: depth.len(),
-                rows: rows.len(),
-                from: operands.a.cast::<S>().add(rows.start * plan.a.row + depth.start * plan.a.column),
-                from_row: plan.a.row,
-                from_step: plan.a.column,
-                to: scratch.shared.cast::<S::Sum>().add(plan.packed_a_offset(&depth, rows.start)),
-                to_step: plan.tile_rows(),
-                panel: plan.tile_rows(),
-                to_panel: plan.tile_rows() * plan.stored(depth.len()),
-            };
-            pack::<S>(S::Sum::kernels(isa).pack, &strip);
+            let to = scratch.shared.cast::<S::Sum>().add(plan.packed_a_offset(&depth, rows.start));
+            pack_tiles::<S>(plan, isa, operands.a.cast(), &rows, &depth, to);
         }
+    }
+}
+
+/// Packs tiles of A, of a panel of k, one behind the other.
+///
+/// # Safety
+/// The rows are inside of A, and there is room for them.
+unsafe fn pack_tiles<S: Source>(
+    plan: &Partition,
+    isa: Isa,
+    a: *const S,
+    rows: &Range<usize>,
+    depth: &Range<usize>,
+    to: *mut S::Sum,
+) {
+    // SAFETY: our caller's promise.
+    unsafe {
+        let strip = Strip {
+            k: depth.len(),
+            rows: rows.len(),
+            from: a.add(rows.start * plan.a.row + depth.start * plan.a.column),
+            from_row: plan.a.row,
+            from_step: plan.a.column,
+            to,
+            to_step: plan.tile_rows(),
+            panel: plan.tile_rows(),
+            to_panel: plan.tile_rows() * plan.stored(depth.len()),
+        };
+        pack::<S>(S::Sum::kernels(isa).pack, &strip);
     }
 }
 
@@ -96,7 +115,7 @@ pub(super) unsafe fn multiply<S: Source>(
 ) {
     let kernels = S::Sum::kernels(isa);
     let (a, b): (*const S, *const S) = (operands.a.cast(), operands.b.cast());
-    let packed_a: *const S::Sum = scratch.shared.cast();
+    let tile_of_a = scratch.own.cast::<S::Sum>().wrapping_add(plan.c_elements());
     let height = plan.tile_rows();
     let depths = plan.panels().len();
     let groups = columns.len().div_ceil(plan.group_columns);
@@ -107,31 +126,34 @@ pub(super) unsafe fn multiply<S: Source>(
     };
     let calls = plan.tiles(rows.clone()).len() * plan.group_columns.min(columns.len()).div_ceil(plan.panel_columns);
     let packed_b = |number: usize| {
-        let buffers = scratch.own.cast::<S::Sum>().wrapping_add(plan.c_elements());
-        buffers.wrapping_add(number % 2 * plan.packed_group_elements())
+        let buffers = scratch.own.cast::<S::Sum>().wrapping_add(plan.c_elements() + plan.packed_tile_elements());
+        buffers.wrapping_add(number % plan.groups_at_once() * plan.packed_group_elements())
     };
     let packer = |number: usize, pieces: Pieces| {
         if number >= groups * depths {
             return None;
         }
         let to = match plan.packing_of_b {
-            Packing::PerGroup => Some(packed_b(number)),
+            Packing::PartByPart => Some(packed_b(number)),
             Packing::InPlace if number > 0 && plan.rows_of_b_are_near => None,
             Packing::InPlace | Packing::Before => return None,
         };
         Some(Packer::<S>::new(plan, kernels.pack_columns, b, part(number)?, to, pieces))
     };
-    let mut first_part = packer(0, if plan.packs_by_panel { Pieces::Panels } else { Pieces::AtMost(calls) });
-    if let (Some(part), false) = (&mut first_part, plan.packs_by_panel) {
-        // SAFETY: the group is inside of B, and the scratch memory has room for it.
-        unsafe { part.pack_rest() };
-    }
     for number in 0..groups * depths {
         let Some((group, depth)) = part(number) else { break };
         let k = depth.len();
         let is_first = number % depths == 0;
         let is_last = number % depths + 1 == depths;
-        let mut next = packer(number + 1, Pieces::AtMost(calls));
+        let packs_ahead = plan.groups_at_once() > 1;
+        // The group that is multiplied by, unless it was packed beside the one before.
+        let by_panel = if plan.packs_by_panel { Pieces::Panels } else { Pieces::AtMost(calls) };
+        let mut this = if number == 0 || !packs_ahead { packer(number, by_panel) } else { None };
+        if let (Some(part), false) = (&mut this, plan.packs_by_panel) {
+            // SAFETY: the group is inside of B, and the scratch memory has room for it.
+            unsafe { part.pack_rest() };
+        }
+        let mut next = if packs_ahead { packer(number + 1, Pieces::AtMost(calls)) } else { None };
         for first in rows.clone().step_by(plan.finished_rows()) {
             let some_rows = first..rows.end.min(first + plan.finished_rows());
             let (c, c_row) =
@@ -145,17 +167,23 @@ pub(super) unsafe fn multiply<S: Source>(
                 // SAFETY: every position is inside of its matrix, or of the part of the scratch memory that the plan set
                 // aside for it.
                 unsafe {
-                    let (a, a_row, a_step): (*const S::Sum, _, _) = if plan.pack_a {
-                        (packed_a.add(plan.packed_a_offset(&depth, tile.start)), 1, height)
-                    } else {
-                        let first = tile.start * plan.a.row + depth.start * plan.a.column;
-                        (a.add(first).cast(), plan.a.row, plan.a.column)
+                    let rows_of_a = a.add(tile.start * plan.a.row + depth.start * plan.a.column);
+                    let (a, a_row, a_step): (*const S::Sum, _, _) = match plan.packing_of_a {
+                        Packing::InPlace => (rows_of_a.cast(), plan.a.row, plan.a.column),
+                        Packing::PartByPart => {
+                            pack_tiles::<S>(plan, isa, a, &tile, &depth, tile_of_a);
+                            (tile_of_a, 1, height)
+                        }
+                        Packing::Before => {
+                            let packed: *const S::Sum = scratch.shared.cast();
+                            (packed.add(plan.packed_a_offset(&depth, tile.start)), 1, height)
+                        }
                     };
                     for first in group.clone().step_by(plan.panel_columns) {
                         let columns = plan.panel_columns.min(group.end - first);
                         let (b, b_step): (*const S::Sum, usize) = match plan.packing_of_b {
                             Packing::InPlace => (b.add(depth.start * plan.b.row + first).cast(), plan.b.row),
-                            Packing::PerGroup => {
+                            Packing::PartByPart => {
                                 (packed_b(number).add((first - group.start) * plan.stored(k)), plan.panel_columns)
                             }
                             Packing::Before => {
@@ -164,16 +192,20 @@ pub(super) unsafe fn multiply<S: Source>(
                         };
                         let c = c.wrapping_add(tile.start * c_row + first);
                         let add = plan.accumulate || !is_first;
-                        if let Some(part) = &mut first_part {
+                        if let Some(part) = &mut this {
                             part.pack_piece();
                         }
-                        let packed_next = first_part.as_ref().filter(|part| !part.is_done()).or(next.as_ref());
+                        let packed_next = this.as_ref().filter(|part| !part.is_done()).or(next.as_ref());
                         let mut ahead = [packed_next.map_or(Ahead::NOTHING, Packer::ahead), awaited.next()];
-                        if ahead[1].stretches == 0 && plan.tile.form != Form::WHOLE {
+                        if ahead[1].stretches == 0 {
                             let part = (first - group.start)..(first - group.start + columns);
-                            ahead[1] = next_pieces::<S>(plan, a, &tile, rows.end, k, part, group.len());
-                        } else if ahead[1].stretches == 0 && first == group.start && number < depths {
-                            ahead[1] = next_rows::<S>(plan, a.cast(), &tile, rows.end, k);
+                            ahead[1] = match plan.packing_of_a {
+                                Packing::Before => next_pieces::<S>(plan, a, &tile, rows.end, k, part, group.len()),
+                                _ if first == group.start && number < depths => {
+                                    next_rows::<S>(plan, rows_of_a, &tile, rows.end, k)
+                                }
+                                _ => Ahead::NOTHING,
+                            };
                         }
                         let tile_kernel = kernels.tile(tile.len(), columns);
                         tile_kernel(&Tile {
@@ -205,7 +237,7 @@ pub(super) unsafe fn multiply<S: Source>(
             }
         }
         if let Some(mut next) = next {
-            // SAFETY: as for the first.
+            // SAFETY: as for this one.
             unsafe { next.pack_rest() };
         }
     }
@@ -222,7 +254,7 @@ const FAR_A: usize = 1 << 20;
 /// along a row, but does not know of the next.
 fn next_rows<S: Source>(plan: &Partition, a: *const S, tile: &Range<usize>, end: usize, k: usize) -> Ahead {
     let is_far = plan.m * plan.k * size_of::<S>() > FAR_A;
-    if !is_far || plan.pack_a || plan.a.column != 1 || tile.end >= end {
+    if !is_far || plan.a.column != 1 || tile.end >= end {
         return Ahead::NOTHING;
     }
     let first = a.wrapping_add(tile.len() * plan.a.row).cast::<u8>();
@@ -243,7 +275,8 @@ fn next_pieces<S: Source>(
 ) -> Ahead {
     let size = size_of::<S::Sum>();
     let is_far = plan.packed_a_elements() * size > FAR_A;
-    if !is_far || tile.end >= end {
+    // Numbers as they are come in time.
+    if plan.tile.form == Form::WHOLE || !is_far || tile.end >= end {
         return Ahead::NOTHING;
     }
     let elements = plan.tile_rows() * plan.stored(k);

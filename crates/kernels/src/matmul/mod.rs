@@ -496,7 +496,7 @@ impl Matmul {
 
     /// Whether each run packs B, which [`with_packed_b`](Matmul::with_packed_b) saves.
     pub fn packs_b(&self) -> bool {
-        self.partition.packing_of_b == Packing::PerGroup && !self.partition.swapped
+        self.partition.packing_of_b == Packing::PartByPart && !self.partition.swapped
     }
 
     /// The plan by which B is packed, which knows nothing of A and C: two plans with equal ones take the same packed B.
@@ -545,8 +545,8 @@ impl Matmul {
 
     /// What runs, in a line for profiles: `14x32 avx512, A B packed, 16 chunks`, with rows and columns of a tile.
     pub fn describe(&self) -> String {
-        let Partition { pack_a, packing_of_b, swapped, panel_columns, .. } = self.partition;
-        let packs_b = packing_of_b == Packing::PerGroup;
+        let Partition { packing_of_a, packing_of_b, swapped, panel_columns, .. } = self.partition;
+        let (pack_a, packs_b) = (packing_of_a != Packing::InPlace, packing_of_b == Packing::PartByPart);
         let packing = match if swapped { (packs_b, pack_a) } else { (pack_a, packs_b) } {
             (true, true) => ", A B packed",
             (true, false) => ", A packed",

@@ -58,14 +58,14 @@ const NEAR_COLUMNS: usize = 512 << 10;
 /// its pages once for each panel costs more than the fetching ahead saves.
 const NEAR_PANEL: usize = 768 << 10;
 
-/// Where the micro-kernel finds B.
+/// Where the micro-kernel finds A or B.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Packing {
     /// Where it lies.
     InPlace,
-    /// In scratch memory, group of panels by group.
-    PerGroup,
-    /// In the packed copy that the caller hands over.
+    /// In the scratch memory of a worker, part by part: a tile of A, a group of panels of B.
+    PartByPart,
+    /// In a copy that is packed before: A in the scratch memory that all share, B in what the caller hands over.
     Before,
 }
 
@@ -90,15 +90,14 @@ pub(super) struct Partition {
     pub(super) b: Strides,
     pub(super) c_row_stride: usize,
     pub(super) accumulate: bool,
-    /// Whether A is packed before the first chunk.
-    pub(super) pack_a: bool,
+    pub(super) packing_of_a: Packing,
     pub(super) packing_of_b: Packing,
     /// Whether the rows of B lie so near each other that they do not displace each other in the caches.
     pub(super) rows_of_b_are_near: bool,
     /// By how many steps of k the micro-kernel fetches B into the first-level cache before it uses it. What is packed comes
     /// in time by itself.
     pub(super) b_ahead: usize,
-    /// Whether the first part of B is packed panel by panel while the first tiles go across it, not before them.
+    /// Whether a part of B that was not packed ahead is packed panel by panel while the first tiles go across it, not before them.
     pub(super) packs_by_panel: bool,
     /// Where C is, if not in memory of the caller's.
     pub(super) c_in_scratch: Option<CInScratch>,
@@ -147,7 +146,7 @@ impl Partition {
         } else if !dtype.is_float() {
             Packing::InPlace
         } else if must_pack || b.column != 1 || (m > 2 * tile.rows && !rows_of_b_are_near) {
-            Packing::PerGroup
+            Packing::PartByPart
         } else {
             Packing::InPlace
         };
@@ -163,6 +162,15 @@ impl Partition {
         let group_columns = if m > 2 * tile.rows { pairs * 2 * tile.lanes } else { 0 };
         let group_columns = group_columns.next_multiple_of(panel_columns).max(panel_columns);
 
+        // Where all of B is one group, a tile of A is used once: in pieces, which take more room, it is packed when it is needed and
+        // stays in the second-level cache. A transposed A is read line by line, which are longer than a tile is wide.
+        let a_is_used_once = tile.form != Form::WHOLE && n <= group_columns && m >= ENOUGH_ROWS && a.row != 1;
+        let packing_of_a = match (pack_a, a_is_used_once) {
+            (false, _) => Packing::InPlace,
+            (true, true) => Packing::PartByPart,
+            (true, false) => Packing::Before,
+        };
+
         // In pieces, all of B is more than the second-level cache holds, and takes longer to come than to be used.
         let all_of_b_each = tile.form == Form::WHOLE;
         let (mut row_blocks, mut column_blocks) = (m.min(1), n.min(1));
@@ -175,6 +183,8 @@ impl Partition {
                 // What comes before and after works on rows, and a thread finds those of its own in its cache: in a loop, all
                 // of C is written here and read there at each step.
                 (true, false)
+            } else if packing_of_a == Packing::PartByPart {
+                (rows >= if row_blocks < ENOUGH_CHUNKS { 4 * tile.rows } else { 2 * ENOUGH_ROWS }, false)
             } else if row_blocks * column_blocks < ENOUGH_CHUNKS {
                 // Each block of rows packs B for itself, each block of columns reads all of A.
                 let (rows_do, columns_do) = (rows >= 4 * tile.rows, columns >= 2 * whole);
@@ -201,7 +211,7 @@ impl Partition {
             b,
             c_row_stride,
             accumulate,
-            pack_a,
+            packing_of_a,
             packing_of_b,
             rows_of_b_are_near,
             b_ahead: if in_place && !is_short { B_AHEAD } else { 0 },
@@ -255,7 +265,7 @@ impl Partition {
     }
 
     fn rows_of(&self, block: usize) -> Range<usize> {
-        part(self.m, self.row_blocks, block, if self.pack_a { self.tile_rows() } else { 1 })
+        part(self.m, self.row_blocks, block, if self.packing_of_a == Packing::InPlace { 1 } else { self.tile_rows() })
     }
 
     fn columns_of(&self, block: usize) -> Range<usize> {
@@ -287,10 +297,13 @@ impl Partition {
         rows.clone().step_by(height).map(move |first| first..rows.end.min(first + height))
     }
 
-    /// Elements of the packed copy of A.
+    /// Elements of the packed copy of A that all share.
     pub(super) fn packed_a_elements(&self) -> usize {
-        // The last tile takes as much room as the others.
-        if self.pack_a { self.m.next_multiple_of(self.tile_rows()) * self.stored_before(self.k) } else { 0 }
+        match self.packing_of_a {
+            // The last tile takes as much room as the others.
+            Packing::Before => self.m.next_multiple_of(self.tile_rows()) * self.stored_before(self.k),
+            Packing::InPlace | Packing::PartByPart => 0,
+        }
     }
 
     /// Where in the packed copy the rows begin of the tile with this first row, in the panel of `depth`.
@@ -300,8 +313,10 @@ impl Partition {
 
     /// The number of parts in which A is packed.
     pub(super) fn packing_chunks(&self) -> usize {
-        let worth = (self.packed_a_elements() / PACKED_CHUNK).clamp(1, MAX_CHUNKS);
-        if self.pack_a { worth.min(self.m.div_ceil(self.tile_rows())) } else { 0 }
+        match self.packed_a_elements() {
+            0 => 0,
+            elements => (elements / PACKED_CHUNK).clamp(1, MAX_CHUNKS).min(self.m.div_ceil(self.tile_rows())),
+        }
     }
 
     /// The rows of one of them.
@@ -309,12 +324,23 @@ impl Partition {
         part(self.m, self.packing_chunks(), chunk, self.tile_rows())
     }
 
-    /// Scratch memory of a worker, in elements that sums are made of: a part of C, then two groups of panels of B, the one
-    /// that is multiplied by and the one that is packed meanwhile.
+    /// Groups of panels of B in the scratch memory of a worker: the one that is multiplied by, and the one that is packed
+    /// meanwhile. In pieces, two would drive each other out of the second-level cache.
+    pub(super) fn groups_at_once(&self) -> usize {
+        if self.tile.form == Form::WHOLE { 2 } else { 1 }
+    }
+
+    /// Scratch memory of a worker, in elements that sums are made of: a part of C, then a tile of A, then groups of panels of B.
     pub(super) fn scratch_elements(&self) -> usize {
-        match self.packing_of_b {
-            Packing::PerGroup => self.c_elements() + 2 * self.packed_group_elements(),
-            Packing::InPlace | Packing::Before => self.c_elements(),
+        let groups = if self.packing_of_b == Packing::PartByPart { self.groups_at_once() } else { 0 };
+        self.c_elements() + self.packed_tile_elements() + groups * self.packed_group_elements()
+    }
+
+    /// Elements of a packed tile of A in the scratch memory of a worker.
+    pub(super) fn packed_tile_elements(&self) -> usize {
+        match self.packing_of_a {
+            Packing::PartByPart => (self.stored(panel_length(self.k)) * self.tile_rows()).next_multiple_of(64),
+            Packing::InPlace | Packing::Before => 0,
         }
     }
 

@@ -237,9 +237,15 @@ fn integers_wrap_around() {
 #[test]
 fn sizes_beyond_one_block_and_one_panel() {
     let pool = Pool::new(2).unwrap();
-    for (m, k, n) in
-        [(260, 520, 200), (1, 1000, 2100), (2100, 1000, 1), (9, 513, 1300), (1100, 130, 140), (70, 520, 4200)]
-    {
+    for (m, k, n) in [
+        (260, 520, 200),
+        (1, 1000, 2100),
+        (2100, 1000, 1),
+        (9, 513, 1300),
+        (1100, 130, 140),
+        (600, 700, 90),
+        (70, 520, 4200),
+    ] {
         let problem = Problem::new(DType::F32, m, k, n);
         for problem in [problem, problem.transpose_a(), problem.transpose_b().accumulate()] {
             check::<f32>(problem, &pool);
