@@ -152,23 +152,31 @@ pub const fn panel_length(k: usize) -> usize {
     }
 }
 
-/// The instruction set that computes a product: `isa`, or that of its vectors where its matrix units would take longer, by
-/// the time that each takes with a core to itself. Beside another program both lose, the units more; hence the margin.
+/// The instruction set that computes a product: `isa`, or that of its vectors where its matrix units would take longer. The
+/// costs are those of one core; what other programs take of it slows down both, units more than vectors, and lies between.
 fn chosen(problem: &Problem, isa: Isa, b_is_packed: bool) -> Isa {
-    /// Nanoseconds to pack a number in pieces, and for a thousand operations on units and on vectors.
-    const PACKING: f64 = 0.7;
-    const ON_UNITS: f64 = 3.3;
+    /// Nanoseconds to pack a number in pieces, to begin and to write a tile, and for a thousand operations on units and on
+    /// vectors.
+    const PACKING: f64 = 0.5;
+    const TILE: f64 = 250.0;
+    const ON_UNITS: f64 = 4.5;
     const ON_VECTORS: f64 = 8.9;
     /// The part of the time on vectors in which units should be done.
-    const MARGIN: f64 = 0.8;
+    const MARGIN: f64 = 0.9;
+    /// Rows, columns and steps of a block of pieces.
+    const BLOCK: usize = 32;
 
     let Problem { dtype, m, k, n, .. } = *problem;
     if isa != Isa::Amx || dtype != DType::F32 {
         return isa.of_vectors();
     }
-    let [whole_m, whole_k, whole_n] = [m, k, n].map(|size| size.next_multiple_of(32) as f64);
-    let packed_columns = if b_is_packed { 0.0 } else { whole_n };
-    let on_units = PACKING * whole_k * (whole_m + packed_columns) + ON_UNITS * 2e-3 * whole_m * whole_k * whole_n;
+    let panels = k.div_ceil(panel_length(k));
+    let [rows, columns] = [m, n].map(|size| size.next_multiple_of(BLOCK) as f64);
+    let steps = (panels * panel_length(k).next_multiple_of(BLOCK)) as f64;
+    let tiles = rows * columns * panels as f64 / (BLOCK * BLOCK) as f64;
+    let packed_columns = if b_is_packed { 0.0 } else { columns };
+    let packing = PACKING * steps * (rows + packed_columns);
+    let on_units = packing + TILE * tiles + ON_UNITS * 2e-3 * rows * steps * columns;
     let on_vectors = ON_VECTORS * 1e-3 * problem.flops() as f64;
     if on_units <= MARGIN * on_vectors { isa } else { isa.of_vectors() }
 }
