@@ -17,7 +17,8 @@
 //! **Method.** After Goto and van de Geijn, *Anatomy of High-Performance Matrix Multiplication* (2008): a micro-kernel keeps
 //! a tile of C in registers while it walks along a few rows of A, which stay in the first-level cache, and a panel of B;
 //! panels are packed in groups that stay in the second. Where a copy would not pay, A or B is read in place. All chunks
-//! share one packed copy of A; each packs its own part of B, the next one while it multiplies by the one before.
+//! share one packed copy of A; each packs its own part of B, the next one while it multiplies by the one before. In pieces for
+//! matrix units, which take more room, each part of B is packed when it is needed, and a tile of A where it is used once.
 //!
 //! | file | what it holds |
 //! | --- | --- |
