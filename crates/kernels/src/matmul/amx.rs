@@ -25,6 +25,7 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
 use super::tile::{Ahead, Fetching, Form, Kernels, Strip, Tile};
+use super::x86::TransposePieces;
 
 /// Numbers of a row of a tile register, as f32 and as pairs of bf16; rows of a register.
 const SIDE: usize = 16;
@@ -413,15 +414,12 @@ unsafe fn lines(from: *const f32, [from_line, from_next]: [usize; 2], [count, le
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn transposed(mut x: Square) -> Square {
-    let pair = |a, b| (_mm512_castps_pd(_mm512_unpacklo_ps(a, b)), _mm512_castps_pd(_mm512_unpackhi_ps(a, b)));
-    let low = |a, b| _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
-    let high = |a, b| _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
     let even = |a, b| _mm512_shuffle_f32x4::<0x88>(a, b);
     let odd = |a, b| _mm512_shuffle_f32x4::<0xdd>(a, b);
     // Within quarters of vectors, four by four;
     for rows in x.as_chunks_mut::<4>().0 {
-        let ((a, b), (c, d)) = (pair(rows[0], rows[1]), pair(rows[2], rows[3]));
-        *rows = [low(a, c), high(a, c), low(b, d), high(b, d)];
+        // SAFETY: the processor has the instructions.
+        *rows = unsafe { __m512::transposed(*rows) };
     }
     // then the quarters.
     for i in 0..4 {

@@ -140,17 +140,17 @@ pub(super) unsafe fn multiply<S: Source>(
         };
         Some(Packer::<S>::new(plan, kernels.pack_columns, b, part(number)?, to, pieces))
     };
+    let packs_ahead = plan.groups_at_once() > 1;
+    let pieces = if plan.packs_by_panel { Pieces::Panels } else { Pieces::AtMost(calls) };
     for number in 0..groups * depths {
         let Some((group, depth)) = part(number) else { break };
         let k = depth.len();
         let is_first = number % depths == 0;
         let is_last = number % depths + 1 == depths;
-        let packs_ahead = plan.groups_at_once() > 1;
-        // The group that is multiplied by, unless it was packed beside the one before.
-        let by_panel = if plan.packs_by_panel { Pieces::Panels } else { Pieces::AtMost(calls) };
-        let mut this = if number == 0 || !packs_ahead { packer(number, by_panel) } else { None };
+        // The part that is multiplied by, unless it was packed beside the one before.
+        let mut this = if number == 0 || !packs_ahead { packer(number, pieces) } else { None };
         if let (Some(part), false) = (&mut this, plan.packs_by_panel) {
-            // SAFETY: the group is inside of B, and the scratch memory has room for it.
+            // SAFETY: the part is inside of B, and the scratch memory has room for it.
             unsafe { part.pack_rest() };
         }
         let mut next = if packs_ahead { packer(number + 1, Pieces::AtMost(calls)) } else { None };

@@ -55,6 +55,7 @@ use thalweg_array::{DType, Element, bf16, f16};
 use crate::cpu::Isa;
 use crate::pool::Pool;
 use partition::{Packing, Partition};
+use tile::Accumulator;
 
 /// Steps between neighbors, in elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -154,7 +155,7 @@ pub const fn panel_length(k: usize) -> usize {
 }
 
 /// The instruction set that computes a product: `isa`, or that of its vectors where its matrix units would take longer. The
-/// costs are those of one core; what other programs take of it slows down both, units more than vectors, and lies between.
+/// costs lie between those of a core alone and those beside another program, which slows down units more than vectors.
 fn chosen(problem: &Problem, isa: Isa, b_is_packed: bool) -> Isa {
     /// Nanoseconds to pack a number in pieces, to begin and to write a tile, and for a thousand operations on units and on
     /// vectors.
@@ -164,17 +165,17 @@ fn chosen(problem: &Problem, isa: Isa, b_is_packed: bool) -> Isa {
     const ON_VECTORS: f64 = 8.9;
     /// The part of the time on vectors in which units should be done.
     const MARGIN: f64 = 0.9;
-    /// Rows, columns and steps of a block of pieces.
-    const BLOCK: usize = 32;
 
     let Problem { dtype, m, k, n, .. } = *problem;
     if isa != Isa::Amx || dtype != DType::F32 {
         return isa.of_vectors();
     }
+    let tile = f32::kernels(isa).sizes();
     let panels = k.div_ceil(panel_length(k));
-    let [rows, columns] = [m, n].map(|size| size.next_multiple_of(BLOCK) as f64);
-    let steps = (panels * panel_length(k).next_multiple_of(BLOCK)) as f64;
-    let tiles = rows * columns * panels as f64 / (BLOCK * BLOCK) as f64;
+    let (row_tiles, column_tiles) = (m.div_ceil(tile.rows), n.div_ceil(2 * tile.lanes));
+    let (rows, columns) = ((row_tiles * tile.rows) as f64, (column_tiles * 2 * tile.lanes) as f64);
+    let steps = (panels * panel_length(k).next_multiple_of(tile.form.block)) as f64;
+    let tiles = (row_tiles * column_tiles * panels) as f64;
     let packed_columns = if b_is_packed { 0.0 } else { columns };
     let packing = PACKING * steps * (rows + packed_columns);
     let on_units = packing + TILE * tiles + ON_UNITS * 2e-3 * rows * steps * columns;

@@ -420,7 +420,9 @@ fn check_epilogue<T: Tested>(problem: Problem, pool: &Pool) {
 #[test]
 fn the_epilogue_sees_each_element_once_and_finished() {
     let pool = Pool::new(3).unwrap();
-    for (m, k, n) in [(190, 300, 210), (130, 700, 600), (200, 700, 1), (1, 90, 700), (5, 0, 6), (3, 4, 5)] {
+    for (m, k, n) in
+        [(190, 300, 210), (130, 700, 600), (560, 700, 140), (200, 700, 1), (1, 90, 700), (5, 0, 6), (3, 4, 5)]
+    {
         let problem = Problem::new(DType::F32, m, k, n);
         for problem in [problem, problem.transpose_a(), problem.transpose_b()] {
             check_epilogue::<f32>(problem, &pool);

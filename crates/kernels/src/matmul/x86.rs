@@ -245,7 +245,7 @@ avx2!(
 
 /// Transposition in two steps: vectors are loaded so that each 128-bit piece comes from another row, which leaves small
 /// square transpositions within the pieces.
-trait TransposePieces: Sized {
+pub(super) trait TransposePieces: Sized {
     /// Four f32 or two f64 from each row.
     type Rows;
     /// As many vectors as a piece has elements.
