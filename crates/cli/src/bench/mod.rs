@@ -83,6 +83,9 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+/// What the time of a call is named in the lines for programs.
+const CALL_TIME: &str = "call_time";
+
 /// Something to time: makes the call, which is then timed again and again.
 type Make = fn(threads: usize) -> anyhow::Result<Box<dyn Call>>;
 
@@ -144,8 +147,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let peers = args.peers.as_deref().map(peers::Peers::read).transpose()?;
     if args.rounds > 1 || !args.against.is_empty() {
         let chosen: Vec<&Workload> = chosen.collect();
-        rounds::report(&chosen, wanted(cold_start::NAME), args, peers)?;
-        return Ok(ExitCode::SUCCESS);
+        return rounds::report(&chosen, wanted(cold_start::NAME), args, peers);
     }
     let limits = measure_limits(threads, args.seconds)?;
     let mut report = Report { json: args.json, peers, threads, limits };
@@ -239,7 +241,7 @@ impl Report {
             let value = amount / (figures.median * 1e-6);
             Rate { value, unit, limit_share: limit.map(|limit| value / limit) }
         });
-        self.line(workload.name, "call_time", "us", figures, rate)
+        self.line(workload.name, CALL_TIME, "us", figures, rate)
     }
 
     fn line(
@@ -281,7 +283,7 @@ impl Report {
             let limit = limit_share.map_or(String::new(), |share| format!("{:.0}%", 100.0 * share));
             (format!("{value:.1} {unit}"), limit)
         });
-        let label = if metric == "call_time" { name.to_string() } else { format!("{name} {metric}") };
+        let label = if metric == CALL_TIME { name.to_string() } else { format!("{name} {metric}") };
         let ratios: Vec<String> =
             peers.iter().map(|peer| format!("{:.2} {}", peer.median / figures.median, peer.who)).collect();
         let ratios = if ratios.is_empty() { String::new() } else { format!("   {}", ratios.join(", ")) };

@@ -45,10 +45,15 @@ impl Peers {
         Ok(Peers(peers))
     }
 
+    /// The lines of all of them.
+    pub(super) fn of_all(programs: Vec<Peers>) -> Peers {
+        Peers(programs.into_iter().flat_map(|Peers(peers)| peers).collect())
+    }
+
     /// One figure for each workload of each framework: the median of all.
     pub(super) fn in_rounds(rounds: Vec<Peers>) -> Peers {
         let mut medians: BTreeMap<(String, String, String), Vec<f64>> = BTreeMap::new();
-        for Peer { workload, metric, who, median } in rounds.into_iter().flat_map(|Peers(peers)| peers) {
+        for Peer { workload, metric, who, median } in Peers::of_all(rounds).0 {
             medians.entry((workload, metric, who)).or_default().push(median);
         }
         let peer = |((workload, metric, who), medians)| Peer { workload, metric, who, median: median(medians) };

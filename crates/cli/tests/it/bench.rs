@@ -89,7 +89,10 @@ fn others_take_turns_with_ours() {
     };
     let args = ["bench", "--only", "W11", "--seconds", "0.02", "--rounds", "2", "--json"];
     let ran = succeed(args.iter().copied().chain(["--against", &other(1e6), "--against", &other(3e6)]));
-    assert_eq!(ran.stderr.lines().filter(|line| line.starts_with("round 2 of 2: ")).count(), 3, "{}", ran.stderr);
+    // Three programs, and what they have found.
+    let said: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("round 2 of 2: ")).collect();
+    assert_eq!(said.len(), 4, "{}", ran.stderr);
+    assert!(said[3].starts_with("round 2 of 2: W11_xor_tiny ") && said[3].ends_with(" other jit"), "{}", said[3]);
     let record = records(&ran.stdout).into_iter().find(|record| record["framework"] == "thalweg").unwrap();
     let (ratio, median) = (record["ratio"].as_f64().unwrap(), record["median"].as_f64().unwrap());
     assert!((ratio * median / 2e6 - 1.0).abs() < 1e-3, "{record}");
@@ -98,6 +101,30 @@ fn others_take_turns_with_ours() {
     assert_eq!((ran.code, &*ran.stdout), (Some(1), ""));
     let said = "error: `echo broken >&2; exit 3` gave 0 figures and ended with exit status: 3: broken";
     assert_eq!(ran.stderr.lines().last(), Some(said));
+}
+
+#[test]
+#[cfg(unix)]
+fn rounds_that_are_over_are_reported_when_one_fails_or_is_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let counter = folder.path().join("rounds");
+    // The first round finds figures, the second does what is asked.
+    let command = |then: &str| {
+        let line = r#"{"framework": "other", "mode": "jit", "workload": "W11_xor_tiny", "metric": "call_time", "median": 1e6}"#;
+        let counter = counter.display();
+        format!("if [ -e '{counter}' ]; then {then}; fi; touch '{counter}'; echo '{line}'")
+    };
+    for (then, code) in [("echo broken >&2; exit 3", 1), ("kill -INT $PPID; exit 130", 130)] {
+        let against = command(then);
+        let args = ["bench", "--only", "W11", "--seconds", "0.02", "--rounds", "4", "--json", "--against", &against];
+        let ran = run(args);
+        let ours = records(&ran.stdout).into_iter().filter(|record| record["framework"] == "thalweg").count();
+        assert_eq!((ran.code, ours), (Some(code), 1), "{}", ran.stderr);
+        assert!(ran.stderr.contains("of the 1 of 4 rounds that are over"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("round 1 of 4: W11_xor_tiny "), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("round 3 of 4"), "{}", ran.stderr);
+        std::fs::remove_file(&counter).unwrap();
+    }
 }
 
 #[test]

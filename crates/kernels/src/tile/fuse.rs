@@ -152,12 +152,20 @@ pub(super) struct ChainPlace {
 pub(super) struct Fused {
     pub(super) chain: Chain,
     pub(super) places: Vec<ChainPlace>,
-    /// The registers that are written.
-    pub(super) written: Vec<Register>,
+    /// The places that are written.
+    pub(super) written: Vec<u8>,
     /// What it runs over: all numbers, or one per row.
     pub(super) space: Extent,
     /// Whether each row must be run on its own.
     pub(super) by_row: bool,
+}
+
+impl Fused {
+    /// The places of those that are written which `results` names by their bits.
+    pub(super) fn places_of(&self, results: u32) -> u32 {
+        let named = self.written.iter().enumerate().filter(|(number, _)| results & (1 << number) != 0);
+        named.fold(0, |places, (_, place)| places | 1 << place)
+    }
 }
 
 /// Writes the chain of `group`, one of `groups`; `needed` says which registers must be in memory afterwards besides those that other
@@ -294,8 +302,9 @@ impl Writer<'_> {
     /// Takes note that a link has written `register`, and gives its place.
     fn written(&mut self, register: Register) -> u8 {
         self.stored[register as usize] = true;
-        self.fused.written.push(register);
-        self.place(register)
+        let place = self.place(register);
+        self.fused.written.push(place);
+        place
     }
 
     /// Keeps what the accumulator holds.

@@ -62,6 +62,8 @@ const SLOW_NANOSECONDS: f64 = 0.3;
 const SURELY_CACHED: usize = 4 << 20;
 /// Bytes of the last cache where the system does not tell.
 const COMMON_CACHE: usize = 32 << 20;
+/// The last cache divided by this is a good part of it: other threads and programs take theirs.
+const GOOD_PART: usize = 4;
 /// The most chunks whose folded rows are put together afterwards.
 const MOST_PARTIALS: usize = 32;
 
@@ -129,7 +131,7 @@ impl Prepared {
                 OutputKind::FoldRows(_) => geometry.outer * chunks.per_outer * geometry.columns * TOTAL,
             };
         }
-        let past_caches = alone && exceeds_cache(&geometry);
+        let past_caches = alone && exceeds(&geometry, last_cache().unwrap_or(COMMON_CACHE));
         let prepared = Prepared {
             dtypes: program.dtypes(),
             extents,
@@ -157,6 +159,13 @@ impl Prepared {
             self.schedule.mark_streams(&self.program, &self.streams);
         }
         self
+    }
+
+    /// The same for results that nothing in the program reads again: they leave the caches to others as soon as the operands are
+    /// a good part of what the last one holds.
+    pub fn read_by_nobody(self) -> Prepared {
+        let much = last_cache().unwrap_or(COMMON_CACHE) / GOOD_PART;
+        if exceeds(&self.geometry, much) { self.past_caches() } else { self }
     }
 
     /// The same, run with `isa`, which must be available, instead of the best one.
@@ -367,12 +376,12 @@ impl Prepared {
     }
 }
 
-/// Whether the operands are more than the last cache holds.
-fn exceeds_cache(geometry: &Geometry) -> bool {
+/// Whether the operands are more than so many bytes, and more than any cache is sure to hold.
+fn exceeds(geometry: &Geometry, much: usize) -> bool {
     let accesses = geometry.inputs.iter().chain(&geometry.outputs);
     let varying = accesses.filter(|access| access.column != 0 && access.rows.iter().all(|&stride| stride != 0));
     let bytes: usize = varying.map(|access| geometry.rows * geometry.columns * access.dtype.size()).sum();
-    bytes > SURELY_CACHED && bytes > last_cache().unwrap_or(COMMON_CACHE)
+    bytes > SURELY_CACHED && bytes > much
 }
 
 /// Whether an output may be written past the caches: nothing else needs its register, which is nowhere else then.

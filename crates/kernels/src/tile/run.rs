@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use smallvec::SmallVec;
 use thalweg_array::program::{Extent, OutputKind, Register};
 
 use super::ahead::Ahead;
@@ -209,7 +208,7 @@ impl<'a> Worker<'a> {
             schedule.loads.iter().any(|&(input, loose)| geometry.inputs[input].is_copied(width, loose))
                 || schedule.stores.iter().any(|&(output, loose)| geometry.outputs[output].is_copied(width, loose))
         };
-        let tall = schedule.tall && !self.in_place && !self.prepared.streams.contains(&true);
+        let tall = schedule.tall && !self.in_place;
         let tiles = if tall { TALL } else { 1 };
         if width >= LONG_ROW && copied() { 1 } else { (tiles * TILE / width.max(1)).clamp(1, TILE) }
     }
@@ -273,7 +272,7 @@ impl<'a> Worker<'a> {
                 }
                 Work::Chain(fused, _) => {
                     let past = self.place_results(work, whole, &mut 0);
-                    self.late = Some(self.whole_row(fused, whole, &past));
+                    self.late = Some(self.whole_row(fused, whole, past));
                 }
             }
         }
@@ -281,14 +280,12 @@ impl<'a> Worker<'a> {
     }
 
     /// A chain on a whole row, ready to be run.
-    fn whole_row(&self, fused: &'a Fused, whole: &Tile, past: &[(Step, *mut u8)]) -> Late<'a> {
-        let mut late = Late { fused, places: [std::ptr::null_mut(); _], past_caches: 0, columns: whole.columns };
-        for (number, (at, place)) in late.places.iter_mut().zip(&fused.places).enumerate() {
+    fn whole_row(&self, fused: &'a Fused, whole: &Tile, past: u32) -> Late<'a> {
+        let mut places = [std::ptr::null_mut(); _];
+        for (at, place) in places.iter_mut().zip(&fused.places) {
             *at = self.place(place.register).at;
-            let is_past = past.iter().any(|(step, _)| step.register == place.register);
-            late.past_caches |= u32::from(is_past) << number;
         }
-        late
+        Late { fused, places, past_caches: fused.places_of(past), columns: whole.columns }
     }
 
     /// Runs what has been put off.
@@ -323,12 +320,12 @@ impl<'a> Worker<'a> {
         place.is_some()
     }
 
-    /// Finds a place for each result of `work`. Takes note of the outputs that are `written` straight away, and gives the
-    /// results that go past the caches, with their addresses.
-    fn place_results(&mut self, work: &Work, tile: &Tile, written: &mut u64) -> SmallVec<[(Step, *mut u8); 2]> {
+    /// Finds a place for each result of `work`. Takes note of the outputs that are `written` straight away, and gives a bit for
+    /// each result that goes past the caches.
+    fn place_results(&mut self, work: &Work, tile: &Tile, written: &mut u64) -> u32 {
         let Prepared { geometry, streams, .. } = self.prepared;
-        let mut past = SmallVec::new();
-        for step in work.steps() {
+        let mut past = 0;
+        for (number, step) in work.steps().iter().enumerate() {
             let mut out = self.at(step.offset);
             if step.kept {
                 out = out.wrapping_add(tile.column * step.lane);
@@ -339,9 +336,9 @@ impl<'a> Worker<'a> {
                 if let Some(direct) = access.place(&geometry.axes, base, tile, step.loose) {
                     place = direct;
                     *written |= 1 << output;
-                    if streams[output] && stream::whole_lines(direct.at, tile, step.lane) {
-                        past.push((*step, direct.at));
-                    }
+                    let in_rows = work.is_chain() || tile.rows == 1;
+                    let is_past = streams[output] && in_rows && stream::whole_lines(direct, tile, step.lane);
+                    past |= u32::from(is_past) << number;
                 }
             }
             self.set_place(step.register, place);
@@ -357,7 +354,7 @@ impl<'a> Worker<'a> {
         // SAFETY (all): the contract.
         match work {
             Work::Single(step) => unsafe { self.execute(step, tile, self.place(step.register).at) },
-            Work::Chain(fused, _) => unsafe { self.run_chain(fused, tile, &[], &[]) },
+            Work::Chain(fused, _) => unsafe { self.run_chain(fused, tile, 0, &[]) },
         }
         unsafe { self.repeat_all(work.steps(), tile) };
     }
@@ -405,21 +402,18 @@ impl<'a> Worker<'a> {
             let past = self.place_results(work, tile, &mut written);
             // SAFETY (all blocks below): the contract; the schedule puts every register before its readers.
             match work {
-                Work::Single(_) if let [(step, to)] = past[..] => unsafe { self.stream(&step, tile, to, &mut ahead) },
+                Work::Single(step) if past != 0 => unsafe { self.stream(step, tile, &mut ahead) },
                 Work::Chain(fused, _) if prepared.schedule.staged && stage.wide && !self.in_place => unsafe {
-                    let row = self.whole_row(fused, tile, &past);
+                    let row = self.whole_row(fused, tile, past);
                     let (chain, places, past_caches) = row.chain();
-                    let fetch: SmallVec<[*const u8; 8]> = ahead.take().collect();
                     let late = if stage.beside { self.late.take() } else { None };
                     let beside = late.as_ref().map(Late::chain);
-                    let row = LongRow { places, columns: tile.columns, past_caches, fetch: &fetch, beside };
+                    let row = LongRow { places, columns: tile.columns, past_caches, fetch: ahead.take(), beside };
                     chain.run_long(prepared.isa, row);
                 },
-                // Such writes wait for memory as well, and a stage of a long row computes for long: fetched meanwhile.
-                Work::Chain(fused, steps) if prepared.schedule.staged || !past.is_empty() => unsafe {
-                    let past: SmallVec<[Register; 2]> = past.iter().map(|(step, _)| step.register).collect();
-                    let fetch: SmallVec<[*const u8; 8]> = ahead.take().collect();
-                    self.run_chain(fused, tile, &past, &fetch);
+                // Block by block: all at once would make the processor wait.
+                Work::Chain(fused, steps) if prepared.schedule.staged || fused.space == Extent::Full => unsafe {
+                    self.run_chain(fused, tile, past, ahead.take());
                     self.repeat_all(steps, tile);
                 },
                 // What is written past the caches fetches line by line.
@@ -455,10 +449,10 @@ impl<'a> Worker<'a> {
     /// Executes `step`, piece by piece, and writes the result past the caches.
     ///
     /// # Safety
-    /// As [`Worker::run_stage`]; the tile is whole lines at `to`.
-    unsafe fn stream(&mut self, step: &Step, tile: &Tile, to: *mut u8, ahead: &mut Ahead) {
+    /// As [`Worker::run_stage`]; the place of the step is a row of whole lines.
+    unsafe fn stream(&mut self, step: &Step, tile: &Tile, ahead: &mut Ahead) {
         let isa = self.prepared.isa;
-        let out = self.at(step.offset);
+        let (to, out) = (self.place(step.register).at, self.at(step.offset));
         for first in (0..tile.columns).step_by(PIECE) {
             let piece = Tile { columns: PIECE.min(tile.columns - first), ..*tile };
             let lines = piece.columns * step.lane / LINE;

@@ -74,7 +74,7 @@ impl Work {
         }
     }
 
-    fn is_chain(&self) -> bool {
+    pub(super) fn is_chain(&self) -> bool {
         matches!(self, Work::Chain(..))
     }
 
@@ -375,7 +375,8 @@ fn works(program: &Program, extents: &[Extent], groups: &[Group], needed: impl F
         Group::Single(register) => Work::Single(Step::new(program, *register)),
         Group::Chain(_) => {
             let fused = fuse::fuse(program, extents, groups, number, &needed);
-            let steps = fused.written.iter().map(|&register| Step::new(program, register)).collect();
+            let registers = fused.written.iter().map(|&place| fused.places[place as usize].register);
+            let steps = registers.map(|register| Step::new(program, register)).collect();
             Work::Chain(fused, steps)
         }
     };

@@ -131,12 +131,12 @@ impl Worker<'_> {
         }
     }
 
-    /// Runs a chain on `tile`; where its results go is settled, and which of them go past the caches. Meanwhile as much
-    /// memory as the tile has is fetched from the addresses `fetch` on.
+    /// Runs a chain on `tile`; where its results go is settled, and which of them go past the caches, by their bits. Meanwhile as
+    /// much memory as the tile has is fetched from the addresses `fetch` on.
     ///
     /// # Safety
     /// The registers that it reads hold the tile, and those that it writes have a place with room for it.
-    pub(super) unsafe fn run_chain(&self, fused: &Fused, tile: &Tile, past_caches: &[Register], fetch: &[*const u8]) {
+    pub(super) unsafe fn run_chain(&self, fused: &Fused, tile: &Tile, past_caches: u32, fetch: &[*const u8]) {
         let (mut rows, mut columns) = match fused.space {
             Extent::Full => (tile.rows, tile.columns),
             Extent::Row | Extent::One => (1, tile.rows),
@@ -147,15 +147,11 @@ impl Worker<'_> {
         let (places, steps) = (&mut places[..n], &mut steps[..n]);
         // Rows that follow each other without a gap are one long row.
         let mut one_row = !fused.by_row && rows > 1;
-        let mut past = 0;
-        for (number, ((at, step), &ChainPlace { register, unit })) in
-            places.iter_mut().zip(&mut *steps).zip(&fused.places).enumerate()
-        {
+        for ((at, step), &ChainPlace { register, unit }) in places.iter_mut().zip(&mut *steps).zip(&fused.places) {
             let place = self.place(register);
             one_row &= unit == 0 || place.step == (columns * unit) as isize;
             at.write(place.at);
             step.write(place.step);
-            past |= u32::from(past_caches.contains(&register)) << number;
         }
         if one_row {
             (rows, columns) = (1, rows * columns);
@@ -163,8 +159,8 @@ impl Worker<'_> {
         // SAFETY: all places are written; the contract; the writer of the chain has named its places so.
         unsafe {
             let (places, steps) = (places.assume_init_mut(), steps.assume_init_ref());
-            let rows =
-                Rows { places, steps, rows, columns, past_caches: past, fetch, far: self.prepared.schedule.staged };
+            let (past_caches, far) = (fused.places_of(past_caches), self.prepared.schedule.staged);
+            let rows = Rows { places, steps, rows, columns, past_caches, fetch, far };
             fused.chain.run(self.prepared.isa, rows);
         }
     }

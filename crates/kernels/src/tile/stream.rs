@@ -10,6 +10,7 @@ use thalweg_array::program::Instruction;
 use super::ahead::Ahead;
 use super::run::Tile;
 use crate::cpu::Isa;
+use crate::vector::chain::Place;
 
 /// Numbers of a piece.
 pub(super) const PIECE: usize = 256;
@@ -40,9 +41,10 @@ pub(super) fn is_available(isa: Isa) -> bool {
     }
 }
 
-/// Whether a tile at `address` of numbers of `size` bytes is whole lines.
-pub(super) fn whole_lines(address: *const u8, tile: &Tile, size: usize) -> bool {
-    tile.rows == 1 && address.addr().is_multiple_of(LINE) && (tile.columns * size).is_multiple_of(LINE)
+/// Whether each row of a tile of numbers of `size` bytes is whole lines.
+pub(super) fn whole_lines(place: Place, tile: &Tile, size: usize) -> bool {
+    let apart = tile.rows == 1 || place.step.unsigned_abs().is_multiple_of(LINE);
+    apart && place.at.addr().is_multiple_of(LINE) && (tile.columns * size).is_multiple_of(LINE)
 }
 
 /// Copies `lines` lines, and fetches as many of what is needed next.

@@ -2,9 +2,8 @@
 //!
 //! Simple arithmetic on tiles that are in the first-level cache waits for that cache, not for the processor: what one
 //! operation leaves and the next takes up again need not go there. A [`Chain`] is a little machine with one accumulator,
-//! a block of eight vectors: its links load it, combine it with operands, keep it, put it together. Finding out
-//! what comes next costs a link two or three cycles, which the processor spends while the arithmetic of the links before is still
-//! under way; a block makes eight vector operations of it.
+//! a block of vectors: its links load it, combine it with operands, keep it, put it together. Finding out what comes next costs a
+//! link some ten instructions; a block makes eight vector operations of them, or sixteen where there are registers for so many.
 //!
 //! Every operation rounds as it would alone.
 
@@ -16,8 +15,10 @@ use super::lanes::Lanes;
 use crate::cpu::{Isa, prefetch, prefetch_to_second_level};
 use crate::matmul::simd::Plain;
 
-/// Vectors of a block.
-const BLOCK: usize = 8;
+/// Vectors of a block where the processor has 32 registers for them and no function needs many of those.
+const BLOCK: usize = 16;
+/// Vectors of a block elsewhere, and of one in what is left of a row.
+const SHORT: usize = 8;
 /// Numbers that a fold puts together in f32 before it goes on in f64; whole blocks.
 const SEGMENT: usize = 1024;
 /// Vectors that a fold puts numbers together in.
@@ -188,17 +189,21 @@ impl Chain {
         #[target_feature(enable = "avx2,fma,f16c")]
         unsafe fn avx2(chain: &Chain, on: Rows<'_>) {
             // SAFETY: the contract of `run`.
-            unsafe { chain.rows::<std::arch::x86_64::__m256>(Isa::Avx2, on) }
+            unsafe { chain.rows::<std::arch::x86_64::__m256, SHORT>(Isa::Avx2, on) }
         }
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
         unsafe fn avx512(chain: &Chain, on: Rows<'_>) {
-            // SAFETY: the contract of `run`.
-            unsafe { chain.rows::<std::arch::x86_64::__m512>(Isa::Avx512, on) }
+            // SAFETY (both): the contract of `run`.
+            if chain.functions.is_empty() {
+                unsafe { chain.rows::<std::arch::x86_64::__m512, BLOCK>(Isa::Avx512, on) }
+            } else {
+                unsafe { chain.rows::<std::arch::x86_64::__m512, SHORT>(Isa::Avx512, on) }
+            }
         }
         // SAFETY (all): the contract of this function.
         match isa {
-            Isa::Portable | Isa::Neon => unsafe { self.rows::<Plain<f32, 4>>(isa, on) },
+            Isa::Portable | Isa::Neon => unsafe { self.rows::<Plain<f32, 4>, SHORT>(isa, on) },
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe { avx2(self, on) },
             #[cfg(target_arch = "x86_64")]
@@ -218,17 +223,21 @@ impl Chain {
         #[target_feature(enable = "avx2,fma,f16c")]
         unsafe fn avx2(chain: &Chain, on: LongRow<'_>) {
             // SAFETY: the contract of `run_long`.
-            unsafe { chain.long_row::<std::arch::x86_64::__m256>(Isa::Avx2, on) }
+            unsafe { chain.long_row::<std::arch::x86_64::__m256, SHORT>(Isa::Avx2, on) }
         }
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
         unsafe fn avx512(chain: &Chain, on: LongRow<'_>) {
-            // SAFETY: the contract of `run_long`.
-            unsafe { chain.long_row::<std::arch::x86_64::__m512>(Isa::Avx512, on) }
+            // SAFETY (both): the contract of `run_long`.
+            if chain.functions.is_empty() && on.beside.is_none_or(|(chain, ..)| chain.functions.is_empty()) {
+                unsafe { chain.long_row::<std::arch::x86_64::__m512, BLOCK>(Isa::Avx512, on) }
+            } else {
+                unsafe { chain.long_row::<std::arch::x86_64::__m512, SHORT>(Isa::Avx512, on) }
+            }
         }
         // SAFETY (all): the contract of this function.
         match isa {
-            Isa::Portable | Isa::Neon => unsafe { self.long_row::<Plain<f32, 4>>(isa, on) },
+            Isa::Portable | Isa::Neon => unsafe { self.long_row::<Plain<f32, 4>, SHORT>(isa, on) },
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe { avx2(self, on) },
             #[cfg(target_arch = "x86_64")]
@@ -241,7 +250,7 @@ impl Chain {
     /// # Safety
     /// As [`Chain::run_long`], with the instruction set of `V` switched on.
     #[inline(always)]
-    unsafe fn long_row<V: Lanes>(&self, isa: Isa, on: LongRow<'_>) {
+    unsafe fn long_row<V: Lanes, const N: usize>(&self, isa: Isa, on: LongRow<'_>) {
         let LongRow { places, columns, past_caches, fetch, beside } = on;
         assert!(beside.is_none_or(|(chain, ..)| chain.folds.is_empty()), "what runs beside a row folds nothing");
         // SAFETY (all blocks below): the contract.
@@ -253,15 +262,15 @@ impl Chain {
         }
         let mut first = 0;
         while first < columns {
-            let count = (columns - first).min(BLOCK * V::LANES);
+            let count = (columns - first).min(N * V::LANES);
             let (mut turn, mut other) = ((self, places, past_caches), beside);
             loop {
                 let (chain, places, past) = turn;
                 unsafe {
-                    if count == BLOCK * V::LANES {
-                        chain.block::<V, BLOCK, false>(isa, places, first, count, past, &mut parts);
+                    if count == N * V::LANES {
+                        chain.block::<V, N, false>(isa, places, first, count, past, &mut parts);
                     } else {
-                        chain.block::<V, BLOCK, true>(isa, places, first, count, past, &mut parts);
+                        chain.block::<V, N, true>(isa, places, first, count, past, &mut parts);
                     }
                 }
                 match other.take() {
@@ -291,7 +300,7 @@ impl Chain {
     /// # Safety
     /// As [`Chain::run`], with the instruction set of `V` switched on.
     #[inline(always)]
-    unsafe fn rows<V: Lanes>(&self, isa: Isa, on: Rows<'_>) {
+    unsafe fn rows<V: Lanes, const N: usize>(&self, isa: Isa, on: Rows<'_>) {
         let Rows { places, steps, rows, columns, past_caches, fetch, far } = on;
         // SAFETY (all blocks below): the contract.
         let mut totals = [const { MaybeUninit::uninit() }; MOST_FOLDS];
@@ -309,12 +318,16 @@ impl Chain {
                 }
             };
             let mut first = 0;
-            while first + BLOCK * V::LANES <= columns {
-                unsafe {
-                    self.block::<V, BLOCK, false>(isa, places, first, BLOCK * V::LANES, past_caches, &mut totals)
-                };
-                fetch_block(row, first, BLOCK * V::LANES);
-                first += BLOCK * V::LANES;
+            while first + N * V::LANES <= columns {
+                unsafe { self.block::<V, N, false>(isa, places, first, N * V::LANES, past_caches, &mut totals) };
+                fetch_block(row, first, N * V::LANES);
+                first += N * V::LANES;
+            }
+            if N > SHORT && first + SHORT * V::LANES <= columns {
+                let count = SHORT * V::LANES;
+                unsafe { self.block::<V, SHORT, false>(isa, places, first, count, past_caches, &mut totals) };
+                fetch_block(row, first, count);
+                first += count;
             }
             fetch_block(row, first, columns - first);
             while first < columns {
@@ -372,11 +385,21 @@ impl Chain {
         let full = |place: u8, i: usize| full_at(numbers(place), i);
         let truths = |place: u8, i: usize| numbers(place).cast::<u8>().wrapping_add(first + i * V::LANES);
         let mut a = [unsafe { V::zero() }; N];
+        // Written out, because a loop of so many steps would keep the accumulator in memory.
+        macro_rules! unrolled {
+            (|$i:ident| $do:expr) => {
+                unrolled!(|$i| $do; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+            };
+            (|$i:ident| $do:expr; $($number:literal)*) => {{$(
+                if $number < N {
+                    let $i: usize = $number;
+                    $do;
+                }
+            )*}};
+        }
         macro_rules! each {
             (|$i:ident| $value:expr) => {
-                for $i in 0..N {
-                    a[$i] = unsafe { $value };
-                }
+                unrolled!(|$i| a[$i] = unsafe { $value })
             };
         }
         macro_rules! each_one {
@@ -388,18 +411,16 @@ impl Chain {
         macro_rules! fold {
             ($number:expr, $both:ident, $identity:expr) => {{
                 let totals = unsafe { totals[$number as usize % MOST_FOLDS].assume_init_mut() };
-                for i in 0..N {
+                unrolled!(|i| {
                     let numbers = if PART { unsafe { a[i].only(lanes(i), $identity) } } else { a[i] };
                     totals[i % TOTALS] = unsafe { totals[i % TOTALS].$both(numbers) };
-                }
+                });
             }};
         }
         for link in &self.links {
             match link.op {
                 Op::Load => {
-                    for (i, a) in a.iter_mut().enumerate() {
-                        *a = full(link.y, i);
-                    }
+                    unrolled!(|i| a[i] = full(link.y, i));
                 }
                 Op::LoadOne => a = [one(link.y); N],
                 Op::Add => each!(|i| a[i].add(full(link.y, i))),
@@ -429,7 +450,12 @@ impl Chain {
                 Op::Rsqrt => each!(|i| V::splat(1.0).div(a[i].sqrt())),
                 Op::Reciprocal => each!(|i| V::splat(1.0).div(a[i])),
                 Op::Relu => each!(|i| a[i].relu()),
-                Op::Function => a = unsafe { V::function(isa, self.functions[link.z as usize], a, count) },
+                Op::Function => {
+                    debug_assert!(N <= SHORT, "functions need registers of their own");
+                    if N <= SHORT {
+                        a = unsafe { V::function(isa, self.functions[link.z as usize], a, count) };
+                    }
+                }
                 Op::Ratio => each_one!(link.z, |i, z| a[i].ratio(full(link.y, i), z)),
                 Op::Where => each!(|i| V::choose(truths(link.z, i), lanes(i), a[i], full(link.y, i))),
                 Op::WhereOne => each_one!(link.y, |i, y| V::choose(truths(link.z, i), lanes(i), a[i], y)),
@@ -437,35 +463,31 @@ impl Chain {
                 Op::WhereNotOne => each_one!(link.y, |i, y| V::choose(truths(link.z, i), lanes(i), y, a[i])),
                 Op::Compare => {
                     let (f, y, to) = (COMPARISONS[link.z as usize], numbers(link.y), truths(link.to, 0));
-                    for (i, a) in a.iter().enumerate() {
+                    unrolled!(|i| {
                         let y = full_at(y, i);
-                        unsafe { a.compare(f, y, to.wrapping_add(i * V::LANES), lanes(i)) };
-                    }
+                        unsafe { a[i].compare(f, y, to.wrapping_add(i * V::LANES), lanes(i)) };
+                    });
                 }
                 Op::CompareOne => {
                     let (f, y, to) = (COMPARISONS[link.z as usize], one(link.y), truths(link.to, 0));
-                    for (i, a) in a.iter().enumerate() {
-                        unsafe { a.compare(f, y, to.wrapping_add(i * V::LANES), lanes(i)) };
-                    }
+                    unrolled!(|i| unsafe { a[i].compare(f, y, to.wrapping_add(i * V::LANES), lanes(i)) });
                 }
                 Op::IsFinite => {
                     let (y, to) = (unsafe { V::splat(f32::INFINITY) }, truths(link.to, 0));
-                    for (i, a) in a.iter().enumerate() {
-                        unsafe { a.abs().compare(Binary::Lt, y, to.wrapping_add(i * V::LANES), lanes(i)) };
-                    }
+                    unrolled!(|i| unsafe {
+                        a[i].abs().compare(Binary::Lt, y, to.wrapping_add(i * V::LANES), lanes(i))
+                    });
                 }
                 Op::Keep => {
                     let to = numbers(link.to).wrapping_add(first);
                     if !PART && past_caches & (1 << link.to) != 0 {
-                        for (i, a) in a.iter().enumerate() {
-                            unsafe { a.stream(to.wrapping_add(i * V::LANES)) };
-                        }
+                        unrolled!(|i| unsafe { a[i].stream(to.wrapping_add(i * V::LANES)) });
                         continue;
                     }
-                    for (i, a) in a.iter().enumerate() {
+                    unrolled!(|i| {
                         let to = to.wrapping_add(i * V::LANES);
-                        unsafe { if PART { a.store_masked(to, V::first(lanes(i))) } else { a.store(to) } };
-                    }
+                        unsafe { if PART { a[i].store_masked(to, V::first(lanes(i))) } else { a[i].store(to) } };
+                    });
                 }
                 Op::Sum => fold!(link.z, add, 0.0),
                 Op::Maximum => fold!(link.z, max, f32::NEG_INFINITY),
