@@ -18,6 +18,8 @@ const LEAST_PAIRS: usize = 6;
 const ENOUGH_CHUNKS: usize = 4;
 /// The least work that is worth a chunk of its own: some microseconds.
 const CHUNK_FLOPS: u64 = 400_000;
+/// The least of B, in bytes, that is worth one: few rows use it up faster than it comes from the caches that threads share.
+const CHUNK_BYTES: usize = 128 << 10;
 /// The most chunks.
 const MAX_CHUNKS: usize = 16;
 /// Columns of B from which on a packed A pays: it is read once for each panel of them.
@@ -174,7 +176,8 @@ impl Partition {
         // In pieces, all of B is more than the second-level cache holds, and takes longer to come than to be used.
         let all_of_b_each = tile.form == Form::WHOLE;
         let (mut row_blocks, mut column_blocks) = (m.min(1), n.min(1));
-        let wanted = usize::try_from(problem.flops() / CHUNK_FLOPS).unwrap_or(usize::MAX).min(MAX_CHUNKS);
+        let by_work = usize::try_from(problem.flops() / CHUNK_FLOPS).unwrap_or(usize::MAX);
+        let wanted = by_work.max(k.saturating_mul(n).saturating_mul(dtype.size()) / CHUNK_BYTES).min(MAX_CHUNKS);
         let whole = panel_columns.min(4 * tile.lanes);
         let least_columns = if m > 2 * tile.rows { LEAST_PAIRS * 2 * tile.lanes } else { whole };
         while (1..=wanted / 2).contains(&(row_blocks * column_blocks)) {

@@ -493,6 +493,16 @@ fn a_plan_says_what_runs() {
 }
 
 #[test]
+fn few_rows_are_cut_by_what_they_read() {
+    let chunks = |m, k, n| Matmul::new(Problem::new(DType::F32, m, k, n), Isa::best()).chunks();
+    // 512 KiB and 64 KiB of B: hundreds of thousands of operations at most, but the first take long to come.
+    assert_eq!((chunks(1, 256, 512), chunks(1, 128, 128)), (4, 1));
+    assert!(chunks(1, 512, 512) > 1 && chunks(5, 512, 512) > 1);
+    // The same work on less memory is one chunk.
+    assert_eq!(chunks(256, 16, 16), 1);
+}
+
+#[test]
 fn matrix_units_are_chosen_where_packing_pays() {
     if !Isa::Amx.is_available() {
         return;
