@@ -288,6 +288,31 @@ fn a_branch_is_what_it_would_be_alone_and_so_is_its_gradient() {
 }
 
 #[test]
+fn a_branch_draws_random_numbers_and_its_gradient_sees_the_same() {
+    let (p, x) = (placeholder("p", DType::Bool, ()), placeholder("x", DType::F64, [4]));
+    let noise = |x: &[Tensor]| vec![&x[0] * random_uniform([4], DType::F64)];
+    let found = cond(&p, &[&x], noise, noise).remove(0);
+    let gradient = grad(&found.sum(), &[&x]).remove(0);
+    let numbers = [1.0, -2.0, 4.0, 0.5];
+    let draws = [true, false].map(|taken| {
+        let feeds = [("p", Array::scalar(taken)), ("x", Array::from(numbers))];
+        let [found, gradient] = run(&[found.clone(), gradient.clone()], &feeds).try_into().unwrap();
+        let scaled: Vec<f64> = gradient.to_vec::<f64>().iter().zip(numbers).map(|(draw, x)| draw * x).collect();
+        assert_eq!(found.to_vec::<f64>(), scaled, "{taken}");
+        gradient.to_vec::<f64>()
+    });
+    assert_ne!(draws[0], draws[1], "each branch draws its own");
+    assert!(draws.iter().flatten().all(|draw| (0.0..1.0).contains(draw)), "{draws:?}");
+    // In a loop, each step draws anew.
+    let (_, steps) = scan(&[&zeros((), DType::F64)], &[&ones([3], DType::F64)], |c, i| {
+        let drawn = cond(&p, &[&i[0]], |i| vec![&i[0] * random_uniform((), DType::F64)], |i| i.to_vec());
+        (c.to_vec(), drawn)
+    });
+    let steps = run(&steps, &[("p", Array::scalar(true))])[0].to_vec::<f64>();
+    assert!(steps[0] != steps[1] && steps[1] != steps[2], "{steps:?}");
+}
+
+#[test]
 fn the_other_branch_is_not_computed() {
     // An index that there is not would fail the run.
     let (p, at) = (placeholder("p", DType::Bool, ()), placeholder("at", DType::I64, [1]));
@@ -338,4 +363,5 @@ fn branches_and_conditions_that_do_not_fit_are_refused() {
         while_loop(&[&x], |x| x[0].sum().less(1.0), |x| vec![&x[0] + random_uniform([3], DType::F64)]);
     });
     assert!(message.contains("random numbers would be drawn where it is not known how often"), "{message}");
+    assert!(message.contains("control.rs:") && message.contains("`at_most` says how often"), "{message}");
 }

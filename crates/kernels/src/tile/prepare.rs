@@ -131,7 +131,7 @@ impl Prepared {
                 OutputKind::FoldRows(_) => geometry.outer * chunks.per_outer * geometry.columns * TOTAL,
             };
         }
-        let past_caches = alone && exceeds(&geometry, last_cache().unwrap_or(COMMON_CACHE));
+        let past_caches = alone && exceeds(&geometry, cached());
         let prepared = Prepared {
             dtypes: program.dtypes(),
             extents,
@@ -164,8 +164,7 @@ impl Prepared {
     /// The same for results that nothing in the program reads again: they leave the caches to others as soon as the operands are
     /// a good part of what the last one holds.
     pub fn read_by_nobody(self) -> Prepared {
-        let much = last_cache().unwrap_or(COMMON_CACHE) / GOOD_PART;
-        if exceeds(&self.geometry, much) { self.past_caches() } else { self }
+        if exceeds(&self.geometry, cached() / GOOD_PART) { self.past_caches() } else { self }
     }
 
     /// The same, run with `isa`, which must be available, instead of the best one.
@@ -374,6 +373,11 @@ impl Prepared {
         let instructions = plural(self.program.instructions.len(), "instruction");
         format!("tile {}, {instructions}, {}", self.isa, plural(self.chunks.count, "chunk"))
     }
+}
+
+/// Bytes that the last cache holds.
+fn cached() -> usize {
+    last_cache().unwrap_or(COMMON_CACHE)
 }
 
 /// Whether the operands are more than so many bytes, and more than any cache is sure to hold.

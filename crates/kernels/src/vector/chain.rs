@@ -451,10 +451,8 @@ impl Chain {
                 Op::Reciprocal => each!(|i| V::splat(1.0).div(a[i])),
                 Op::Relu => each!(|i| a[i].relu()),
                 Op::Function => {
-                    debug_assert!(N <= SHORT, "functions need registers of their own");
-                    if N <= SHORT {
-                        a = unsafe { V::function(isa, self.functions[link.z as usize], a, count) };
-                    }
+                    assert!(N <= SHORT, "a function needs registers of its own");
+                    a = unsafe { V::function(isa, self.functions[link.z as usize], a, count) };
                 }
                 Op::Ratio => each_one!(link.z, |i, z| a[i].ratio(full(link.y, i), z)),
                 Op::Where => each!(|i| V::choose(truths(link.z, i), lanes(i), a[i], full(link.y, i))),

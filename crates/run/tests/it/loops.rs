@@ -4,7 +4,9 @@ use thalweg_graph::array::random::Philox;
 use thalweg_graph::autodiff::try_grad;
 use thalweg_graph::ops::control::{Scan, WhileLoop, cond, scan, while_loop};
 use thalweg_graph::reference::{self, interpret};
-use thalweg_graph::{Array, Bindings, DType, Graph, Tensor, constant, placeholder, zeros};
+use thalweg_graph::{
+    Array, Bindings, DType, Graph, Tensor, constant, placeholder, random_normal, random_uniform, zeros,
+};
 use thalweg_run::{Feeds, Session, feeds};
 
 fn numbers(shape: &[usize], seed: u64) -> Array {
@@ -290,6 +292,35 @@ fn while_loops_end_where_the_interpreter_ends_them() {
         lengths.push(found[1].item().unwrap());
     }
     assert!(lengths[0] == 0.0 && lengths[1] > 0.0 && lengths.windows(2).all(|pair| pair[0] < pair[1]), "{lengths:?}");
+}
+
+#[test]
+fn branches_and_bounded_loops_draw_the_numbers_of_the_interpreter() {
+    let (x, which) = (p("x", [2, 5]), placeholder("which", DType::Bool, ()));
+    let drop = |x: &Tensor| x * random_uniform([2, 5], DType::F64).less(0.5).cast(DType::F64);
+    let branch = cond(&which, &[&x], |x| vec![drop(&x[0])], |x| vec![drop(&x[0]).exp()]);
+    let norm = |x: &Tensor| x.square().sum();
+    let walked = WhileLoop::new().at_most(6).run(
+        &[&x],
+        |x| norm(&x[0]).less(9.0),
+        |x| vec![&x[0] + random_normal([2, 5], DType::F64)],
+    );
+    let mut fetches = vec![branch[0].clone(), walked[0].clone()];
+    fetches.extend(try_grad(&(norm(&branch[0]) + norm(&walked[0])), &[&x]).unwrap());
+    let given = numbers(&[2, 5], 4);
+    let session = Session::builder().threads(2).seed(3).build().unwrap();
+    for taken in [true, false] {
+        let mut expected = reference::Feeds { seed: 3, ..Default::default() };
+        expected.placeholders.insert("x".into(), given.clone());
+        expected.placeholders.insert("which".into(), Array::scalar(taken));
+        let expected = interpret(&Graph::capture(&fetches, &[]), &expected).unwrap().fetches;
+        let found = session.run(&fetches, feeds! { x => &given, which => Array::scalar(taken) }).unwrap();
+        for (expected, found) in expected.iter().zip(&found) {
+            for (a, b) in expected.to_vec::<f64>().into_iter().zip(found.to_vec::<f64>()) {
+                assert!((a - b).abs() <= 1e-11 * (1.0 + a.abs()), "{taken}: {b} instead of {a}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use super::rules::{Loop, Output, parameter, stacked};
 use crate::error::{BuildError, ShapeError};
 use crate::graph::{Graph, Node, NodeId};
 use crate::op::Op;
+use crate::ops::random::Random;
 use crate::ops::source::Placeholder;
 use crate::tensor::{Meta, Tensor, TensorId, topological_until};
 
@@ -69,21 +70,7 @@ impl Draft {
             let hint = "variables change once in a run: carry the number, and update the variable with what comes out";
             return Err(fail(std::slice::from_ref(update), ShapeError::new(reason).hint(hint)));
         }
-        if self.gated
-            && let Some(random) = made.iter().find(|tensor| matches!(tensor.op(), Op::Random(_)))
-        {
-            let reason = "random numbers would be drawn where it is not known how often";
-            let error = ShapeError::new(reason).hint("draw them outside and hand them in");
-            return Err(fail(std::slice::from_ref(random), error));
-        }
-        // One draw for all steps, of which each sees its part.
-        for random in &made {
-            if let Op::Random(op) = random.op() {
-                let meta = stacked(&self.length, random.meta());
-                let op = crate::ops::random::Random { shape: meta.shape.clone(), ..op.clone() };
-                self.inputs.push((random.clone(), random.made_like(op.into(), meta)));
-            }
-        }
+        self.draw_outside(&made, location)?;
 
         let mut body = Closing::default();
         let (carries, inputs) = (self.carries.len(), self.inputs.len());
@@ -122,6 +109,26 @@ impl Draft {
             body: Body::new(graph),
         };
         crate::scope::on_behalf_of(location, || outputs_of(op, given))
+    }
+
+    /// Hands in the random numbers of a step: they are drawn at once for all steps, of which each sees its part, and where
+    /// there is one at most, whether it is taken or not.
+    fn draw_outside(&mut self, made: &[Tensor], location: &'static Location<'static>) -> Result<(), BuildError> {
+        for random in made {
+            let Op::Random(op) = random.op() else { continue };
+            if !self.gated {
+                let meta = stacked(&self.length, random.meta());
+                let op = Random { shape: meta.shape.clone(), ..op.clone() };
+                self.inputs.push((random.clone(), random.made_like(op.into(), meta)));
+            } else if self.length.is(1) {
+                self.outers.push((random.clone(), random.made_like(random.op().clone(), random.meta().clone())));
+            } else {
+                let error = ShapeError::new("random numbers would be drawn where it is not known how often")
+                    .hint("`at_most` says how often, or draw them outside, which makes them the same in each step");
+                return Err(BuildError::new("while_loop".into(), location, std::slice::from_ref(random), error));
+            }
+        }
+        Ok(())
     }
 }
 

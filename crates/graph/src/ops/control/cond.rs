@@ -14,7 +14,8 @@ use crate::tensor::{Tensor, TensorId};
 /// both give the same number of tensors of the same dtypes and shapes.
 ///
 /// Of what depends on the inputs, only the branch that is taken is computed; what the closures use besides is there in any
-/// case. Gradients flow through the branch that is taken, and compute it again.
+/// case. Random numbers are drawn in any case too, each branch its own. Gradients flow through the branch that is taken,
+/// and compute it again, with the same random numbers.
 ///
 /// ```
 /// use thalweg_graph::ops::control::cond;
@@ -45,8 +46,7 @@ pub fn cond(
 /// As [`cond()`].
 ///
 /// # Errors
-/// If the predicate is no truth value without axes; if the branches differ in what they give, update a variable or draw random
-/// numbers.
+/// If the predicate is no truth value without axes; if the branches differ in what they give or update a variable.
 #[track_caller]
 pub fn try_cond(
     predicate: &Tensor,

@@ -32,7 +32,7 @@ use crate::tensor::{Tensor, TensorId};
 ///
 /// # Panics
 /// If the condition is no truth value without axes; if a step gives a carry back in another dtype or shape, updates a variable
-/// or draws random numbers.
+/// or draws random numbers, which [`WhileLoop::at_most`] allows.
 #[track_caller]
 pub fn while_loop(
     carry: &[&Tensor],
