@@ -132,6 +132,9 @@ fn dropout_in_a_loop_is_off_in_evaluation() {
     let graph = for_evaluation(Graph::capture([&last[0]], &[])).unwrap_or_else(|error| panic!("{error}"));
     let fed = Feeds::new([("x", Array::full(&[3, 8], DType::F64, 1.0))]);
     assert_eq!(interpret(&graph, &fed).unwrap().fetches[0].to_vec::<f64>(), [3.0; 8]);
+    let branch = cond(&constant(true), &[&x], |x| vec![x[0].dropout(0.5)], |x| x.to_vec());
+    let graph = for_evaluation(Graph::capture(&branch, &[])).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(interpret(&graph, &fed).unwrap().fetches[0].to_vec::<f64>(), [1.0; 24]);
     let (last, _) = scan(&[&zeros([8], DType::F64)], &[&x], |h, x| {
         (vec![&h[0] + (&x[0] * random_normal([8], DType::F64)).exp()], vec![])
     });
