@@ -65,18 +65,20 @@ pub(super) unsafe fn round_to_lanes(dtype: DType, totals: *const u8, n: usize, o
 /// # Safety
 /// `totals` holds `n` accumulators, `out` has room for `n` elements of `dtype`; they do not overlap.
 pub(super) unsafe fn round_to_memory(dtype: DType, totals: *const u8, n: usize, out: *mut u8) {
-    for i in 0..n {
-        // SAFETY: the contract of this function.
-        unsafe {
-            let total = totals.add(i * TOTAL);
-            let out = out.add(i * dtype.size());
-            match dtype {
-                DType::F16 => *out.cast() = f16::from_f64(*total.cast::<f64>()),
-                DType::BF16 => *out.cast() = bf16::from_f64(*total.cast::<f64>()),
-                DType::F32 | DType::F64 | DType::I32 | DType::I64 | DType::U8 | DType::Bool => {
-                    round_to_lanes(dtype, total, 1, out);
-                }
+    macro_rules! halves {
+        ($half:ty) => {
+            for i in 0..n {
+                // SAFETY: the contract of this function.
+                unsafe { *out.cast::<$half>().add(i) = <$half>::from_f64(*totals.cast::<f64>().add(i)) };
             }
+        };
+    }
+    match dtype {
+        DType::F16 => halves!(f16),
+        DType::BF16 => halves!(bf16),
+        DType::F32 | DType::F64 | DType::I32 | DType::I64 | DType::U8 | DType::Bool => {
+            // SAFETY: the contract of this function; elements of these have the form of lanes.
+            unsafe { round_to_lanes(dtype, totals, n, out) };
         }
     }
 }

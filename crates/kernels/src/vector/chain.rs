@@ -172,11 +172,30 @@ pub struct LongRow<'a> {
     pub beside: Option<(&'a Chain, &'a [*mut u8], u32)>,
 }
 
+/// The vectors of a block are all filled.
+const WHOLE: u8 = 0;
+/// They are of one row, and the last of them is filled in part.
+const PART: u8 = 1;
+/// Each is a row of its own, filled in part.
+const ROWS: u8 = 2;
+
+/// What a block runs on.
+#[derive(Clone, Copy)]
+struct Numbers<'a> {
+    places: &'a [*mut u8],
+    /// The bytes from a row to the next, for each place; looked at where vectors are rows.
+    steps: &'a [isize],
+    /// The first column.
+    first: usize,
+    /// The numbers, of each row.
+    count: usize,
+}
+
 /// The comparisons, as links name them.
 pub const COMPARISONS: [Binary; 6] = [Binary::Eq, Binary::Ne, Binary::Lt, Binary::Le, Binary::Gt, Binary::Ge];
 
 impl Chain {
-    /// Runs the links in blocks from left to right, row after row. What is folded
+    /// Runs the links in blocks from left to right, row after row, or a row beside others where it is one vector. What is folded
     /// is put together in an order that depends on the number of columns and the instruction set alone; at most 1,024
     /// numbers, as the accumulators are f32.
     ///
@@ -266,11 +285,12 @@ impl Chain {
             let (mut turn, mut other) = ((self, places, past_caches), beside);
             loop {
                 let (chain, places, past) = turn;
+                let numbers = Numbers { places, steps: &[], first, count };
                 unsafe {
                     if count == N * V::LANES {
-                        chain.block::<V, N, false>(isa, places, first, count, past, &mut parts);
+                        chain.block::<V, N, WHOLE>(isa, numbers, past, &mut parts);
                     } else {
-                        chain.block::<V, N, true>(isa, places, first, count, past, &mut parts);
+                        chain.block::<V, N, PART>(isa, numbers, past, &mut parts);
                     }
                 }
                 match other.take() {
@@ -304,28 +324,44 @@ impl Chain {
         let Rows { places, steps, rows, columns, past_caches, fetch, far } = on;
         // SAFETY (all blocks below): the contract.
         let mut totals = [const { MaybeUninit::uninit() }; MOST_FOLDS];
-        for row in 0..rows {
+        let fetch_block = |row: usize, first: usize, count: usize| {
+            for address in fetch {
+                let address = address.wrapping_add((row * columns + first) * size_of::<f32>());
+                for line in 0..(count * size_of::<f32>()).div_ceil(LINE) {
+                    let address = address.wrapping_add(line * LINE);
+                    if far { prefetch_to_second_level(address) } else { prefetch(address) }
+                }
+            }
+        };
+        let go_down = |places: &mut [*mut u8], rows: usize| {
+            for (place, &step) in places.iter_mut().zip(steps) {
+                *place = place.wrapping_offset(step * rows as isize);
+            }
+        };
+        let mut row = 0;
+        // Finding out what comes next would take a row of one vector longer than the arithmetic.
+        while (1..=V::LANES).contains(&columns) && row + SHORT <= rows {
+            let numbers = Numbers { places, steps, first: 0, count: columns };
+            unsafe { self.block::<V, SHORT, ROWS>(isa, numbers, 0, &mut totals) };
+            fetch_block(row, 0, SHORT * columns);
+            go_down(places, SHORT);
+            row += SHORT;
+        }
+        while row < rows {
             for (totals, &(f, _)) in totals.iter_mut().zip(&self.folds) {
                 totals.write([unsafe { V::splat(identity(f)) }; TOTALS]);
             }
-            let fetch_block = |row: usize, first: usize, count: usize| {
-                for address in fetch {
-                    let address = address.wrapping_add((row * columns + first) * size_of::<f32>());
-                    for line in 0..(count * size_of::<f32>()).div_ceil(LINE) {
-                        let address = address.wrapping_add(line * LINE);
-                        if far { prefetch_to_second_level(address) } else { prefetch(address) }
-                    }
-                }
-            };
+            let numbers = |first: usize, count: usize| Numbers { places, steps, first, count };
             let mut first = 0;
             while first + N * V::LANES <= columns {
-                unsafe { self.block::<V, N, false>(isa, places, first, N * V::LANES, past_caches, &mut totals) };
-                fetch_block(row, first, N * V::LANES);
-                first += N * V::LANES;
+                let count = N * V::LANES;
+                unsafe { self.block::<V, N, WHOLE>(isa, numbers(first, count), past_caches, &mut totals) };
+                fetch_block(row, first, count);
+                first += count;
             }
             if N > SHORT && first + SHORT * V::LANES <= columns {
                 let count = SHORT * V::LANES;
-                unsafe { self.block::<V, SHORT, false>(isa, places, first, count, past_caches, &mut totals) };
+                unsafe { self.block::<V, SHORT, WHOLE>(isa, numbers(first, count), past_caches, &mut totals) };
                 fetch_block(row, first, count);
                 first += count;
             }
@@ -333,57 +369,65 @@ impl Chain {
             while first < columns {
                 let left = columns - first;
                 if left <= V::LANES {
-                    unsafe { self.block::<V, 1, true>(isa, places, first, left, 0, &mut totals) };
+                    unsafe { self.block::<V, 1, PART>(isa, numbers(first, left), 0, &mut totals) };
                     break;
                 }
                 if left >= TOTALS * V::LANES {
                     let count = TOTALS * V::LANES;
-                    unsafe { self.block::<V, TOTALS, false>(isa, places, first, count, past_caches, &mut totals) };
+                    unsafe { self.block::<V, TOTALS, WHOLE>(isa, numbers(first, count), past_caches, &mut totals) };
                     first += count;
                     continue;
                 }
-                unsafe { self.block::<V, TOTALS, true>(isa, places, first, left, 0, &mut totals) };
+                unsafe { self.block::<V, TOTALS, PART>(isa, numbers(first, left), 0, &mut totals) };
                 break;
             }
             for (totals, &(f, to)) in totals.iter().zip(&self.folds) {
                 unsafe { *places[to as usize].cast::<f32>() = together(f, totals.assume_init_ref()) };
             }
-            if row + 1 < rows {
-                for (place, &step) in places.iter_mut().zip(steps) {
-                    *place = place.wrapping_offset(step);
-                }
-            }
+            go_down(places, 1);
+            row += 1;
         }
     }
 
-    /// The links on `count` numbers from column `first` on: a block of `N` vectors, the last ones filled in part where it is
-    /// `PART` of one.
+    /// The links on a block of `N` vectors of the given kind.
     ///
     /// # Safety
     /// As [`Chain::rows`].
     #[inline(always)]
-    unsafe fn block<V: Lanes, const N: usize, const PART: bool>(
+    unsafe fn block<V: Lanes, const N: usize, const KIND: u8>(
         &self,
         isa: Isa,
-        places: &[*mut u8],
-        first: usize,
-        count: usize,
+        numbers: Numbers<'_>,
         past_caches: u32,
         totals: &mut [MaybeUninit<[V; TOTALS]>; MOST_FOLDS],
     ) {
+        let Numbers { places, steps, first, count } = numbers;
         // SAFETY (all blocks below): the contract.
-        let lanes = |i: usize| if PART { count.saturating_sub(i * V::LANES).min(V::LANES) } else { V::LANES };
-        let numbers = |place: u8| {
+        let lanes = |i: usize| match KIND {
+            WHOLE => V::LANES,
+            ROWS => count,
+            _ => count.saturating_sub(i * V::LANES).min(V::LANES),
+        };
+        let at = |place: u8| {
             debug_assert!((place as usize) < places.len());
-            unsafe { places.get_unchecked(place as usize).cast::<f32>() }
+            let at = unsafe { *places.get_unchecked(place as usize) };
+            Place { at, step: if KIND == ROWS { unsafe { *steps.get_unchecked(place as usize) } } else { 0 } }
         };
-        let one = |place: u8| unsafe { V::splat(*numbers(place)) };
-        let full_at = |from: *mut f32, i: usize| unsafe {
-            let from = from.wrapping_add(first + i * V::LANES);
-            if PART { V::load_masked(from, V::first(lanes(i))) } else { V::load(from) }
+        // Where vector `i` begins of a place with so many bytes a number.
+        let nth = |place: Place, i: usize, bytes: usize| match KIND {
+            ROWS => place.at.wrapping_offset(i as isize * place.step),
+            _ => place.at.wrapping_add((first + i * V::LANES) * bytes),
         };
-        let full = |place: u8, i: usize| full_at(numbers(place), i);
-        let truths = |place: u8, i: usize| numbers(place).cast::<u8>().wrapping_add(first + i * V::LANES);
+        let one = |place: u8, i: usize| {
+            let Place { at, step } = at(place);
+            unsafe { V::splat(*at.wrapping_offset(i as isize * step).cast()) }
+        };
+        let full_at = |place: Place, i: usize| unsafe {
+            let from = nth(place, i, size_of::<f32>()).cast();
+            if KIND == WHOLE { V::load(from) } else { V::load_masked(from, V::first(lanes(i))) }
+        };
+        let full = |place: u8, i: usize| full_at(at(place), i);
+        let truths = |place: u8, i: usize| nth(at(place), i, 1);
         let mut a = [unsafe { V::zero() }; N];
         // Written out, because a loop of so many steps would keep the accumulator in memory.
         macro_rules! unrolled {
@@ -404,16 +448,30 @@ impl Chain {
         }
         macro_rules! each_one {
             ($place:expr, |$i:ident, $y:ident| $value:expr) => {{
-                let $y = one($place);
-                each!(|$i| $value);
+                let first = one($place, 0);
+                each!(|$i| {
+                    let $y = if KIND == ROWS { one($place, $i) } else { first };
+                    $value
+                });
             }};
         }
         macro_rules! fold {
-            ($number:expr, $both:ident, $identity:expr) => {{
-                let totals = unsafe { totals[$number as usize % MOST_FOLDS].assume_init_mut() };
+            ($link:expr, $both:ident, $identity:expr) => {{
+                let identity = unsafe { V::splat($identity) };
+                let mut each = [identity; TOTALS];
+                let totals = match KIND {
+                    ROWS => &mut each,
+                    _ => unsafe { totals[$link.z as usize % MOST_FOLDS].assume_init_mut() },
+                };
                 unrolled!(|i| {
-                    let numbers = if PART { unsafe { a[i].only(lanes(i), $identity) } } else { a[i] };
-                    totals[i % TOTALS] = unsafe { totals[i % TOTALS].$both(numbers) };
+                    let numbers = if KIND == WHOLE { a[i] } else { unsafe { a[i].only(lanes(i), $identity) } };
+                    if KIND == ROWS {
+                        let total =
+                            unsafe { together($link.op, &[identity.$both(numbers), identity, identity, identity]) };
+                        unsafe { *nth(at($link.to), i, size_of::<f32>()).cast() = total };
+                    } else {
+                        totals[i % TOTALS] = unsafe { totals[i % TOTALS].$both(numbers) };
+                    }
                 });
             }};
         }
@@ -422,7 +480,10 @@ impl Chain {
                 Op::Load => {
                     unrolled!(|i| a[i] = full(link.y, i));
                 }
-                Op::LoadOne => a = [one(link.y); N],
+                Op::LoadOne => {
+                    let first = one(link.y, 0);
+                    unrolled!(|i| a[i] = if KIND == ROWS { one(link.y, i) } else { first });
+                }
                 Op::Add => each!(|i| a[i].add(full(link.y, i))),
                 Op::AddOne => each_one!(link.y, |i, y| a[i].add(y)),
                 Op::Sub => each!(|i| a[i].sub(full(link.y, i))),
@@ -452,6 +513,7 @@ impl Chain {
                 Op::Relu => each!(|i| a[i].relu()),
                 Op::Function => {
                     assert!(N <= SHORT, "a function needs registers of its own");
+                    let count = if KIND == ROWS { N * V::LANES } else { count };
                     a = unsafe { V::function(isa, self.functions[link.z as usize], a, count) };
                 }
                 Op::Ratio => each_one!(link.z, |i, z| a[i].ratio(full(link.y, i), z)),
@@ -460,36 +522,37 @@ impl Chain {
                 Op::WhereNot => each!(|i| V::choose(truths(link.z, i), lanes(i), full(link.y, i), a[i])),
                 Op::WhereNotOne => each_one!(link.y, |i, y| V::choose(truths(link.z, i), lanes(i), y, a[i])),
                 Op::Compare => {
-                    let (f, y, to) = (COMPARISONS[link.z as usize], numbers(link.y), truths(link.to, 0));
-                    unrolled!(|i| {
-                        let y = full_at(y, i);
-                        unsafe { a[i].compare(f, y, to.wrapping_add(i * V::LANES), lanes(i)) };
-                    });
+                    let (f, y, to) = (COMPARISONS[link.z as usize], at(link.y), at(link.to));
+                    unrolled!(|i| unsafe { a[i].compare(f, full_at(y, i), nth(to, i, 1), lanes(i)) });
                 }
                 Op::CompareOne => {
-                    let (f, y, to) = (COMPARISONS[link.z as usize], one(link.y), truths(link.to, 0));
-                    unrolled!(|i| unsafe { a[i].compare(f, y, to.wrapping_add(i * V::LANES), lanes(i)) });
-                }
-                Op::IsFinite => {
-                    let (y, to) = (unsafe { V::splat(f32::INFINITY) }, truths(link.to, 0));
-                    unrolled!(|i| unsafe {
-                        a[i].abs().compare(Binary::Lt, y, to.wrapping_add(i * V::LANES), lanes(i))
+                    let (f, first, to) = (COMPARISONS[link.z as usize], one(link.y, 0), at(link.to));
+                    unrolled!(|i| {
+                        let y = if KIND == ROWS { one(link.y, i) } else { first };
+                        unsafe { a[i].compare(f, y, nth(to, i, 1), lanes(i)) };
                     });
                 }
+                Op::IsFinite => {
+                    let (y, to) = (unsafe { V::splat(f32::INFINITY) }, at(link.to));
+                    unrolled!(|i| unsafe { a[i].abs().compare(Binary::Lt, y, nth(to, i, 1), lanes(i)) });
+                }
                 Op::Keep => {
-                    let to = numbers(link.to).wrapping_add(first);
-                    if !PART && past_caches & (1 << link.to) != 0 {
-                        unrolled!(|i| unsafe { a[i].stream(to.wrapping_add(i * V::LANES)) });
+                    let to = at(link.to);
+                    let past_caches = KIND == WHOLE && past_caches & (1 << link.to) != 0;
+                    if past_caches {
+                        unrolled!(|i| unsafe { a[i].stream(nth(to, i, size_of::<f32>()).cast()) });
                         continue;
                     }
                     unrolled!(|i| {
-                        let to = to.wrapping_add(i * V::LANES);
-                        unsafe { if PART { a[i].store_masked(to, V::first(lanes(i))) } else { a[i].store(to) } };
+                        let to = nth(to, i, size_of::<f32>()).cast();
+                        unsafe {
+                            if KIND == WHOLE { a[i].store(to) } else { a[i].store_masked(to, V::first(lanes(i))) }
+                        };
                     });
                 }
-                Op::Sum => fold!(link.z, add, 0.0),
-                Op::Maximum => fold!(link.z, max, f32::NEG_INFINITY),
-                Op::Minimum => fold!(link.z, min, f32::INFINITY),
+                Op::Sum => fold!(link, add, 0.0),
+                Op::Maximum => fold!(link, max, f32::NEG_INFINITY),
+                Op::Minimum => fold!(link, min, f32::INFINITY),
             }
         }
     }
@@ -564,6 +627,25 @@ pub(super) mod tests {
         (0..n).map(number).collect()
     }
 
+    /// Rows and their numbers: single ones of any length, short ones that are run beside each other.
+    const SIZES: [(usize, usize); 15] = [
+        (1, 1),
+        (1, 7),
+        (1, 16),
+        (1, 63),
+        (1, 64),
+        (1, 65),
+        (1, 127),
+        (1, 128),
+        (1, 200),
+        (1, 300),
+        (3, 20),
+        (8, 16),
+        (11, 1),
+        (17, 7),
+        (20, 10),
+    ];
+
     /// What a link leaves in the accumulator a, beside the operand y and the second operand z.
     type Scalar = fn(f32, f32, f32) -> f32;
 
@@ -603,23 +685,25 @@ pub(super) mod tests {
             (Op::Sum, |a, _, _| a),
         ];
         for isa in Isa::available() {
-            for n in [1, 7, 16, 63, 64, 65, 127, 128, 200, 300] {
-                let [a, y, z] = [numbers(n, 0), numbers(n, 5), numbers(n, 11)];
+            for (height, n) in SIZES {
+                let [a, y, z] = [0, 5, 11].map(|seed| numbers(height * n, seed));
                 for (op, f) in operations {
                     let one = format!("{op:?}").ends_with("One");
                     let folds = if op == Op::Sum { vec![(op, 4)] } else { vec![] };
                     let links = vec![link(Op::Load, 0, 0, 0), link(op, 1, 2, 3), link(Op::Keep, 0, 0, 3)];
                     let links = if op == Op::Sum { vec![links[0], link(op, 0, 0, 4), links[2]] } else { links };
-                    let (mut out, mut total) = (vec![0.0; n], [0.0f32]);
+                    let (mut out, mut totals) = (vec![0.0; height * n], vec![0.0f32; height]);
                     let mut places: Vec<*mut u8> = [&a, &y, &z].iter().map(|x| x.as_ptr().cast_mut().cast()).collect();
-                    places.extend([out.as_mut_ptr().cast(), total.as_mut_ptr().cast()]);
+                    places.extend([out.as_mut_ptr().cast(), totals.as_mut_ptr().cast()]);
                     let chain = Chain { links, folds, ..Chain::default() };
-                    // SAFETY: the operands are as long as the row.
-                    unsafe { chain.run(isa, rows(&mut places, &[0; 5], 1, n)) };
-                    for i in 0..n {
-                        let product_with_one = matches!(op, Op::AddProductOne | Op::SubProductOne);
-                        let y = if one && !product_with_one { y[0] } else { y[i] };
-                        let z = if product_with_one { z[0] } else { z[i] };
+                    let product_with_one = matches!(op, Op::AddProductOne | Op::SubProductOne);
+                    let step = |one: bool| if one { 4 } else { 4 * n as isize };
+                    let steps = [step(false), step(one && !product_with_one), step(product_with_one), step(false), 4];
+                    // SAFETY: the operands are as many and as long as the rows.
+                    unsafe { chain.run(isa, rows(&mut places, &steps, height, n)) };
+                    for i in 0..height * n {
+                        let y = if one && !product_with_one { y[i / n] } else { y[i] };
+                        let z = if product_with_one { z[i / n] } else { z[i] };
                         let (found, expected) = (out[i], f(a[i], y, z));
                         let same = found == expected || found.is_nan() && expected.is_nan();
                         assert!(same, "{isa} {op:?} of {} {y} {z} at {i} of {n}: {found}, not {expected}", a[i]);
@@ -632,10 +716,11 @@ pub(super) mod tests {
     #[test]
     fn truth_values_are_written_and_read() {
         for isa in Isa::available() {
-            for n in [1, 15, 64, 130] {
-                let (a, y) = (numbers(n, 0), numbers(n, 3));
+            for (height, n) in SIZES {
+                let count = height * n;
+                let (a, y) = (numbers(count, 0), numbers(count, 3));
                 for (number, f) in COMPARISONS.into_iter().enumerate() {
-                    let (mut truths, mut out, mut finite) = (vec![7u8; n], vec![0.0f32; n], vec![7u8; n]);
+                    let (mut truths, mut out, mut finite) = (vec![7u8; count], vec![0.0f32; count], vec![7u8; count]);
                     let links = vec![
                         link(Op::Load, 0, 0, 0),
                         link(Op::Compare, 1, number as u8, 2),
@@ -646,9 +731,10 @@ pub(super) mod tests {
                     let mut places = [a.as_ptr().cast_mut().cast(), y.as_ptr().cast_mut().cast()].to_vec();
                     places.extend([truths.as_mut_ptr(), out.as_mut_ptr().cast(), finite.as_mut_ptr()]);
                     let chain = Chain { links, ..Chain::default() };
-                    // SAFETY: the operands are as long as the row.
-                    unsafe { chain.run(isa, rows(&mut places, &[0; 5], 1, n)) };
-                    for i in 0..n {
+                    let steps = [4, 4, 1, 4, 1].map(|bytes| bytes * n as isize);
+                    // SAFETY: the operands are as many and as long as the rows.
+                    unsafe { chain.run(isa, rows(&mut places, &steps, height, n)) };
+                    for i in 0..count {
                         let expected = f.apply(a[i] as f64, y[i] as f64) != 0.0;
                         assert_eq!(truths[i], expected as u8, "{isa} {f:?}({}, {})", a[i], y[i]);
                         assert_eq!(out[i].to_bits(), if expected { a[i] } else { y[i] }.to_bits(), "{isa} {f:?}");
@@ -662,19 +748,20 @@ pub(super) mod tests {
     #[test]
     fn rows_are_put_together_each_on_its_own() {
         for isa in Isa::available() {
-            for columns in [0, 1, 5, 16, 63, 64, 100, 129, 1000] {
-                let n = 3;
+            for (columns, n) in
+                [0, 1, 5, 8, 10, 16, 17, 63, 64, 100, 129, 1000].into_iter().flat_map(|c| [(c, 3), (c, 19)])
+            {
                 let x: Vec<f32> = (0..n * columns).map(|i| (i as f32 * 7.0) % 31.0 - 15.0).collect();
                 for (op, f, begin) in [
                     (Op::Sum, Fold::Sum, 0.0),
                     (Op::Maximum, Fold::Max, f32::NEG_INFINITY),
                     (Op::Minimum, Fold::Min, f32::INFINITY),
                 ] {
-                    let mut out = [0.0f32; 3];
+                    let mut out = vec![0.0f32; n];
                     let links = vec![link(Op::Load, 0, 0, 0), link(op, 0, 0, 1)];
                     let chain = Chain { links, folds: vec![(op, 1)], ..Chain::default() };
                     let mut places = [x.as_ptr().cast_mut().cast(), out.as_mut_ptr().cast()];
-                    // SAFETY: three rows, a result for each.
+                    // SAFETY: a result for each row.
                     unsafe { chain.run(isa, rows(&mut places, &[4 * columns as isize, 4], n, columns)) };
                     for (row, found) in out.into_iter().enumerate() {
                         let row = &x[row * columns..][..columns];
@@ -706,6 +793,12 @@ pub(super) mod tests {
                     // SAFETY: as above, one row.
                     unsafe { chain.run(isa, rows(&mut places, &[0; 2], 1, x.len().min(1024))) };
                     assert!(out[0].is_nan() || x.len() > 1024, "{isa} {columns}");
+                    let mut out = vec![0.0f32; n];
+                    let mut places = [x.as_ptr().cast_mut().cast(), out.as_mut_ptr().cast()];
+                    // SAFETY: a result for each row.
+                    unsafe { chain.run(isa, rows(&mut places, &[4 * columns as isize, 4], n, columns)) };
+                    let nan = out.iter().filter(|x| x.is_nan()).count();
+                    assert!(nan == 1 && out[n - 1].is_nan(), "{isa} {columns}: {out:?}");
                 }
             }
         }

@@ -139,66 +139,89 @@ fn fold_rows_body<const F: bool>(f: Fold, x: &[f32], width: usize, totals: &mut 
 }
 
 per_isa! {
-    /// Rows as long as `totals` put together column by column: pairs of rows in f32 within 1,024 numbers, then in f64.
+    /// Rows as long as `totals` put together column by column: within 1,024 numbers in f32, then in f64.
     pub(super) fn fold_columns(f: Fold, x: &[f32], totals: &mut [f64]) = fold_columns_body
 }
 
 #[inline(always)]
 fn fold_columns_body<const F: bool>(f: Fold, x: &[f32], totals: &mut [f64]) {
+    let width = totals.len();
+    if width == 0 {
+        return;
+    }
     macro_rules! columns {
-        (|$a:ident, $b:ident| $both:expr, |$total:ident, $part:ident| $join:expr) => {{
-            let width = totals.len();
-            if width == 0 {
-                return;
-            }
-            let mut join = |row: &[f32]| {
-                for (total, &part) in totals.iter_mut().zip(row) {
-                    let ($total, $part) = (*total, part as f64);
-                    *total = $join;
-                }
-            };
-            let group = BLOCK / width;
-            if group < 2 {
-                x.chunks_exact(width).for_each(&mut join);
-                return;
-            }
-            let mut held = [0.0f32; BLOCK];
-            for rows in x.chunks(group * width) {
-                let mut n = rows.len() / width;
-                if n == 1 {
-                    join(rows);
+        ($zero:expr, |$a:ident, $b:ident| $both:expr, |$total:ident, $part:ident| $join:expr) => {
+            for rows in x.chunks((BLOCK / width).max(1) * width) {
+                if width < LANES {
+                    side_by_side!(rows, $zero, |$a, $b| $both, |$total, $part| $join);
                     continue;
                 }
-                // The first halving reads from `rows`, the others from what it leaves.
-                let half = n / 2;
-                let (first, second) = rows[..n * width].split_at((n - half) * width);
-                for ((held, &$a), &$b) in held.iter_mut().zip(first).zip(second) {
-                    *held = $both;
+                let mut done = 0;
+                while width - done >= WIDE {
+                    strip!(WIDE, rows, done, done, $zero, |$a, $b| $both, |$total, $part| $join);
+                    done += WIDE;
                 }
-                held[half * width..first.len()].copy_from_slice(&first[half * width..]);
-                n -= half;
-                while n > 1 {
-                    let half = n / 2;
-                    let (first, second) = held[..n * width].split_at_mut((n - half) * width);
-                    for (first, &$b) in first.iter_mut().zip(&*second) {
-                        let $a = *first;
-                        *first = $both;
-                    }
-                    n -= half;
+                while done < width {
+                    // The last one may begin with columns that are done.
+                    let first = done.min(width - LANES);
+                    strip!(LANES, rows, first, done, $zero, |$a, $b| $both, |$total, $part| $join);
+                    done = first + LANES;
                 }
-                join(&held[..width]);
+            }
+        };
+    }
+    // Columns from `$first` on, down the rows in registers; those from `$done` on are joined.
+    macro_rules! strip {
+        ($lanes:expr, $rows:expr, $first:expr, $done:expr, $zero:expr, |$a:ident, $b:ident| $both:expr, |$total:ident, $part:ident| $join:expr) => {{
+            let mut lanes = [$zero; $lanes];
+            for row in $rows.chunks_exact(width) {
+                let row: &[f32; $lanes] = row[$first..].first_chunk().expect("strips lie within rows");
+                for (lane, &$b) in lanes.iter_mut().zip(row) {
+                    let $a = *lane;
+                    *lane = $both;
+                }
+            }
+            let totals: &mut [f64; $lanes] = totals[$first..].first_chunk_mut().expect("strips lie within rows");
+            for (lane, (total, &part)) in totals.iter_mut().zip(&lanes).enumerate() {
+                let ($total, $part) = (*total, part as f64);
+                *total = if $first + lane >= $done { $join } else { $total };
+            }
+        }};
+    }
+    // Several rows make one long one, the halves of which are put together in the end.
+    macro_rules! side_by_side {
+        ($rows:expr, $zero:expr, |$a:ident, $b:ident| $both:expr, |$total:ident, $part:ident| $join:expr) => {{
+            let mut lanes = [$zero; LANES * LANES];
+            for rows in $rows.chunks(LANES * width) {
+                for (lane, &$b) in lanes.iter_mut().zip(rows) {
+                    let $a = *lane;
+                    *lane = $both;
+                }
+            }
+            let mut half = LANES / 2;
+            while half > 0 {
+                let (first, second) = lanes[..2 * half * width].split_at_mut(half * width);
+                for (lane, &$b) in first.iter_mut().zip(&*second) {
+                    let $a = *lane;
+                    *lane = $both;
+                }
+                half /= 2;
+            }
+            for (total, &part) in totals.iter_mut().zip(&lanes) {
+                let ($total, $part) = (*total, part as f64);
+                *total = $join;
             }
         }};
     }
     match f {
-        Fold::Sum => columns!(|a, b| a + b, |total, part| total + part),
+        Fold::Sum => columns!(0.0f32, |a, b| a + b, |total, part| total + part),
         Fold::Prod => {
-            for row in x.chunks_exact(totals.len().max(1)) {
+            for row in x.chunks_exact(width) {
                 totals.iter_mut().zip(row).for_each(|(total, &x)| *total *= x as f64);
             }
         }
-        Fold::Max => columns!(|a, b| max(a, b), |total, part| max64(total, part)),
-        Fold::Min => columns!(|a, b| min(a, b), |total, part| -max64(-total, -part)),
+        Fold::Max => columns!(f32::NEG_INFINITY, |a, b| max(a, b), |total, part| max64(total, part)),
+        Fold::Min => columns!(f32::INFINITY, |a, b| min(a, b), |total, part| -max64(-total, -part)),
     }
 }
 
