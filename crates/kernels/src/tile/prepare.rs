@@ -162,9 +162,9 @@ impl Prepared {
     }
 
     /// The same for results that nothing in the program reads again: they leave the caches to others as soon as the operands are
-    /// a good part of what the last one holds.
-    pub fn read_by_nobody(self) -> Prepared {
-        if exceeds(&self.geometry, cached() / GOOD_PART) { self.past_caches() } else { self }
+    /// a good part of what the last one holds. Only then is it asked whether they are such results.
+    pub fn past_caches_if(self, read_by_nobody: impl FnOnce() -> bool) -> Prepared {
+        if exceeds(&self.geometry, cached() / GOOD_PART) && read_by_nobody() { self.past_caches() } else { self }
     }
 
     /// The same, run with `isa`, which must be available, instead of the best one.

@@ -457,22 +457,17 @@ impl Chain {
         }
         macro_rules! fold {
             ($link:expr, $both:ident, $identity:expr) => {{
-                let identity = unsafe { V::splat($identity) };
-                let mut each = [identity; TOTALS];
-                let totals = match KIND {
-                    ROWS => &mut each,
-                    _ => unsafe { totals[$link.z as usize % MOST_FOLDS].assume_init_mut() },
-                };
-                unrolled!(|i| {
-                    let numbers = if KIND == WHOLE { a[i] } else { unsafe { a[i].only(lanes(i), $identity) } };
-                    if KIND == ROWS {
-                        let total =
-                            unsafe { together($link.op, &[identity.$both(numbers), identity, identity, identity]) };
-                        unsafe { *nth(at($link.to), i, size_of::<f32>()).cast() = total };
-                    } else {
-                        totals[i % TOTALS] = unsafe { totals[i % TOTALS].$both(numbers) };
-                    }
-                });
+                let filled = |a: V, i: usize| if KIND == WHOLE { a } else { unsafe { a.only(lanes(i), $identity) } };
+                if KIND == ROWS {
+                    let (to, empty) = (at($link.to), unsafe { V::splat($identity) });
+                    unrolled!(|i| unsafe {
+                        let total = together($link.op, &[empty.$both(filled(a[i], i)), empty, empty, empty]);
+                        *nth(to, i, size_of::<f32>()).cast() = total;
+                    });
+                } else {
+                    let totals = unsafe { totals[$link.z as usize % MOST_FOLDS].assume_init_mut() };
+                    unrolled!(|i| totals[i % TOTALS] = unsafe { totals[i % TOTALS].$both(filled(a[i], i)) });
+                }
             }};
         }
         for link in &self.links {

@@ -296,9 +296,9 @@ fn map_work(plan: &Plan, map: &Map) -> Work {
     let tile = tile::Prepared::new(&map.program, &space);
     let fetched = |output: &Operand| matches!(plan[output.buffer].place, Place::Fetch(_));
     let is_read = |output: &Operand| plan.calls.iter().any(|call| call.kernel.reads().contains(&output.buffer));
-    let read_by_nobody = map.outputs.iter().all(|output| fetched(output) && !is_read(output));
+    let read_by_nobody = || map.outputs.iter().all(|output| fetched(output) && !is_read(output));
     Work::Map {
-        tile: Box::new(if read_by_nobody { tile.read_by_nobody() } else { tile }),
+        tile: Box::new(tile.past_caches_if(read_by_nobody)),
         inputs: looks(plan, &map.inputs),
         outputs: looks(plan, &map.outputs),
     }
