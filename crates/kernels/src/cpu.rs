@@ -166,6 +166,19 @@ pub(crate) fn prefetch_to_second_level(address: *const u8) {
     let _ = address;
 }
 
+/// The same for a line that is going to be written, which other processors then no longer keep: to ask them for it only when it is
+/// written takes as long as to read it.
+#[inline(always)]
+pub(crate) fn prefetch_to_write(address: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: as above; processors that do not know the instruction do nothing.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = address;
+}
+
 /// While this value lives, its thread treats denormal numbers as zero and rounds results that would be denormal to
 /// zero; when it is dropped, the thread's former state comes back.
 ///

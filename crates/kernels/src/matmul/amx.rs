@@ -26,6 +26,7 @@ use std::mem::MaybeUninit;
 
 use super::tile::{Ahead, Fetching, Form, Kernels, Strip, Tile};
 use super::x86::TransposePieces;
+use crate::cpu::prefetch_to_write;
 
 /// Numbers of a row of a tile register, as f32 and as pairs of bf16; rows of a register.
 const SIDE: usize = 16;
@@ -219,6 +220,11 @@ unsafe fn leave() {
 unsafe fn tile<const ROWS: usize>(t: &Tile<f32>) {
     // SAFETY: the caller's promise on the tile, of which only rows and columns that are there are written.
     unsafe {
+        for i in 0..ROWS {
+            for half in 0..t.columns.div_ceil(SIDE) {
+                prefetch_to_write(t.c.wrapping_add(i * t.c_row + half * SIDE).cast());
+            }
+        }
         let mut sums = sums(t);
         let masks = [first(t.columns), first(t.columns.saturating_sub(SIDE))];
         // What was added to cannot be added to again.

@@ -52,7 +52,7 @@ impl<'a> Awaited<'a> {
         if self.row == self.rows.end {
             (self.reads, self.row) = (others, self.rows.start);
         }
-        Ahead { first, stretches, distance: matrix.row_bytes, lines }
+        Ahead { first, stretches, distance: matrix.row_bytes, lines, to_write: matrix.is_written }
     }
 }
 
@@ -259,7 +259,8 @@ fn next_rows<S: Source>(plan: &Partition, a: *const S, tile: &Range<usize>, end:
     }
     let first = a.wrapping_add(tile.len() * plan.a.row).cast::<u8>();
     let lines = (k * size_of::<S>() + first.addr() % Ahead::LINE).div_ceil(Ahead::LINE);
-    Ahead { first, stretches: tile.len().min(end - tile.end), distance: plan.a.row * size_of::<S>(), lines }
+    let stretches = tile.len().min(end - tile.end);
+    Ahead { first, stretches, distance: plan.a.row * size_of::<S>(), lines, to_write: false }
 }
 
 /// The same part of the packed tile of A behind the one at `a` as `part` is of `all` columns, if they may come from afar: it
@@ -283,7 +284,7 @@ fn next_pieces<S: Source>(
     let lines = elements * size / Ahead::LINE;
     let [first, last] = [part.start, part.end].map(|column| lines * column / all);
     let first_line = a.wrapping_add(elements).cast::<u8>().wrapping_add(first * Ahead::LINE);
-    Ahead { first: first_line, stretches: 1, distance: 0, lines: last - first }
+    Ahead { first: first_line, stretches: 1, distance: 0, lines: last - first, to_write: false }
 }
 
 /// Where C would begin if all of it lay as its part does that begins at `row` and `column`, and the elements from a row

@@ -154,17 +154,15 @@ pub const fn panel_length(k: usize) -> usize {
     }
 }
 
-/// The instruction set that computes a product: `isa`, or that of its vectors where its matrix units would take longer. The
-/// costs lie between those of a core alone and those beside another program, which slows down units more than vectors.
+/// The instruction set that computes a product: `isa`, or that of its vectors where its matrix units would take longer. The costs
+/// are those beside another program; a core alone is faster on both, on units most.
 fn chosen(problem: &Problem, isa: Isa, b_is_packed: bool) -> Isa {
     /// Nanoseconds to pack a number in pieces, to begin and to write a tile, and for a thousand operations on units and on
-    /// vectors.
-    const PACKING: f64 = 0.5;
-    const TILE: f64 = 250.0;
-    const ON_UNITS: f64 = 4.5;
-    const ON_VECTORS: f64 = 8.9;
-    /// The part of the time on vectors in which units should be done.
-    const MARGIN: f64 = 0.9;
+    /// vectors: what fits 25 products of 32 to 1000 rows best, on a core that another program shares.
+    const PACKING: f64 = 0.64;
+    const TILE: f64 = 200.0;
+    const ON_UNITS: f64 = 8.4;
+    const ON_VECTORS: f64 = 14.5;
 
     let Problem { dtype, m, k, n, .. } = *problem;
     if isa != Isa::Amx || dtype != DType::F32 {
@@ -179,8 +177,8 @@ fn chosen(problem: &Problem, isa: Isa, b_is_packed: bool) -> Isa {
     let packed_columns = if b_is_packed { 0.0 } else { columns };
     let packing = PACKING * steps * (rows + packed_columns);
     let on_units = packing + TILE * tiles + ON_UNITS * 2e-3 * rows * steps * columns;
-    let on_vectors = ON_VECTORS * 1e-3 * problem.flops() as f64;
-    if on_units <= MARGIN * on_vectors { isa } else { isa.of_vectors() }
+    let on_vectors = ON_VECTORS * 2e-3 * m as f64 * k as f64 * n.next_multiple_of(tile.lanes) as f64;
+    if on_units <= on_vectors { isa } else { isa.of_vectors() }
 }
 
 /// A finished block of C.
@@ -222,6 +220,8 @@ pub struct Rows {
     pub row_bytes: usize,
     /// Bytes of an element.
     pub element_bytes: usize,
+    /// Whether results are written in its place.
+    pub is_written: bool,
 }
 
 /// The first elements of the matrices, of the plan's dtypes.

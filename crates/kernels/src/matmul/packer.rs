@@ -110,7 +110,7 @@ impl<S: Source> Packer<S> {
         };
         // A stretch that begins within a line ends within one.
         let lines = (length * size_of::<S>() + first.addr() % Ahead::LINE).div_ceil(Ahead::LINE);
-        Ahead { first, stretches, distance: distance * size_of::<S>(), lines }
+        Ahead { first, stretches, distance: distance * size_of::<S>(), lines, to_write: false }
     }
 
     /// Packs the next piece, if it is to be copied, and goes on to the one after; false if there is none.

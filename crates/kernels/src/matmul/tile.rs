@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::ops::{Add, Mul};
 
 use super::simd::{Plain, Vector};
-use crate::cpu::{Isa, by_isa, prefetch_to_second_level};
+use crate::cpu::{Isa, by_isa, prefetch_to_second_level, prefetch_to_write};
 
 /// A tile of C and what is added up in it: C[i, j] (+)= Σ A[i, p]·B[p, j] for p below `k`, in that order, in each of the runs.
 #[derive(Clone, Copy, Debug)]
@@ -44,10 +44,13 @@ pub(crate) struct Ahead {
     pub(crate) distance: usize,
     /// Lines of a stretch.
     pub(crate) lines: usize,
+    /// Whether they will be written, too.
+    pub(crate) to_write: bool,
 }
 
 impl Ahead {
-    pub(crate) const NOTHING: Ahead = Ahead { first: std::ptr::null(), stretches: 0, distance: 0, lines: 0 };
+    pub(crate) const NOTHING: Ahead =
+        Ahead { first: std::ptr::null(), stretches: 0, distance: 0, lines: 0, to_write: false };
     /// Bytes of a line.
     pub(crate) const LINE: usize = 64;
     /// Steps of k between fetches: time for the memory to follow.
@@ -66,6 +69,7 @@ impl Ahead {
             line: self.lines,
             lines: self.lines,
             gap: self.distance.wrapping_sub(self.lines * Ahead::LINE),
+            to_write: self.to_write,
         }
     }
 }
@@ -82,6 +86,8 @@ pub(super) struct Fetching {
     lines: usize,
     /// Bytes from the end of a stretch to the next.
     gap: usize,
+    /// Whether they will be written, too.
+    to_write: bool,
 }
 
 impl Fetching {
@@ -91,7 +97,11 @@ impl Fetching {
         let now = self.at_once.min(self.left);
         self.left -= now;
         for _ in 0..now {
-            prefetch_to_second_level(self.next);
+            if self.to_write {
+                prefetch_to_write(self.next)
+            } else {
+                prefetch_to_second_level(self.next)
+            }
             let ends = self.line == 1;
             self.next = self.next.wrapping_add(Ahead::LINE).wrapping_add(if ends { self.gap } else { 0 });
             self.line = if ends { self.lines } else { self.line - 1 };
@@ -311,8 +321,8 @@ unsafe fn tile_in_rows<V: Vector, const ROWS: usize, const VECTORS: usize, const
         let last = V::first(t.columns - (VECTORS - 1) * V::LANES);
         let mut sums = [[V::zero(); VECTORS]; ROWS];
         for i in 0..ROWS {
-            V::prefetch(t.c.wrapping_add(i * t.c_row));
-            V::prefetch(t.c.wrapping_add(i * t.c_row + (VECTORS - 1) * V::LANES));
+            prefetch_to_write(t.c.wrapping_add(i * t.c_row).cast());
+            prefetch_to_write(t.c.wrapping_add(i * t.c_row + (VECTORS - 1) * V::LANES).cast());
         }
         let mut at = Position { upper: t.a, lower: t.a.wrapping_add(half * t.a_row), b: t.b };
         let mut ahead = t.ahead.map(|ahead| ahead.during(t.k));

@@ -116,12 +116,14 @@ impl BoundTail<'_> {
         let further = |(from, &offset): (&*const u8, &isize)| from.wrapping_offset(offset);
         let reads = operands.inputs.iter().zip(inputs).map(further);
         let reads: SmallVec<[*const u8; 16]> = std::iter::once(std::ptr::null()).chain(reads).collect();
+        let writes = operands.outputs.iter().zip(outputs).map(|(to, &offset)| to.wrapping_offset(offset));
+        let writes: SmallVec<[*mut u8; 16]> = writes.collect();
         let fetched = tail.fetched.iter().map(|&(input, row_bytes, element_bytes)| {
             let first = reads[input];
-            matmul::Rows { first, row_bytes, element_bytes }
+            let is_written = writes.iter().any(|to| to.cast_const() == first);
+            matmul::Rows { first, row_bytes, element_bytes, is_written }
         });
         let fetched = fetched.collect();
-        let writes = operands.outputs.iter().zip(outputs).map(|(to, &offset)| to.wrapping_offset(offset)).collect();
         BoundTail { tail, reads, writes, draw: operands.draw, fetched }
     }
 
