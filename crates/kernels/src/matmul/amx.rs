@@ -71,7 +71,7 @@ struct Sums([f32; PANEL * PANEL]);
 /// Fetches lines of the next block into the first-level cache.
 macro_rules! fetch {
     ($from:literal, $($line:literal)+) => {
-        concat!($("prefetcht0 [", $from, " + {block} + 64*", $line, "]\n",)+)
+        concat!($("prefetcht0 [", $from, " + 64*", $line, "]\n",)+)
     };
 }
 
@@ -149,16 +149,17 @@ macro_rules! add_block {
             "nop\nnop\nnop\nnop\nnop\nnop\nnop\nnop",
             "tileloadd tmm7, [{b} + {row} + 1024]",
             "nop\nnop\nnop\nnop\nnop\nnop\nnop\nnop",
-            next_of_a!("{a} + 4096", "{a} + 5120"; "{a} + 4096", "{a} + 5120"), // x₃y₁
-            next_of_a!("{a}", "{a} + 1024"; "{a}", "{a} + 1024"),               // x₁y₁
-            next_of_a!("{a} + 2048", "{a} + 3072"; "{a} + 2048", "{a} + 3072"), // x₂y₁
-            next_of_b!("{b} + 2048", "{b} + 3072"; "{b}", "{b} + 1024"),        // x₂y₂
-            next_of_a!("{a}", "{a} + 1024"; "{b} + 2048", "{b} + 3072"),        // x₁y₂
-            next_of_b!("{b} + 4096", "{b} + 5120"; "{b} + 4096", "{b} + 5120"), // x₁y₃
-            a = in(reg) $a,
-            b = in(reg) $b,
+            next_of_a!("{a} + 4096", "{a} + 5120"; "{next_a} + 4096", "{next_a} + 5120"), // x₃y₁
+            next_of_a!("{a}", "{a} + 1024"; "{next_a}", "{next_a} + 1024"),               // x₁y₁
+            next_of_a!("{a} + 2048", "{a} + 3072"; "{next_a} + 2048", "{next_a} + 3072"), // x₂y₁
+            next_of_b!("{b} + 2048", "{b} + 3072"; "{next_b}", "{next_b} + 1024"),        // x₂y₂
+            next_of_a!("{a}", "{a} + 1024"; "{next_b} + 2048", "{next_b} + 3072"),        // x₁y₂
+            next_of_b!("{b} + 4096", "{b} + 5120"; "{next_b} + 4096", "{next_b} + 5120"), // x₁y₃
+            a = in(reg) $a[0],
+            b = in(reg) $b[0],
+            next_a = in(reg) $a[1],
+            next_b = in(reg) $b[1],
             row = in(reg) 64usize,
-            block = const BLOCK,
             options(nostack, preserves_flags, readonly),
         )
     };
@@ -186,7 +187,11 @@ unsafe fn sums(t: &Tile<f32>) -> Sums {
         );
         for block in 0..blocks {
             ahead.iter_mut().for_each(Fetching::fetch);
-            add_block!(a.add(block * BLOCK), b.add(block * BLOCK));
+            // Behind the last block comes the tile beside this one mostly: the same rows of A from the start, the panel of B behind.
+            let next_of_a = if block + 1 < blocks { block + 1 } else { 0 };
+            let a = [block, next_of_a].map(|block| a.wrapping_add(block * BLOCK));
+            let b = [block, block + 1].map(|block| b.wrapping_add(block * BLOCK));
+            add_block!(a, b);
         }
         asm!(
             "tilestored [{to} + {row}], tmm0",
