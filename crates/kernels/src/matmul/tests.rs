@@ -514,9 +514,9 @@ fn matrix_units_are_chosen_where_packing_pays() {
     assert_eq!(isa(512, 512, 512), [Isa::Amx; 2]);
     assert_eq!(isa(128, 400, 784)[0], Isa::Amx);
     // So few steps of k do not make up for the tiles of C.
-    assert_eq!(isa(512, 85, 256)[0], Isa::Avx512);
-    // Each number of B is used 64 times only: it must be packed already.
-    assert_eq!(isa(64, 512, 2048), [Isa::Avx512, Isa::Amx]);
+    assert_eq!(isa(1000, 64, 64)[0], Isa::Avx512);
+    // Each number of B is used 32 times only: it must be packed already.
+    assert_eq!(isa(32, 512, 2048), [Isa::Avx512, Isa::Amx]);
     assert_eq!(isa(100, 32, 10), [Isa::Avx512; 2]);
     assert_eq!(isa(1, 4096, 4096), [Isa::Avx512; 2]);
     let f64s = Problem { dtype: DType::F64, ..Problem::new(DType::F32, 512, 512, 512) };
