@@ -201,7 +201,7 @@ pub struct Epilogue<'a> {
     /// Called with each finished block of C while it is still in cache. The blocks cover C without overlap. It may read
     /// and write the block.
     pub finish: &'a dyn Fn(Finished),
-    /// What it reads besides, to be fetched while the block is computed.
+    /// What it reads and writes besides, to be fetched while the block is computed.
     pub reads: &'a [Rows],
 }
 

@@ -169,8 +169,7 @@ impl<'a> Worker<'a> {
                 }
                 self.end_row_folds(row, columns.start, columns.len(), &mut rows_folded);
             } else {
-                let width = columns.len().min(TILE);
-                let height = self.height(width);
+                let (width, height) = self.extent_of_tiles(&rows, &columns);
                 let mut column = columns.start;
                 loop {
                     let width = width.min(columns.end - column);
@@ -198,6 +197,20 @@ impl<'a> Worker<'a> {
             }
             row = end;
         }
+    }
+
+    /// Columns and rows of a tile of these rows and columns.
+    fn extent_of_tiles(&self, rows: &Range<usize>, columns: &Range<usize>) -> (usize, usize) {
+        let Prepared { geometry, schedule, folds_rows, .. } = self.prepared;
+        let most = columns.len().min(TILE);
+        // A column that is folded has its accumulator.
+        let width = if schedule.long && !folds_rows { columns.len() } else { most };
+        let is_copied = |&(input, _): &(usize, bool)| geometry.inputs[input].is_copied(width, false);
+        if schedule.long && !schedule.loads.iter().any(is_copied) {
+            // To go on to the next tile takes as long as to read one.
+            return (width, rows.len());
+        }
+        (most, self.height(most))
     }
 
     /// How many rows of `width` columns make a tile: as many as fill it, or several if nothing stands in one, unless then rows

@@ -149,6 +149,9 @@ pub(super) struct Schedule {
     /// Rows are folded, and nothing but numbers per row stands in scratch memory, if results go where they are stored: a tile
     /// may have more rows than scratch memory has room for.
     pub(super) tall: bool,
+    /// What stands in memory as it would in a register is put together there, and nothing stands in scratch memory but what
+    /// that makes: where rows lie one after the other, all of a chunk may run as one tile.
+    pub(super) long: bool,
     /// The last stage of a row runs beside the last but one of the next row: what one of them writes is on its way to memory
     /// while the other computes.
     pub(super) late: bool,
@@ -326,6 +329,7 @@ impl Schedule {
         let loose = |output: usize| stores.iter().any(|step| step.direct == Some(output) && step.loose);
         let stores = (0..program.outputs.len()).map(|output| (output, loose(output))).collect();
         let tall = has_row_folds && !staged && may_be_tall(program, geometry, &stages);
+        let long = !has_row_folds && may_be_long(program, geometry, &stages);
         let late = may_be_late(program, &extents, &stages);
         let mut turn = 0;
         if late {
@@ -335,7 +339,8 @@ impl Schedule {
             turn = (scratch.bytes - turns).next_multiple_of(PAGE) + PAGE / 2;
         }
         let bytes = scratch.bytes + turn;
-        let mut schedule = Schedule { once, stages, loads, stores, staged, tall, late, turns, turn, totals, bytes };
+        let mut schedule =
+            Schedule { once, stages, loads, stores, staged, tall, long, late, turns, turn, totals, bytes };
         schedule.mark_streams(program, &vec![false; program.outputs.len()]);
         schedule
     }
@@ -352,6 +357,18 @@ fn may_be_tall(program: &Program, geometry: &Geometry, stages: &[Stage]) -> bool
     program.outputs.iter().all(|output| output.kind == OutputKind::Store)
         && stages.iter().all(|stage| stage.wide)
         && steps.filter(|step| step.extent != Extent::Row).all(lies_in_steps)
+}
+
+/// Whether all outputs put together what stands in memory as it would in a register.
+fn may_be_long(program: &Program, geometry: &Geometry, stages: &[Stage]) -> bool {
+    let lies_there = |step: &Step| match program.instructions[step.register as usize] {
+        Instruction::Load { input } => {
+            step.extent == Extent::Full && geometry.inputs[input as usize].has_form_of_registers
+        }
+        _ => false,
+    };
+    program.outputs.iter().all(|output| output.kind != OutputKind::Store)
+        && stages.iter().flat_map(|stage| &stage.tiles).flat_map(Work::steps).all(lies_there)
 }
 
 /// Whether the last stage of a row may run beside the last but one of the next: it writes its results straight away, and both

@@ -631,6 +631,58 @@ fn a_sum_of_ones_is_exact() {
 }
 
 #[test]
+fn folds_of_memory_go_on_over_many_tiles() {
+    let spaces: [(&[usize], usize, &[isize]); 8] = [
+        (&[1, 300_003], 0, &[300_003, 1]),
+        (&[700, 37], 0, &[37, 1]),
+        (&[900, 1024], 0, &[1024, 1]),
+        (&[3, 400, 30], 1, &[12_000, 30, 1]),
+        // Longer rows than a tile, rows that stand apart, columns that do, a row again and again.
+        (&[70, 3000], 0, &[3000, 1]),
+        (&[300, 64], 0, &[67, 1]),
+        (&[300, 64], 0, &[1, 300]),
+        (&[5000, 8], 0, &[0, 1]),
+    ];
+    let numbers = |dtype: DType, dims: &[usize], strides: &[isize]| {
+        let last: usize = dims.iter().zip(strides).map(|(&size, &stride)| (size - 1) * stride as usize).sum();
+        let mut memory = Memory::new((last + 1) * dtype.size());
+        (0..=last).for_each(|i| memory.write(dtype, i, ((i * 7919) % 101) as f64 / 4.0 - 12.0));
+        (memory, 0)
+    };
+    for dtype in [DType::F32, DType::F64, DType::F16, DType::I32] {
+        for (dims, outer, strides) in spaces {
+            for kind in
+                [OutputKind::FoldAll(Fold::Sum), OutputKind::FoldAll(Fold::Max), OutputKind::FoldRows(Fold::Sum)]
+            {
+                let inputs = vec![Input { dtype, extent: Extent::Full }, Input { dtype, extent: Extent::Row }];
+                let mut program = Program { inputs, ..Program::default() };
+                let x = program.push(Instruction::Load { input: 0 });
+                let row = program.push(Instruction::Load { input: 1 });
+                program.outputs.push(Output { register: x, kind });
+                program.outputs.push(Output { register: row, kind: OutputKind::FoldAll(Fold::Max) });
+                let mut of_rows = dense_strides(&dims[..dims.len() - 1]);
+                of_rows.push(0);
+                for isa in Isa::available() {
+                    // A fold on its own, and beside another one of a number per row.
+                    for inputs in [1, 2] {
+                        let mut program = program.clone();
+                        program.inputs.truncate(inputs);
+                        program.instructions.truncate(inputs);
+                        program.outputs.truncate(inputs);
+                        let read = [strides.to_vec(), of_rows.clone()][..inputs].to_vec();
+                        let given = read.iter().map(|strides| numbers(dtype, dims, strides)).collect();
+                        let outputs = vec![vec![0; dims.len()]; inputs];
+                        let space = Space { dims: dims.to_vec(), outer, inputs: read, outputs };
+                        let case = Case { program, space, inputs: given, isa };
+                        case.check(&format!("{kind:?} {dtype} {dims:?} {strides:?} {isa}"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_program_says_what_runs() {
     let mut program = Program { inputs: vec![Input { dtype: DType::F32, extent: Extent::Full }], ..Program::default() };
     let x = program.push(Instruction::Load { input: 0 });

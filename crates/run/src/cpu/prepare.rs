@@ -146,11 +146,21 @@ pub(crate) struct Tail {
     /// Without the product itself, which is the first.
     pub(crate) inputs: Vec<Look>,
     pub(crate) outputs: Vec<Look>,
-    /// Of the inputs of the program, those that are fetched before: its number, the bytes from a row to the next, and those
-    /// of an element.
-    pub(crate) fetched: Vec<(usize, usize, usize)>,
+    /// Of `inputs` and of `outputs`, those that are fetched into the caches beside the product.
+    pub(crate) far: [Vec<Far>; 2],
     /// For each index of the batch the bytes by which inputs and outputs are further on.
     pub(crate) batch: Vec<Vec<isize>>,
+}
+
+/// An operand that is as wide as the product and so large that it is far from the processor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Far {
+    /// Its number.
+    pub(crate) number: usize,
+    /// Bytes from a row to the next.
+    pub(crate) row_bytes: usize,
+    /// Bytes of an element.
+    pub(crate) element_bytes: usize,
 }
 
 /// Below so many operations a product is not worth being handed to another thread on its own.
@@ -453,17 +463,17 @@ fn tail(
     let along = |index: &SmallVec<[usize; 4]>| {
         operands().map(|operand| further(operand, index, plan[operand.buffer].dtype)).collect()
     };
-    // Large ones that are as wide as the product: others stay in cache by themselves.
-    let far = |operand: &Operand| {
+    // Others stay in cache by themselves.
+    let far = |(number, operand): (usize, &Operand)| {
         let [row, column] = operand.strides[rank..] else { return None };
         let buffer = &plan[operand.buffer];
-        let size = buffer.dtype.size();
-        (column == 1 && row > 0 && buffer.bytes() >= FAR_BYTES).then_some((row as usize * size, size))
+        let element_bytes = buffer.dtype.size();
+        let is_far = column == 1 && row > 0 && buffer.bytes() >= FAR_BYTES;
+        is_far.then_some(Far { number, row_bytes: row as usize * element_bytes, element_bytes })
     };
-    let inputs = epilogue.inputs.iter().enumerate();
-    let fetched = inputs.filter_map(|(number, input)| far(input).map(|(row, size)| (number + 1, row, size)));
     Tail {
-        fetched: fetched.collect(),
+        far: [&epilogue.inputs, &epilogue.outputs]
+            .map(|operands| operands.iter().enumerate().filter_map(far).collect()),
         tile: tile::Prepared::for_rectangles(&epilogue.program, &space),
         inputs: looks(plan, &epilogue.inputs),
         outputs: looks(plan, &epilogue.outputs),

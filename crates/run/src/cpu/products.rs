@@ -6,7 +6,7 @@ use thalweg_kernels::matmul;
 use thalweg_kernels::tile::{Draw, Operands};
 
 use super::execute::Scratch;
-use super::prepare::{Convolution, Product, Tail};
+use super::prepare::{Convolution, Far, Product, Tail};
 
 /// The products of a batch, one of which is computed, and what is done to its blocks.
 pub(super) struct OneProduct<'a> {
@@ -118,12 +118,17 @@ impl BoundTail<'_> {
         let reads: SmallVec<[*const u8; 16]> = std::iter::once(std::ptr::null()).chain(reads).collect();
         let writes = operands.outputs.iter().zip(outputs).map(|(to, &offset)| to.wrapping_offset(offset));
         let writes: SmallVec<[*mut u8; 16]> = writes.collect();
-        let fetched = tail.fetched.iter().map(|&(input, row_bytes, element_bytes)| {
-            let first = reads[input];
-            let is_written = writes.iter().any(|to| to.cast_const() == first);
+        let rows = |first: *const u8, far: &Far, is_written: bool| {
+            let &Far { row_bytes, element_bytes, .. } = far;
             matmul::Rows { first, row_bytes, element_bytes, is_written }
+        };
+        let [inputs, outputs] = &tail.far;
+        let read = inputs.iter().map(|far| {
+            let first = reads[1 + far.number];
+            rows(first, far, writes.iter().any(|to| to.cast_const() == first))
         });
-        let fetched = fetched.collect();
+        let written = outputs.iter().map(|far| rows(writes[far.number], far, true));
+        let fetched = read.chain(written.filter(|to| !reads.contains(&to.first))).collect();
         BoundTail { tail, reads, writes, draw: operands.draw, fetched }
     }
 
