@@ -15,7 +15,8 @@
 //! **Tiles.** A tile has up to [`TILE`] numbers. Where a row fits, a tile holds as many whole rows as fit, and registers
 //! of [`Extent::Row`](thalweg_array::program::Extent::Row) hold one number for each; where a row is longer, a tile is a
 //! part of one row. In that case a program with row folds runs in stages, one pass over the row per fold depth;
-//! what later stages need is kept for the whole row, or computed again where that is cheap.
+//! what later stages need is kept for the whole row, or computed again where that is cheap. Where nothing but folds of what
+//! lies in memory is to be done, a whole chunk is one tile.
 //!
 //! **Aliasing.** An output may be the same memory as an input whose elements it matches one to one: a tile is read
 //! before it is written.
