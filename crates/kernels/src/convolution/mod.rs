@@ -293,7 +293,7 @@ impl Convolution {
             // SAFETY: a worker is in one call at a time and has its own part of the scratch memory, whose size was checked;
             // `Pool::run` returns when all chunks of the phase are done; the rest is what our caller promised.
             pool.run(chunks, &|chunk, worker| unsafe {
-                let epilogue = finish.map(|finish| Epilogue { finish, reads: &[] });
+                let epilogue = finish.map(|finish| Epilogue { finish, fetched: &[] });
                 self.run_chunk(phase, chunk, operands, memory.of(worker), epilogue, worker);
             });
         }

@@ -20,16 +20,16 @@ pub(super) fn align(start: *mut u8) -> *mut u8 {
 pub(super) struct After<'a> {
     /// Called with finished rows and columns of C, and where C would begin if all of it lay as they do.
     pub(super) finish: &'a dyn Fn(Range<usize>, Range<usize>, *mut u8),
-    /// What it reads.
-    pub(super) reads: &'a [Rows],
+    /// What it reads and writes besides.
+    pub(super) fetched: &'a [Rows],
 }
 
-/// What will be read after some rows and columns are finished, on its way to the second-level cache.
+/// What will be read and written after some rows and columns are finished, on its way to the caches.
 struct Awaited<'a> {
-    reads: &'a [Rows],
+    fetched: &'a [Rows],
     rows: Range<usize>,
     columns: Range<usize>,
-    /// The next of the rows of the first of `reads`.
+    /// The next of the rows of the first of `fetched`.
     row: usize,
     /// Rows that are fetched at a time.
     at_once: usize,
@@ -37,20 +37,20 @@ struct Awaited<'a> {
 
 impl<'a> Awaited<'a> {
     /// To be fetched in `calls` times.
-    fn new(reads: &'a [Rows], rows: Range<usize>, columns: Range<usize>, calls: usize) -> Awaited<'a> {
-        let at_once = (reads.len() * rows.len()).div_ceil(calls.max(1));
-        Awaited { reads, row: rows.start, rows, columns, at_once }
+    fn new(fetched: &'a [Rows], rows: Range<usize>, columns: Range<usize>, calls: usize) -> Awaited<'a> {
+        let at_once = (fetched.len() * rows.len()).div_ceil(calls.max(1));
+        Awaited { fetched, row: rows.start, rows, columns, at_once }
     }
 
     fn next(&mut self) -> Ahead {
-        let Some((matrix, others)) = self.reads.split_first() else { return Ahead::NOTHING };
+        let Some((matrix, others)) = self.fetched.split_first() else { return Ahead::NOTHING };
         let stretches = self.at_once.min(self.rows.end - self.row);
         let offset = self.row * matrix.row_bytes + self.columns.start * matrix.element_bytes;
         let first = matrix.first.wrapping_add(offset);
         let lines = (self.columns.len() * matrix.element_bytes + first.addr() % Ahead::LINE).div_ceil(Ahead::LINE);
         self.row += stretches;
         if self.row == self.rows.end {
-            (self.reads, self.row) = (others, self.rows.start);
+            (self.fetched, self.row) = (others, self.rows.start);
         }
         Ahead { first, stretches, distance: matrix.row_bytes, lines, to_write: matrix.is_written }
     }
@@ -158,9 +158,9 @@ pub(super) unsafe fn multiply<S: Source>(
             let some_rows = first..rows.end.min(first + plan.finished_rows());
             let (c, c_row) =
                 c_of::<S::Sum>(plan, operands, scratch, if depths > 1 { rows.start } else { first }, group.start);
-            let reads = after.filter(|_| is_last).map_or(&[][..], |after| after.reads);
+            let fetched = after.filter(|_| is_last).map_or(&[][..], |after| after.fetched);
             let calls = plan.tiles(some_rows.clone()).len() * group.len().div_ceil(plan.panel_columns);
-            let mut awaited = Awaited::new(reads, some_rows.clone(), group.clone(), calls);
+            let mut awaited = Awaited::new(fetched, some_rows.clone(), group.clone(), calls);
             // SAFETY: the processor has the instruction set.
             unsafe { (kernels.enter)() };
             for tile in plan.tiles(some_rows.clone()) {

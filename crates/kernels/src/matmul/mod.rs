@@ -202,12 +202,12 @@ pub struct Epilogue<'a> {
     /// and write the block.
     pub finish: &'a dyn Fn(Finished),
     /// What it reads and writes besides, to be fetched while the block is computed.
-    pub reads: &'a [Rows],
+    pub fetched: &'a [Rows],
 }
 
 impl std::fmt::Debug for Epilogue<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Epilogue").field("reads", &self.reads).finish_non_exhaustive()
+        f.debug_struct("Epilogue").field("fetched", &self.fetched).finish_non_exhaustive()
     }
 }
 
@@ -220,7 +220,7 @@ pub struct Rows {
     pub row_bytes: usize,
     /// Bytes of an element.
     pub element_bytes: usize,
-    /// Whether results are written in its place.
+    /// Whether it is written.
     pub is_written: bool,
 }
 
@@ -427,7 +427,7 @@ impl Matmul {
             chunks => pool.run(chunks, &|chunk, _| unsafe { self.pack_chunk(chunk, operands, memory.of(0)) }),
         }
         pool.run(self.chunks(), &|chunk, worker| unsafe {
-            let epilogue = finish.map(|finish| Epilogue { finish, reads: &[] });
+            let epilogue = finish.map(|finish| Epilogue { finish, fetched: &[] });
             self.run_chunk(chunk, operands, memory.of(worker), epilogue, worker);
         });
     }
@@ -482,8 +482,8 @@ impl Matmul {
                 (epilogue.finish)(Finished { rows, columns, c, worker });
             }
         });
-        let reads = epilogue.map_or(&[][..], |epilogue| if plan.swapped { &[] } else { epilogue.reads });
-        let after = finish.as_ref().map(|finish| block::After { finish, reads });
+        let fetched = epilogue.map_or(&[][..], |epilogue| if plan.swapped { &[] } else { epilogue.fetched });
+        let after = finish.as_ref().map(|finish| block::After { finish, fetched });
         // SAFETY: what our caller promised; the dtype is that of the plan.
         unsafe {
             match self.problem.dtype {

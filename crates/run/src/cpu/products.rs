@@ -61,7 +61,7 @@ impl OneProduct<'_> {
         let bound = BoundTail::new(tail, index, &Operands { draw, ..*self.operands });
         let tail_scratch = self.scratch.of(worker).wrapping_add(product.tail_offset());
         let finish = |block| bound.finish(block, tail_scratch);
-        let epilogue = matmul::Epilogue { finish: &finish, reads: &bound.fetched };
+        let epilogue = matmul::Epilogue { finish: &finish, fetched: &bound.fetched };
         // SAFETY: as in `execute::map`.
         unsafe { product.matmul.run_chunk(chunk, here, memory, Some(epilogue), worker) }
     }
@@ -93,7 +93,7 @@ impl OneConvolution<'_> {
         let bound = BoundTail::new(tail, 0, self.tail);
         let tail_scratch = own.wrapping_add(kernel.worker_scratch_bytes());
         let finish = |block| bound.finish(block, tail_scratch);
-        let epilogue = matmul::Epilogue { finish: &finish, reads: &bound.fetched };
+        let epilogue = matmul::Epilogue { finish: &finish, fetched: &bound.fetched };
         // SAFETY: as above.
         unsafe { kernel.run_chunk(phase, chunk, self.operands, memory, Some(epilogue), worker) }
     }
@@ -106,7 +106,7 @@ struct BoundTail<'a> {
     reads: SmallVec<[*const u8; 16]>,
     writes: SmallVec<[*mut u8; 16]>,
     draw: Draw,
-    fetched: SmallVec<[matmul::Rows; 4]>,
+    fetched: SmallVec<[matmul::Rows; 8]>,
 }
 
 impl BoundTail<'_> {
