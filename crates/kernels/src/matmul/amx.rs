@@ -525,6 +525,7 @@ pub(super) static KERNELS: Kernels<f32> = {
     Kernels {
         lanes: SIDE,
         tiles: [TILES, TILES, &[], &[]],
+        copying: [&[]; 4],
         row: tile::<1>,
         pack: pack::<true>,
         pack_columns: pack::<false>,

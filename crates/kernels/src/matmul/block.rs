@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::slice;
 
 use super::packer::{Packer, Pieces};
-use super::partition::{Packing, Partition};
+use super::partition::{B_AHEAD, Packing, Partition};
 use super::source::Source;
-use super::tile::{Accumulator, Ahead, Form, Strip, StripKernel, Tile};
+use super::tile::{Accumulator, Ahead, CopyOfB, Form, Strip, StripKernel, Tile};
 use super::{ALIGNMENT, Operands, Rows, Scratch};
 use crate::cpu::Isa;
 
@@ -47,7 +47,7 @@ impl<'a> Awaited<'a> {
         let stretches = self.at_once.min(self.rows.end - self.row);
         let offset = self.row * matrix.row_bytes + self.columns.start * matrix.element_bytes;
         let first = matrix.first.wrapping_add(offset);
-        let lines = (self.columns.len() * matrix.element_bytes + first.addr() % Ahead::LINE).div_ceil(Ahead::LINE);
+        let lines = Ahead::lines(first, self.columns.len() * matrix.element_bytes);
         self.row += stretches;
         if self.row == self.rows.end {
             (self.fetched, self.row) = (others, self.rows.start);
@@ -141,14 +141,17 @@ pub(super) unsafe fn multiply<S: Source>(
         Some(Packer::<S>::new(plan, kernels.pack_columns, b, part(number)?, to, pieces))
     };
     let packs_ahead = plan.groups_at_once() > 1;
+    // With several parts, the first tiles are busy with packing the second one, too.
+    let copies = plan.copies_b && S::IS_SUM && groups * depths == 1;
     let pieces = if plan.packs_by_panel { Pieces::Panels } else { Pieces::AtMost(calls) };
     for number in 0..groups * depths {
         let Some((group, depth)) = part(number) else { break };
         let k = depth.len();
         let is_first = number % depths == 0;
         let is_last = number % depths + 1 == depths;
-        // The part that is multiplied by, unless it was packed beside the one before.
-        let mut this = if number == 0 || !packs_ahead { packer(number, pieces) } else { None };
+        // The part that is multiplied by, unless it is copied by the first tiles or was packed beside the part before.
+        let is_packed = copies || (number > 0 && packs_ahead);
+        let mut this = if is_packed { None } else { packer(number, pieces) };
         if let (Some(part), false) = (&mut this, plan.packs_by_panel) {
             // SAFETY: the part is inside of B, and the scratch memory has room for it.
             unsafe { part.pack_rest() };
@@ -179,13 +182,14 @@ pub(super) unsafe fn multiply<S: Source>(
                             (packed.add(plan.packed_a_offset(&depth, tile.start)), 1, height)
                         }
                     };
+                    let copies = copies && tile.start == rows.start;
                     for first in group.clone().step_by(plan.panel_columns) {
                         let columns = plan.panel_columns.min(group.end - first);
+                        let packed = packed_b(number).wrapping_add((first - group.start) * plan.stored(k));
+                        let in_place = b.wrapping_add(depth.start * plan.b.row + first);
                         let (b, b_step): (*const S::Sum, usize) = match plan.packing_of_b {
-                            Packing::InPlace => (b.add(depth.start * plan.b.row + first).cast(), plan.b.row),
-                            Packing::PartByPart => {
-                                (packed_b(number).add((first - group.start) * plan.stored(k)), plan.panel_columns)
-                            }
+                            Packing::PartByPart if !copies => (packed, plan.panel_columns),
+                            Packing::InPlace | Packing::PartByPart => (in_place.cast(), plan.b.row),
                             Packing::Before => {
                                 (b.cast::<S::Sum>().add(plan.packed_b_offset(depth.start, first)), plan.panel_columns)
                             }
@@ -196,7 +200,12 @@ pub(super) unsafe fn multiply<S: Source>(
                             part.pack_piece();
                         }
                         let packed_next = this.as_ref().filter(|part| !part.is_done()).or(next.as_ref());
-                        let mut ahead = [packed_next.map_or(Ahead::NOTHING, Packer::ahead), awaited.next()];
+                        let next_of_b = if copies {
+                            next_columns::<S>(plan, in_place, first + columns..group.end, k)
+                        } else {
+                            packed_next.map_or(Ahead::NOTHING, Packer::ahead)
+                        };
+                        let mut ahead = [next_of_b, awaited.next()];
                         if ahead[1].stretches == 0 {
                             let part = (first - group.start)..(first - group.start + columns);
                             ahead[1] = match plan.packing_of_a {
@@ -207,8 +216,7 @@ pub(super) unsafe fn multiply<S: Source>(
                                 _ => Ahead::NOTHING,
                             };
                         }
-                        let tile_kernel = kernels.tile(tile.len(), columns);
-                        tile_kernel(&Tile {
+                        let this_tile = Tile {
                             k,
                             runs: 1,
                             jumps: [0; 2],
@@ -222,8 +230,14 @@ pub(super) unsafe fn multiply<S: Source>(
                             columns,
                             add,
                             ahead,
-                            b_ahead: plan.b_ahead,
-                        });
+                            b_ahead: if copies { B_AHEAD } else { plan.b_ahead },
+                        };
+                        if copies {
+                            let copy = CopyOfB { to: packed, step: plan.panel_columns };
+                            kernels.copying_tile(tile.len(), columns)(&this_tile, copy);
+                        } else {
+                            kernels.tile(tile.len(), columns)(&this_tile);
+                        }
                         if let Some(next) = &mut next {
                             next.pack_piece();
                         }
@@ -247,6 +261,13 @@ pub(super) unsafe fn multiply<S: Source>(
     }
 }
 
+/// The columns of B behind the panel at `b`, which are read where they lie.
+fn next_columns<S: Source>(plan: &Partition, b: *const S, columns: Range<usize>, k: usize) -> Ahead {
+    let first = b.wrapping_add(plan.panel_columns).cast::<u8>();
+    let lines = Ahead::lines(first, columns.len().min(plan.panel_columns) * size_of::<S>());
+    Ahead { first, stretches: k, distance: plan.b.row * size_of::<S>(), lines, to_write: false }
+}
+
 /// Bytes of an A that may not be in the second-level cache when it is needed.
 const FAR_A: usize = 1 << 20;
 
@@ -258,7 +279,7 @@ fn next_rows<S: Source>(plan: &Partition, a: *const S, tile: &Range<usize>, end:
         return Ahead::NOTHING;
     }
     let first = a.wrapping_add(tile.len() * plan.a.row).cast::<u8>();
-    let lines = (k * size_of::<S>() + first.addr() % Ahead::LINE).div_ceil(Ahead::LINE);
+    let lines = Ahead::lines(first, k * size_of::<S>());
     let stretches = tile.len().min(end - tile.end);
     Ahead { first, stretches, distance: plan.a.row * size_of::<S>(), lines, to_write: false }
 }

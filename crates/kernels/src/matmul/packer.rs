@@ -108,8 +108,7 @@ impl<S: Source> Packer<S> {
             // Hardly a line would be used whole.
             (..) => return Ahead::NOTHING,
         };
-        // A stretch that begins within a line ends within one.
-        let lines = (length * size_of::<S>() + first.addr() % Ahead::LINE).div_ceil(Ahead::LINE);
+        let lines = Ahead::lines(first, length * size_of::<S>());
         Ahead { first, stretches, distance: distance * size_of::<S>(), lines, to_write: false }
     }
 

@@ -45,8 +45,8 @@ const ENOUGH_ROWS: usize = 512;
 const NEAR_ROWS: usize = 512;
 /// Bytes of a panel of B in place up to which most of it stays in the first-level cache, or comes back by itself in time.
 const SHORT_PANEL: usize = 64 << 10;
-/// Steps of k by which longer ones are fetched ahead.
-const B_AHEAD: usize = 8;
+/// Steps of k by which longer ones are fetched ahead, and panels that are copied.
+pub(super) const B_AHEAD: usize = 8;
 /// Bytes over which the rows of a tile of A may be spread before it is packed: beyond this, they displace each other in the
 /// first-level cache.
 const NEAR_ROWS_OF_A: usize = 20 << 10;
@@ -101,6 +101,8 @@ pub(super) struct Partition {
     pub(super) b_ahead: usize,
     /// Whether a part of B that was not packed ahead is packed panel by panel while the first tiles go across it, not before them.
     pub(super) packs_by_panel: bool,
+    /// Whether the first tiles can copy the B that they read, so that nothing else is to be packed.
+    pub(super) copies_b: bool,
     /// Where C is, if not in memory of the caller's.
     pub(super) c_in_scratch: Option<CInScratch>,
     pub(super) tile: TileSizes,
@@ -153,6 +155,7 @@ impl Partition {
             Packing::InPlace
         };
         let in_place = packing_of_b == Packing::InPlace;
+        let copies_b = packing_of_b == Packing::PartByPart && b.column == 1 && tile.form == Form::WHOLE;
         let panel_columns = match m {
             1 if in_place => ROW_COLUMNS,
             _ if flat || (in_place && m <= tile.flat_rows) => 4 * tile.lanes,
@@ -218,7 +221,9 @@ impl Partition {
             packing_of_b,
             rows_of_b_are_near,
             b_ahead: if in_place && !is_short { B_AHEAD } else { 0 },
-            packs_by_panel: b.column == 1 && panel_length(k) * b.row * sum.size() <= NEAR_PANEL,
+            packs_by_panel: (b.row == 1 && tile.form == Form::WHOLE)
+                || (b.column == 1 && panel_length(k) * b.row * sum.size() <= NEAR_PANEL),
+            copies_b,
             c_in_scratch: None,
             tile,
             panel_columns,

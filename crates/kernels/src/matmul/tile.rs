@@ -58,6 +58,11 @@ impl Ahead {
     /// So few lines are fetched in one go.
     const FEW: usize = 8;
 
+    /// Lines that a stretch of so many bytes touches: one that begins within a line ends within one.
+    pub(crate) fn lines(first: *const u8, bytes: usize) -> usize {
+        if bytes == 0 { 0 } else { (bytes + first.addr() % Ahead::LINE).div_ceil(Ahead::LINE) }
+    }
+
     /// The same, to be fetched while `k` steps are done.
     #[inline(always)]
     pub(super) fn during(self, k: usize) -> Fetching {
@@ -127,6 +132,16 @@ pub(crate) struct Strip<S, T> {
 /// A function on a tile. The processor must have its instruction set, and the elements that the tile names must be there.
 pub(crate) type TileKernel<T> = unsafe fn(&Tile<T>);
 
+/// Where what a tile reads of B is copied to: step p to `to + p * step`, in whole vectors, with zeros behind the last column.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CopyOfB<T> {
+    pub(crate) to: *mut T,
+    pub(crate) step: usize,
+}
+
+/// A function on a tile that copies B, with the same conditions.
+pub(crate) type CopyingKernel<T> = unsafe fn(&Tile<T>, CopyOfB<T>);
+
 /// A function on a strip, with the same conditions.
 pub(crate) type StripKernel<T> = unsafe fn(&Strip<T, T>);
 
@@ -137,6 +152,8 @@ pub(crate) struct Kernels<T: 'static> {
     pub(crate) lanes: usize,
     /// Micro-kernels of 1, 2, 3 and 4 vectors of columns; each list is for 1 row, 2 rows, ….
     pub(crate) tiles: [&'static [TileKernel<T>]; 4],
+    /// The same, with a copy of B; empty where B is not packed as it is.
+    pub(crate) copying: [&'static [CopyingKernel<T>]; 4],
     /// The kernel of a single row, for up to [`ROW_COLUMNS`] columns.
     pub(crate) row: TileKernel<T>,
     /// Packs rows of A, or anything of which a step's elements are to be neighbors.
@@ -177,6 +194,11 @@ impl<T> Kernels<T> {
         TileSizes { lanes: self.lanes, rows: self.tiles[1].len(), flat_rows: self.tiles[3].len(), form: self.form }
     }
 
+    /// The micro-kernel that copies B, for `rows` and the least vectors that hold `columns`.
+    pub(crate) fn copying_tile(&self, rows: usize, columns: usize) -> CopyingKernel<T> {
+        self.copying[columns.div_ceil(self.lanes) - 1][rows - 1]
+    }
+
     /// The micro-kernel for `rows` and the least vectors that hold `columns`.
     pub(crate) fn tile(&self, rows: usize, columns: usize) -> TileKernel<T> {
         match self.tiles.get(columns.div_ceil(self.lanes) - 1) {
@@ -213,13 +235,21 @@ struct Position<T> {
     /// The row of number `half`.
     lower: *const T,
     b: *const T,
+    /// In the copy of B.
+    copy: *mut T,
 }
 
 impl<T: Copy> Position<T> {
     /// One step of k; of the last vector only the lanes of the mask are there, if one is given.
     #[allow(clippy::needless_range_loop)] // indices, as in the formula
     #[inline(always)]
-    unsafe fn step<V: Vector<Scalar = T>, const ROWS: usize, const VECTORS: usize, const AHEAD: bool>(
+    unsafe fn step<
+        V: Vector<Scalar = T>,
+        const ROWS: usize,
+        const VECTORS: usize,
+        const AHEAD: bool,
+        const COPY: bool,
+    >(
         &mut self,
         t: &Tile<T>,
         row: &[usize; ROWS],
@@ -241,6 +271,9 @@ impl<T: Copy> Position<T> {
                     Some(last) if v == VECTORS - 1 => V::load_masked(b, last),
                     _ => V::load(b),
                 };
+                if COPY {
+                    row_of_b[v].store(self.copy.add(v * V::LANES));
+                }
             }
             for i in 0..ROWS {
                 let x = V::splat(*if i < half { self.upper.add(row[i]) } else { self.lower.add(row[i]) });
@@ -280,40 +313,60 @@ macro_rules! eight_times {
 /// The micro-kernel. The accumulators stay in registers: all loops over rows and vectors are unrolled.
 #[inline(always)]
 unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(t: &Tile<V::Scalar>) {
+    let no_copy = CopyOfB { to: std::ptr::null_mut(), step: 0 };
     // SAFETY: the caller's promise on the tile.
     unsafe {
         if t.a_row == 1 {
             // The compiler must see that packed rows are neighbors, to put their distances into the instructions.
-            tile_in_rows::<V, ROWS, VECTORS, false>(t, std::array::from_fn(|i| i), ROWS);
+            tile_in_rows::<V, ROWS, VECTORS, false, false>(t, std::array::from_fn(|i| i), ROWS, no_copy);
         } else {
-            // It must not see through the distances of others, or it adds them up row by row in each step, and that chain
-            // of additions takes as long as the multiplications. So that they fit the registers, the lower half of the
-            // rows is reached from a pointer of its own.
-            let half = ROWS.div_ceil(2);
-            let mut rows = [0; ROWS];
-            for i in 1..half {
-                rows[i] = black_box(i * t.a_row);
-                if half + i < ROWS {
-                    rows[half + i] = rows[i];
-                }
-            }
+            let (rows, half) = distances(t);
             if VECTORS == 4 && t.b_ahead > 0 {
-                tile_in_rows::<V, ROWS, VECTORS, true>(t, rows, half);
+                tile_in_rows::<V, ROWS, VECTORS, true, false>(t, rows, half, no_copy);
             } else {
-                tile_in_rows::<V, ROWS, VECTORS, false>(t, rows, half);
+                tile_in_rows::<V, ROWS, VECTORS, false, false>(t, rows, half, no_copy);
             }
         }
     }
 }
 
+/// [`tile`], copying what it reads of B, which it fetches ahead.
+#[inline(always)]
+unsafe fn tile_and_copy<V: Vector, const ROWS: usize, const VECTORS: usize>(
+    t: &Tile<V::Scalar>,
+    copy: CopyOfB<V::Scalar>,
+) {
+    let (rows, half) = distances(t);
+    // SAFETY: the caller's promise on the tile and on the copy.
+    unsafe { tile_in_rows::<V, ROWS, VECTORS, true, true>(t, rows, half, copy) }
+}
+
+/// The distances of the rows of A from the first, or from the one of number `half` for those from there on.
+///
+/// The compiler must not see through them, or it adds them up row by row in each step, and that chain of additions takes as
+/// long as the multiplications. So that they fit the registers, the lower half of the rows is reached from a pointer of its own.
+#[inline(always)]
+fn distances<T, const ROWS: usize>(t: &Tile<T>) -> ([usize; ROWS], usize) {
+    let half = ROWS.div_ceil(2);
+    let mut rows = [0; ROWS];
+    for i in 1..half {
+        rows[i] = black_box(i * t.a_row);
+        if half + i < ROWS {
+            rows[half + i] = rows[i];
+        }
+    }
+    (rows, half)
+}
+
 /// [`tile`] for rows of A at the distances `row` from the first, or from the one of number `half` for those from there on;
-/// with `AHEAD` it fetches B ahead.
+/// with `AHEAD` it fetches B ahead, with `COPY` it copies it.
 #[allow(clippy::needless_range_loop)] // indices, as in the formula
 #[inline(always)]
-unsafe fn tile_in_rows<V: Vector, const ROWS: usize, const VECTORS: usize, const AHEAD: bool>(
+unsafe fn tile_in_rows<V: Vector, const ROWS: usize, const VECTORS: usize, const AHEAD: bool, const COPY: bool>(
     t: &Tile<V::Scalar>,
     row: [usize; ROWS],
     half: usize,
+    copy: CopyOfB<V::Scalar>,
 ) {
     // SAFETY: the caller's promise on the tile.
     unsafe {
@@ -324,7 +377,7 @@ unsafe fn tile_in_rows<V: Vector, const ROWS: usize, const VECTORS: usize, const
             prefetch_to_write(t.c.wrapping_add(i * t.c_row).cast());
             prefetch_to_write(t.c.wrapping_add(i * t.c_row + (VECTORS - 1) * V::LANES).cast());
         }
-        let mut at = Position { upper: t.a, lower: t.a.wrapping_add(half * t.a_row), b: t.b };
+        let mut at = Position { upper: t.a, lower: t.a.wrapping_add(half * t.a_row), b: t.b, copy: copy.to };
         let mut ahead = t.ahead.map(|ahead| ahead.during(t.k));
         for _ in 0..t.runs {
             let mut left = t.k;
@@ -336,11 +389,12 @@ unsafe fn tile_in_rows<V: Vector, const ROWS: usize, const VECTORS: usize, const
                 left -= steps;
                 // Written out: where another program shares the core, what is not a multiplication counts, and a branch
                 // that is guessed wrong every few steps counts most.
-                if full && steps == Ahead::STEPS {
-                    eight_times!(at.step::<V, ROWS, VECTORS, AHEAD>(t, &row, half, None, &mut sums));
+                if full && steps == Ahead::STEPS && !COPY {
+                    eight_times!(at.step::<V, ROWS, VECTORS, AHEAD, false>(t, &row, half, None, &mut sums));
                 } else {
                     for _ in 0..steps {
-                        at.step::<V, ROWS, VECTORS, AHEAD>(t, &row, half, Some(last), &mut sums);
+                        at.step::<V, ROWS, VECTORS, AHEAD, COPY>(t, &row, half, Some(last), &mut sums);
+                        at.copy = at.copy.wrapping_add(copy.step);
                     }
                 }
             }
@@ -463,6 +517,11 @@ macro_rules! kernels {
             unsafe { tile::<$vector, ROWS, VECTORS>(t) }
         }
         $(#[$feature])?
+        unsafe fn copying_kernel<const ROWS: usize, const VECTORS: usize>(t: &Tile<$scalar>, copy: CopyOfB<$scalar>) {
+            // SAFETY: the caller's promise.
+            unsafe { tile_and_copy::<$vector, ROWS, VECTORS>(t, copy) }
+        }
+        $(#[$feature])?
         unsafe fn row_kernel(t: &Tile<$scalar>) {
             // SAFETY: the caller's promise.
             unsafe { row::<$vector>(t) }
@@ -480,6 +539,12 @@ macro_rules! kernels {
                 &[$(tile_kernel::<$rows, 2>),*],
                 &[$(tile_kernel::<$flat, 3>),*],
                 &[$(tile_kernel::<$flat, 4>),*],
+            ],
+            copying: [
+                &[$(copying_kernel::<$rows, 1>),*],
+                &[$(copying_kernel::<$rows, 2>),*],
+                &[$(copying_kernel::<$flat, 3>),*],
+                &[$(copying_kernel::<$flat, 4>),*],
             ],
             row: row_kernel,
             pack: pack_kernel,
