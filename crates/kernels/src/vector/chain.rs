@@ -12,6 +12,7 @@ use std::mem::MaybeUninit;
 use thalweg_array::scalar::{Binary, Fold, Unary};
 
 use super::lanes::Lanes;
+use super::loops::{self, Known};
 use crate::cpu::{Isa, prefetch, prefetch_to_second_level};
 use crate::matmul::simd::Plain;
 
@@ -20,11 +21,11 @@ const BLOCK: usize = 16;
 /// Vectors of a block elsewhere, and of one in what is left of a row.
 const SHORT: usize = 8;
 /// Numbers that a fold puts together in f32 before it goes on in f64; whole blocks.
-const SEGMENT: usize = 1024;
+pub(super) const SEGMENT: usize = 1024;
 /// Vectors that a fold puts numbers together in.
-const TOTALS: usize = 4;
+pub(super) const TOTALS: usize = 4;
 /// Bytes of a cache line.
-const LINE: usize = 64;
+pub(super) const LINE: usize = 64;
 /// The most folds of a chain.
 pub const MOST_FOLDS: usize = 4;
 /// The most places of a chain.
@@ -270,6 +271,10 @@ impl Chain {
     /// As [`Chain::run_long`], with the instruction set of `V` switched on.
     #[inline(always)]
     unsafe fn long_row<V: Lanes, const N: usize>(&self, isa: Isa, on: LongRow<'_>) {
+        // SAFETY: the contract.
+        if unsafe { loops::run::<V>(self, isa, &on) } {
+            return;
+        }
         let LongRow { places, columns, past_caches, fetch, beside } = on;
         assert!(beside.is_none_or(|(chain, ..)| chain.folds.is_empty()), "what runs beside a row folds nothing");
         // SAFETY (all blocks below): the contract.
@@ -298,12 +303,7 @@ impl Chain {
                     None => break,
                 }
             }
-            for address in fetch {
-                let address = address.wrapping_add(first * size_of::<f32>());
-                for line in 0..(count * size_of::<f32>()).div_ceil(LINE) {
-                    prefetch_to_second_level(address.wrapping_add(line * LINE));
-                }
-            }
+            fetch_block(fetch, first, count, prefetch_to_second_level);
             first += count;
             if first.is_multiple_of(SEGMENT) || first == columns {
                 for ((part, total), &(f, _)) in parts.iter_mut().zip(&mut totals).zip(&self.folds) {
@@ -325,13 +325,8 @@ impl Chain {
         // SAFETY (all blocks below): the contract.
         let mut totals = [const { MaybeUninit::uninit() }; MOST_FOLDS];
         let fetch_block = |row: usize, first: usize, count: usize| {
-            for address in fetch {
-                let address = address.wrapping_add((row * columns + first) * size_of::<f32>());
-                for line in 0..(count * size_of::<f32>()).div_ceil(LINE) {
-                    let address = address.wrapping_add(line * LINE);
-                    if far { prefetch_to_second_level(address) } else { prefetch(address) }
-                }
-            }
+            let line = |address| if far { prefetch_to_second_level(address) } else { prefetch(address) };
+            fetch_block(fetch, row * columns + first, count, line);
         };
         let go_down = |places: &mut [*mut u8], rows: usize| {
             for (place, &step) in places.iter_mut().zip(steps) {
@@ -346,6 +341,17 @@ impl Chain {
             fetch_block(row, 0, SHORT * columns);
             go_down(places, SHORT);
             row += SHORT;
+        }
+        if let (Some(Known::Fold { f, x, to }), true) = (Known::of(self), columns >= TOTALS * V::LANES) {
+            while row < rows {
+                let x = places[x as usize].cast_const().cast();
+                unsafe {
+                    let total = loops::fold::<V>(f, x, columns, |first, count| fetch_block(row, first, count));
+                    *places[to as usize].cast::<f32>() = total;
+                }
+                go_down(places, 1);
+                row += 1;
+            }
         }
         while row < rows {
             for (totals, &(f, _)) in totals.iter_mut().zip(&self.folds) {
@@ -553,9 +559,20 @@ impl Chain {
     }
 }
 
+/// Fetches lines that are needed later, as far from where they begin as `count` numbers from number `first` on, by `fetch_line`.
+#[inline(always)]
+pub(super) fn fetch_block(fetch: &[*const u8], first: usize, count: usize, fetch_line: impl Fn(*const u8)) {
+    for address in fetch {
+        let address = address.wrapping_add(first * size_of::<f32>());
+        for line in 0..(count * size_of::<f32>()).div_ceil(LINE) {
+            fetch_line(address.wrapping_add(line * LINE));
+        }
+    }
+}
+
 /// What a fold begins with.
 #[inline(always)]
-fn identity(f: Op) -> f32 {
+pub(super) fn identity(f: Op) -> f32 {
     match f {
         Op::Maximum => f32::NEG_INFINITY,
         Op::Minimum => f32::INFINITY,
@@ -565,7 +582,7 @@ fn identity(f: Op) -> f32 {
 
 /// What a fold has put together so far, and one part more.
 #[inline(always)]
-fn join(f: Op, total: f64, part: f32) -> f64 {
+pub(super) fn join(f: Op, total: f64, part: f32) -> f64 {
     match f {
         Op::Maximum => Binary::Max.apply(total, part as f64),
         Op::Minimum => Binary::Min.apply(total, part as f64),
@@ -578,7 +595,7 @@ fn join(f: Op, total: f64, part: f32) -> f64 {
 /// # Safety
 /// As of [`Lanes`].
 #[inline(always)]
-unsafe fn together<V: Lanes>(f: Op, totals: &[V; TOTALS]) -> f32 {
+pub(super) unsafe fn together<V: Lanes>(f: Op, totals: &[V; TOTALS]) -> f32 {
     let [a, b, c, d] = *totals;
     // SAFETY: the contract.
     unsafe {

@@ -17,6 +17,7 @@ mod fold32;
 mod integer;
 pub(crate) mod isa;
 mod lanes;
+mod loops;
 mod math;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod piecewise;
