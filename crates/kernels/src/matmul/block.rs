@@ -6,7 +6,7 @@ use std::slice;
 use super::packer::{Packer, Pieces};
 use super::partition::{B_AHEAD, Packing, Partition};
 use super::source::Source;
-use super::tile::{Accumulator, Ahead, CopyOfB, Form, Strip, StripKernel, Tile};
+use super::tile::{Accumulator, Ahead, CopyOfB, Form, Purpose, Strip, StripKernel, Tile};
 use super::{ALIGNMENT, Operands, Rows, Scratch};
 use crate::cpu::Isa;
 
@@ -52,7 +52,8 @@ impl<'a> Awaited<'a> {
         if self.row == self.rows.end {
             (self.fetched, self.row) = (others, self.rows.start);
         }
-        Ahead { first, stretches, distance: matrix.row_bytes, lines, to_write: matrix.is_written }
+        let purpose = if matrix.is_written { Purpose::Write } else { Purpose::Read };
+        Ahead { first, stretches, distance: matrix.row_bytes, lines, purpose }
     }
 }
 
@@ -265,7 +266,7 @@ pub(super) unsafe fn multiply<S: Source>(
 fn next_columns<S: Source>(plan: &Partition, b: *const S, columns: Range<usize>, k: usize) -> Ahead {
     let first = b.wrapping_add(plan.panel_columns).cast::<u8>();
     let lines = Ahead::lines(first, columns.len().min(plan.panel_columns) * size_of::<S>());
-    Ahead { first, stretches: k, distance: plan.b.row * size_of::<S>(), lines, to_write: false }
+    Ahead { first, stretches: k, distance: plan.b.row * size_of::<S>(), lines, purpose: Purpose::Read }
 }
 
 /// Bytes of an A that may not be in the second-level cache when it is needed.
@@ -281,7 +282,7 @@ fn next_rows<S: Source>(plan: &Partition, a: *const S, tile: &Range<usize>, end:
     let first = a.wrapping_add(tile.len() * plan.a.row).cast::<u8>();
     let lines = Ahead::lines(first, k * size_of::<S>());
     let stretches = tile.len().min(end - tile.end);
-    Ahead { first, stretches, distance: plan.a.row * size_of::<S>(), lines, to_write: false }
+    Ahead { first, stretches, distance: plan.a.row * size_of::<S>(), lines, purpose: Purpose::Read }
 }
 
 /// The same part of the packed tile of A behind the one at `a` as `part` is of `all` columns, if they may come from afar: it
@@ -305,7 +306,7 @@ fn next_pieces<S: Source>(
     let lines = elements * size / Ahead::LINE;
     let [first, last] = [part.start, part.end].map(|column| lines * column / all);
     let first_line = a.wrapping_add(elements).cast::<u8>().wrapping_add(first * Ahead::LINE);
-    Ahead { first: first_line, stretches: 1, distance: 0, lines: last - first, to_write: false }
+    Ahead { first: first_line, stretches: 1, distance: 0, lines: last - first, purpose: Purpose::Read }
 }
 
 /// Where C would begin if all of it lay as its part does that begins at `row` and `column`, and the elements from a row

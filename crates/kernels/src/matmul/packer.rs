@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::block::pack;
 use super::partition::Partition;
 use super::source::Source;
-use super::tile::{Ahead, Form, Strip, StripKernel};
+use super::tile::{Ahead, Form, Purpose, Strip, StripKernel};
 
 /// Steps of k in a piece of a transposed B: a cache line of most types.
 const STEPS: usize = 16;
@@ -109,7 +109,7 @@ impl<S: Source> Packer<S> {
             (..) => return Ahead::NOTHING,
         };
         let lines = Ahead::lines(first, length * size_of::<S>());
-        Ahead { first, stretches, distance: distance * size_of::<S>(), lines, to_write: false }
+        Ahead { first, stretches, distance: distance * size_of::<S>(), lines, purpose: Purpose::Read }
     }
 
     /// Packs the next piece, if it is to be copied, and goes on to the one after; false if there is none.

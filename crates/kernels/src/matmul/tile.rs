@@ -44,13 +44,24 @@ pub(crate) struct Ahead {
     pub(crate) distance: usize,
     /// Lines of a stretch.
     pub(crate) lines: usize,
-    /// Whether they will be written, too.
-    pub(crate) to_write: bool,
+    pub(crate) purpose: Purpose,
+}
+
+/// What lines are fetched for.
+///
+/// It fills a word: to copy a byte and the padding behind it, the processor would wait until that byte, and all results that were
+/// stored before it, have left for the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Purpose {
+    Read,
+    /// They will be read and written, or only written.
+    Write,
 }
 
 impl Ahead {
     pub(crate) const NOTHING: Ahead =
-        Ahead { first: std::ptr::null(), stretches: 0, distance: 0, lines: 0, to_write: false };
+        Ahead { first: std::ptr::null(), stretches: 0, distance: 0, lines: 0, purpose: Purpose::Read };
     /// Bytes of a line.
     pub(crate) const LINE: usize = 64;
     /// Steps of k between fetches: time for the memory to follow.
@@ -74,7 +85,7 @@ impl Ahead {
             line: self.lines,
             lines: self.lines,
             gap: self.distance.wrapping_sub(self.lines * Ahead::LINE),
-            to_write: self.to_write,
+            purpose: self.purpose,
         }
     }
 }
@@ -91,8 +102,7 @@ pub(super) struct Fetching {
     lines: usize,
     /// Bytes from the end of a stretch to the next.
     gap: usize,
-    /// Whether they will be written, too.
-    to_write: bool,
+    purpose: Purpose,
 }
 
 impl Fetching {
@@ -102,10 +112,9 @@ impl Fetching {
         let now = self.at_once.min(self.left);
         self.left -= now;
         for _ in 0..now {
-            if self.to_write {
-                prefetch_to_write(self.next)
-            } else {
-                prefetch_to_second_level(self.next)
+            match self.purpose {
+                Purpose::Write => prefetch_to_write(self.next),
+                Purpose::Read => prefetch_to_second_level(self.next),
             }
             let ends = self.line == 1;
             self.next = self.next.wrapping_add(Ahead::LINE).wrapping_add(if ends { self.gap } else { 0 });
