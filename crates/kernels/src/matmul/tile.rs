@@ -167,7 +167,7 @@ pub(crate) struct Kernels<T: 'static> {
     pub(crate) row: TileKernel<T>,
     /// Packs rows of A, or anything of which a step's elements are to be neighbors.
     pub(crate) pack: StripKernel<T>,
-    /// Packs columns of B, each a row of the strip.
+    /// Packs columns of B, each a row of the strip, which were fetched before.
     pub(crate) pack_columns: StripKernel<T>,
     /// How numbers are kept in packed copies.
     pub(crate) form: Form,
@@ -466,10 +466,13 @@ where
 /// Panels that are filled at a time where a step's rows are neighbors: the next step's may be far away, each on another page.
 const SIDE_BY_SIDE: usize = 8;
 
+/// By how many steps rows that are neighbors are fetched ahead while they are packed.
+const PACK_AHEAD: usize = 8;
+
 /// Copies a strip: step by step where a step's rows are neighbors, by transposition where a row's steps are, one by one
-/// elsewhere.
+/// elsewhere. With `AHEAD` it fetches the steps that come next, each of which may be on another page.
 #[inline(always)]
-unsafe fn pack<V: Vector>(s: &Strip<V::Scalar, V::Scalar>) {
+unsafe fn pack<V: Vector, const AHEAD: bool>(s: &Strip<V::Scalar, V::Scalar>) {
     // SAFETY: the caller's promise on the strip.
     unsafe {
         if s.from_row == 1 {
@@ -479,6 +482,11 @@ unsafe fn pack<V: Vector>(s: &Strip<V::Scalar, V::Scalar>) {
                 for p in 0..s.k {
                     let from = s.from.add(p * s.from_step + first);
                     let mut to = s.to.add(first / s.panel * s.to_panel + p * s.to_step);
+                    if AHEAD {
+                        for line in (0..rows).step_by(Ahead::LINE / size_of::<V::Scalar>()) {
+                            V::prefetch(from.wrapping_add(PACK_AHEAD * s.from_step + line));
+                        }
+                    }
                     for panel in 0..panels {
                         let (from, rows) = (from.add(panel * s.panel), s.panel.min(rows - panel * s.panel));
                         let whole = rows / V::LANES * V::LANES;
@@ -536,9 +544,9 @@ macro_rules! kernels {
             unsafe { row::<$vector>(t) }
         }
         $(#[$feature])?
-        unsafe fn pack_kernel(s: &Strip<$scalar, $scalar>) {
+        unsafe fn pack_kernel<const AHEAD: bool>(s: &Strip<$scalar, $scalar>) {
             // SAFETY: the caller's promise.
-            unsafe { pack::<$vector>(s) }
+            unsafe { pack::<$vector, AHEAD>(s) }
         }
         unsafe fn nothing() {}
         Kernels {
@@ -556,8 +564,8 @@ macro_rules! kernels {
                 &[$(copying_kernel::<$flat, 4>),*],
             ],
             row: row_kernel,
-            pack: pack_kernel,
-            pack_columns: pack_kernel,
+            pack: pack_kernel::<true>,
+            pack_columns: pack_kernel::<false>,
             form: Form::WHOLE,
             enter: nothing,
             leave: nothing,
