@@ -25,6 +25,7 @@ pub(super) enum Known {
 }
 
 impl Known {
+    /// Which of them a chain is, if any.
     pub(super) fn of(chain: &Chain) -> Option<Known> {
         use Op::*;
         match chain.links[..] {
@@ -56,22 +57,23 @@ pub(super) unsafe fn run<V: Lanes>(chain: &Chain, isa: Isa, on: &LongRow<'_>) ->
     let at = |place: u8| places[place as usize].cast::<f32>();
     let fetch_block = |first, count| fetch_block(fetch, first, count, prefetch_to_second_level);
     // SAFETY (all): the contract; the places are those of links.
-    unsafe {
-        match (Known::of(chain), beside.map(|(chain, ..)| Known::of(chain))) {
-            (Some(Known::Fold { f, x, to }), None) => *at(to) = fold::<V>(f, at(x), columns, fetch_block),
-            (Some(Known::Exponentials { x, y, e, sum }), late) if past_caches == 0 => {
-                let scaled = match (late, beside) {
-                    (None, _) => None,
-                    (Some(Some(Known::Scaled { x, y, to })), Some((_, places, past))) => {
-                        let at = |place: u8| places[place as usize].cast::<f32>();
-                        Some(Scaled { x: at(x), y: V::splat(*at(y)), to: at(to), past_caches: past & (1 << to) != 0 })
-                    }
-                    _ => return false,
-                };
-                *at(sum) = exponentials(isa, [at(x), at(e)], V::splat(*at(y)), columns, fetch_block, scaled);
-            }
-            _ => return false,
+    match Known::of(chain) {
+        Some(Known::Fold { f, x, to }) if beside.is_none() => unsafe {
+            *at(to) = fold::<V>(f, at(x), columns, fetch_block);
+        },
+        Some(Known::Exponentials { x, y, e, sum }) if past_caches == 0 => {
+            let scaled = match beside.map(|(chain, places, past)| (Known::of(chain), places, past)) {
+                None => None,
+                Some((Some(Known::Scaled { x, y, to }), places, past)) => {
+                    let at = |place: u8| places[place as usize].cast::<f32>();
+                    let y = unsafe { V::splat(*at(y)) };
+                    Some(Scaled { x: at(x), y, to: at(to), past_caches: past & (1 << to) != 0 })
+                }
+                Some(_) => return false,
+            };
+            unsafe { *at(sum) = exponentials(isa, [at(x), at(e)], V::splat(*at(y)), columns, fetch_block, scaled) };
         }
+        _ => return false,
     }
     true
 }
