@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::round_trip;
+
 const WARMUP_CALLS: usize = 5;
 const WARMUP: Duration = Duration::from_secs(1);
 const MIN_SAMPLES: usize = 10;
@@ -32,6 +34,8 @@ pub(super) struct CallFigures {
     pub(super) slow_fraction: f64,
     pub(super) foreign_cpu: f64,
     pub(super) first_call_ms: f64,
+    /// From thread to thread and back, right after the calls.
+    pub(super) round_trip_ns: Option<f64>,
 }
 
 impl Figures {
@@ -51,6 +55,7 @@ impl Figures {
     pub(super) fn of_rounds(rounds: Vec<Figures>) -> Figures {
         let across = |figure: fn(&Figures) -> f64| median(rounds.iter().map(figure).collect());
         let calls: Vec<&CallFigures> = rounds.iter().filter_map(|round| round.call.as_ref()).collect();
+        let trips: Vec<f64> = calls.iter().filter_map(|call| call.round_trip_ns).collect();
         let across_calls = |figure: fn(&CallFigures) -> f64| median(calls.iter().map(|&call| figure(call)).collect());
         Figures {
             median: across(|round| round.median),
@@ -61,6 +66,7 @@ impl Figures {
                 slow_fraction: across_calls(|call| call.slow_fraction),
                 foreign_cpu: across_calls(|call| call.foreign_cpu),
                 first_call_ms: across_calls(|call| call.first_call_ms),
+                round_trip_ns: (!trips.is_empty()).then(|| median(trips)),
             }),
         }
     }
@@ -89,24 +95,23 @@ pub(super) fn measure(call: &mut dyn FnMut() -> anyhow::Result<()>, seconds: f64
         call()?;
         calls += 1;
     }
-    let mut best: Option<(Vec<f64>, f64)> = None;
+    let mut best: Option<(Vec<f64>, f64, Option<f64>)> = None;
     for _ in 0..ATTEMPTS {
         wait_until_quiet(patience(seconds));
         call()?;
-        let attempt = sample(call, seconds)?;
-        let foreign = attempt.1;
+        let (samples, foreign) = sample(call, seconds)?;
         if best.as_ref().is_none_or(|best| foreign < best.1) {
-            best = Some(attempt);
+            best = Some((samples, foreign, round_trip::nanoseconds()));
         }
         if foreign <= FOREIGN_CPU_LIMIT {
             break;
         }
     }
-    let (samples, foreign_cpu) = best.expect("there is an attempt");
+    let (samples, foreign_cpu, round_trip_ns) = best.expect("there is an attempt");
     let slow = |median: f64| samples.iter().filter(|&&x| x > SLOW_FACTOR * median).count() as f64;
     let figures = Figures::of(samples.clone());
     let slow_fraction = slow(figures.median) / samples.len() as f64;
-    Ok(Figures { call: Some(CallFigures { slow_fraction, foreign_cpu, first_call_ms }), ..figures })
+    Ok(Figures { call: Some(CallFigures { slow_fraction, foreign_cpu, first_call_ms, round_trip_ns }), ..figures })
 }
 
 /// Times of single calls in microseconds, and the share of one core that others used meanwhile.

@@ -12,6 +12,7 @@ mod memory;
 mod operations;
 mod peers;
 mod profile;
+mod round_trip;
 mod rounds;
 mod sequences;
 mod steps;
@@ -263,6 +264,9 @@ impl Report {
                 record["slow_fraction"] = json!(round(call.slow_fraction));
                 record["foreign_cpu"] = json!(round(call.foreign_cpu));
                 record["first_call_ms"] = json!(round(call.first_call_ms));
+                if let Some(trip) = call.round_trip_ns {
+                    record["round_trip_ns"] = json!(round(trip));
+                }
             }
             if let Some(Rate { value, unit, limit_share }) = rate {
                 record["rate"] = json!(round(value));
