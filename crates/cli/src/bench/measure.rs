@@ -95,27 +95,37 @@ pub(super) fn measure(call: &mut dyn FnMut() -> anyhow::Result<()>, seconds: f64
         call()?;
         calls += 1;
     }
-    let mut best: Option<(Vec<f64>, f64, Option<f64>)> = None;
+    let mut best: Option<Attempt> = None;
     for _ in 0..ATTEMPTS {
         wait_until_quiet(patience(seconds));
         call()?;
-        let (samples, foreign) = sample(call, seconds)?;
-        if best.as_ref().is_none_or(|best| foreign < best.1) {
-            best = Some((samples, foreign, round_trip::nanoseconds()));
+        let attempt = sample(call, seconds)?;
+        let is_quiet = attempt.foreign_cpu <= FOREIGN_CPU_LIMIT;
+        if best.as_ref().is_none_or(|best| attempt.foreign_cpu < best.foreign_cpu) {
+            best = Some(attempt);
         }
-        if foreign <= FOREIGN_CPU_LIMIT {
+        if is_quiet {
             break;
         }
     }
-    let (samples, foreign_cpu, round_trip_ns) = best.expect("there is an attempt");
+    let Attempt { samples, foreign_cpu, round_trip_ns } = best.expect("there is an attempt");
     let slow = |median: f64| samples.iter().filter(|&&x| x > SLOW_FACTOR * median).count() as f64;
     let figures = Figures::of(samples.clone());
     let slow_fraction = slow(figures.median) / samples.len() as f64;
     Ok(Figures { call: Some(CallFigures { slow_fraction, foreign_cpu, first_call_ms, round_trip_ns }), ..figures })
 }
 
-/// Times of single calls in microseconds, and the share of one core that others used meanwhile.
-fn sample(call: &mut dyn FnMut() -> anyhow::Result<()>, seconds: f64) -> anyhow::Result<(Vec<f64>, f64)> {
+/// Single calls, and what else went on.
+struct Attempt {
+    /// Their times in microseconds.
+    samples: Vec<f64>,
+    /// The share of one core that others used meanwhile.
+    foreign_cpu: f64,
+    /// From thread to thread and back, right after.
+    round_trip_ns: Option<f64>,
+}
+
+fn sample(call: &mut dyn FnMut() -> anyhow::Result<()>, seconds: f64) -> anyhow::Result<Attempt> {
     let mut samples = Vec::new();
     let foreign = foreign_cpu_seconds();
     let begin = Instant::now();
@@ -125,7 +135,7 @@ fn sample(call: &mut dyn FnMut() -> anyhow::Result<()>, seconds: f64) -> anyhow:
         samples.push(start.elapsed().as_secs_f64() * 1e6);
     }
     let share = (foreign_cpu_seconds() - foreign) / begin.elapsed().as_secs_f64();
-    Ok((samples, share.max(0.0)))
+    Ok(Attempt { samples, foreign_cpu: share.max(0.0), round_trip_ns: round_trip::nanoseconds() })
 }
 
 /// How long to wait for quiet before a measurement of so many seconds.
