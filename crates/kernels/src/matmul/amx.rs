@@ -529,6 +529,7 @@ pub(super) static KERNELS: Kernels<f32> = {
         row: tile::<1>,
         pack: pack::<true>,
         pack_columns: pack::<false>,
+        pack_far_columns: pack::<false>,
         form: FORM,
         enter,
         leave,

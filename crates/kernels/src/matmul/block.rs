@@ -116,7 +116,7 @@ pub(super) unsafe fn multiply<S: Source>(
 ) {
     let kernels = S::Sum::kernels(isa);
     let (a, b): (*const S, *const S) = (operands.a.cast(), operands.b.cast());
-    let tile_of_a = scratch.own.cast::<S::Sum>().wrapping_add(plan.c_elements());
+    let part_of_a = scratch.own.cast::<S::Sum>().wrapping_add(plan.c_elements());
     let height = plan.tile_rows();
     let depths = plan.panels().len();
     let groups = columns.len().div_ceil(plan.group_columns);
@@ -127,10 +127,10 @@ pub(super) unsafe fn multiply<S: Source>(
     };
     let calls = plan.tiles(rows.clone()).len() * plan.group_columns.min(columns.len()).div_ceil(plan.panel_columns);
     let packed_b = |number: usize| {
-        let buffers = scratch.own.cast::<S::Sum>().wrapping_add(plan.c_elements() + plan.packed_tile_elements());
+        let buffers = scratch.own.cast::<S::Sum>().wrapping_add(plan.c_elements() + plan.packed_part_elements());
         buffers.wrapping_add(number % plan.groups_at_once() * plan.packed_group_elements())
     };
-    let packer = |number: usize, pieces: Pieces| {
+    let packer = |number: usize, kernel: StripKernel<S::Sum>, pieces: Pieces| {
         if number >= groups * depths {
             return None;
         }
@@ -139,12 +139,16 @@ pub(super) unsafe fn multiply<S: Source>(
             Packing::InPlace if number > 0 && plan.rows_of_b_are_near => None,
             Packing::InPlace | Packing::Before => return None,
         };
-        Some(Packer::<S>::new(plan, kernels.pack_columns, b, part(number)?, to, pieces))
+        Some(Packer::<S>::new(plan, kernel, b, part(number)?, to, pieces))
     };
     let packs_ahead = plan.groups_at_once() > 1;
     // With several parts, the first tiles are busy with packing the second one, too.
     let copies = plan.copies_b && S::IS_SUM && groups * depths == 1;
-    let pieces = if plan.packs_by_panel { Pieces::Panels } else { Pieces::AtMost(calls) };
+    let (kernel, pieces) = if plan.packs_by_panel {
+        (kernels.pack_columns, Pieces::Panels)
+    } else {
+        (kernels.pack_far_columns, Pieces::AtMost(calls))
+    };
     for number in 0..groups * depths {
         let Some((group, depth)) = part(number) else { break };
         let k = depth.len();
@@ -152,12 +156,12 @@ pub(super) unsafe fn multiply<S: Source>(
         let is_last = number % depths + 1 == depths;
         // The part that is multiplied by, unless it is copied by the first tiles or was packed beside the part before.
         let is_packed = copies || (number > 0 && packs_ahead);
-        let mut this = if is_packed { None } else { packer(number, pieces) };
+        let mut this = if is_packed { None } else { packer(number, kernel, pieces) };
         if let (Some(part), false) = (&mut this, plan.packs_by_panel) {
             // SAFETY: the part is inside of B, and the scratch memory has room for it.
             unsafe { part.pack_rest() };
         }
-        let mut next = if packs_ahead { packer(number + 1, Pieces::AtMost(calls)) } else { None };
+        let mut next = if packs_ahead { packer(number + 1, kernels.pack_columns, Pieces::AtMost(calls)) } else { None };
         for first in rows.clone().step_by(plan.finished_rows()) {
             let some_rows = first..rows.end.min(first + plan.finished_rows());
             let (c, c_row) =
@@ -175,8 +179,12 @@ pub(super) unsafe fn multiply<S: Source>(
                     let (a, a_row, a_step): (*const S::Sum, _, _) = match plan.packing_of_a {
                         Packing::InPlace => (rows_of_a.cast(), plan.a.row, plan.a.column),
                         Packing::PartByPart => {
-                            pack_tiles::<S>(plan, isa, a, &tile, &depth, tile_of_a);
-                            (tile_of_a, 1, height)
+                            let packed = (tile.start - some_rows.start) % plan.rows_packed_at_once();
+                            if packed == 0 {
+                                let end = some_rows.end.min(tile.start + plan.rows_packed_at_once());
+                                pack_tiles::<S>(plan, isa, a, &(tile.start..end), &depth, part_of_a);
+                            }
+                            (part_of_a.wrapping_add(packed * plan.stored(k)), 1, height)
                         }
                         Packing::Before => {
                             let packed: *const S::Sum = scratch.shared.cast();

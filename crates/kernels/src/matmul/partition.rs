@@ -10,6 +10,8 @@ use crate::cpu::Isa;
 
 /// Elements of a column of B times pairs of vectors that are packed at once: together they stay in the second-level cache.
 const GROUP: usize = 8 * MAX_PANEL;
+/// Bytes of a panel of k of all of A up to which it stays there too, if the groups of B are half as large.
+const SMALL_A: usize = 512 << 10;
 /// The most pairs of vectors that are packed at once.
 const MAX_GROUP_PAIRS: usize = 16;
 /// Pairs of vectors of B from which on a chunk uses the A that it reads often enough.
@@ -20,7 +22,7 @@ const ENOUGH_CHUNKS: usize = 4;
 const CHUNK_FLOPS: u64 = 400_000;
 /// The least of B, in bytes, that is worth one: few rows use it up faster than it comes from the caches that threads share.
 const CHUNK_BYTES: usize = 128 << 10;
-/// The most chunks.
+/// The most chunks; where groups are half as large there may be twice as many.
 const MAX_CHUNKS: usize = 16;
 /// Columns of B from which on a packed A pays: it is read once for each panel of them.
 const ENOUGH_COLUMNS: usize = 256;
@@ -65,7 +67,7 @@ const NEAR_PANEL: usize = 768 << 10;
 pub(super) enum Packing {
     /// Where it lies.
     InPlace,
-    /// In the scratch memory of a worker, part by part: a tile of A, a group of panels of B.
+    /// In the scratch memory of a worker, part by part: some tiles of A, a group of panels of B.
     PartByPart,
     /// In a copy that is packed before: A in the scratch memory that all share, B in what the caller hands over.
     Before,
@@ -162,14 +164,21 @@ impl Partition {
             _ => 2 * tile.lanes,
         };
         let is_short = panel_length(k) * panel_columns * sum.size() <= SHORT_PANEL;
-        let pairs = (GROUP / panel_length(k)).min(MAX_GROUP_PAIRS);
         // Few rows use up a packed panel while it is still in the first-level cache.
-        let group_columns = if m > 2 * tile.rows { pairs * 2 * tile.lanes } else { 0 };
+        let has_groups = m > 2 * tile.rows;
+        let a_stays = tile.form == Form::WHOLE && (pack_a || !is_far) && m * panel_length(k) * sum.size() <= SMALL_A;
+        let (group, max_chunks) = match has_groups && a_stays && !b_is_packed {
+            true => (GROUP / 2, 2 * MAX_CHUNKS),
+            false => (GROUP, MAX_CHUNKS),
+        };
+        let pairs = (group / panel_length(k)).min(MAX_GROUP_PAIRS);
+        let group_columns = if has_groups { pairs * 2 * tile.lanes } else { 0 };
         let group_columns = group_columns.next_multiple_of(panel_columns).max(panel_columns);
 
-        // Where all of B is one group, a tile of A is used once: in pieces, which take more room, it is packed when it is needed and
-        // stays in the second-level cache. A transposed A is read line by line, which are longer than a tile is wide.
-        let a_is_used_once = tile.form != Form::WHOLE && n <= group_columns && m >= ENOUGH_ROWS && a.row != 1;
+        // Where all of B is one group, a tile of A is used once: in pieces, which take more room, and transposed, where it comes
+        // from afar, it is packed when it is needed and stays in the second-level cache. Transposed in pieces it is not: its lines
+        // are longer than a tile is wide.
+        let a_is_used_once = n <= group_columns && m >= ENOUGH_ROWS && (tile.form == Form::WHOLE) == (a.row == 1);
         let packing_of_a = match (pack_a, a_is_used_once) {
             (false, _) => Packing::InPlace,
             (true, true) => Packing::PartByPart,
@@ -180,9 +189,9 @@ impl Partition {
         let all_of_b_each = tile.form == Form::WHOLE;
         let (mut row_blocks, mut column_blocks) = (m.min(1), n.min(1));
         let by_work = usize::try_from(problem.flops() / CHUNK_FLOPS).unwrap_or(usize::MAX);
-        let wanted = by_work.max(k.saturating_mul(n).saturating_mul(dtype.size()) / CHUNK_BYTES).min(MAX_CHUNKS);
+        let wanted = by_work.max(k.saturating_mul(n).saturating_mul(dtype.size()) / CHUNK_BYTES).min(max_chunks);
         let whole = panel_columns.min(4 * tile.lanes);
-        let least_columns = if m > 2 * tile.rows { LEAST_PAIRS * 2 * tile.lanes } else { whole };
+        let least_columns = if has_groups { group_columns.min(LEAST_PAIRS * 2 * tile.lanes) } else { whole };
         while (1..=wanted / 2).contains(&(row_blocks * column_blocks)) {
             let (rows, columns) = (m / row_blocks, n / column_blocks);
             let (cut_rows, cut_columns) = if b_is_packed && all_of_b_each && row_blocks == 1 && rows >= 2 * tile.rows {
@@ -197,7 +206,7 @@ impl Partition {
                 let tall = 4 * rows > 5 * columns;
                 (rows_do && (tall || !columns_do), columns_do)
             } else {
-                let columns_do = columns >= 2 * least_columns;
+                let columns_do = columns.next_multiple_of(panel_columns) >= 2 * least_columns;
                 (rows >= 2 * ENOUGH_ROWS && !columns_do, columns_do)
             };
             if cut_rows {
@@ -341,13 +350,21 @@ impl Partition {
     /// Scratch memory of a worker, in elements that sums are made of: a part of C, then a tile of A, then groups of panels of B.
     pub(super) fn scratch_elements(&self) -> usize {
         let groups = if self.packing_of_b == Packing::PartByPart { self.groups_at_once() } else { 0 };
-        self.c_elements() + self.packed_tile_elements() + groups * self.packed_group_elements()
+        self.c_elements() + self.packed_part_elements() + groups * self.packed_group_elements()
     }
 
-    /// Elements of a packed tile of A in the scratch memory of a worker.
-    pub(super) fn packed_tile_elements(&self) -> usize {
+    /// Rows of an A that is packed part by part, whole tiles, that are packed at a time: of a transposed one, a step's lie side by
+    /// side in lines that are longer than a tile is wide.
+    pub(super) fn rows_packed_at_once(&self) -> usize {
+        if self.a.row == 1 { self.finished_rows() } else { self.tile_rows() }
+    }
+
+    /// Elements of a packed part of A in the scratch memory of a worker.
+    pub(super) fn packed_part_elements(&self) -> usize {
         match self.packing_of_a {
-            Packing::PartByPart => (self.stored(panel_length(self.k)) * self.tile_rows()).next_multiple_of(64),
+            Packing::PartByPart => {
+                (self.stored(panel_length(self.k)) * self.rows_packed_at_once()).next_multiple_of(64)
+            }
             Packing::InPlace | Packing::Before => 0,
         }
     }

@@ -244,6 +244,7 @@ fn sizes_beyond_one_block_and_one_panel() {
         (9, 513, 1300),
         (1100, 130, 140),
         (600, 700, 90),
+        (620, 530, 258),
         (70, 520, 4200),
     ] {
         let problem = Problem::new(DType::F32, m, k, n);

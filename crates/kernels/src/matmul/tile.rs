@@ -169,6 +169,8 @@ pub(crate) struct Kernels<T: 'static> {
     pub(crate) pack: StripKernel<T>,
     /// Packs columns of B, each a row of the strip, which were fetched before.
     pub(crate) pack_columns: StripKernel<T>,
+    /// The same for columns that were not fetched.
+    pub(crate) pack_far_columns: StripKernel<T>,
     /// How numbers are kept in packed copies.
     pub(crate) form: Form,
     /// To be called before the micro-kernels of a thread,
@@ -566,6 +568,7 @@ macro_rules! kernels {
             row: row_kernel,
             pack: pack_kernel::<true>,
             pack_columns: pack_kernel::<false>,
+            pack_far_columns: pack_kernel::<true>,
             form: Form::WHOLE,
             enter: nothing,
             leave: nothing,
