@@ -18,8 +18,8 @@
 //! what later stages need is kept for the whole row, or computed again where that is cheap. Where nothing but folds of what
 //! lies in memory is to be done, a whole chunk is one tile.
 //!
-//! **Aliasing.** An output may be the same memory as an input whose elements it matches one to one: a tile is read
-//! before it is written.
+//! **Aliasing.** An output may be the same memory as an input whose elements it matches one to one: what is written is not
+//! read afterwards, or is written when all of the tile has been read.
 
 mod ahead;
 mod cost;

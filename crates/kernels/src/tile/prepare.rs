@@ -350,21 +350,33 @@ impl Prepared {
         }
     }
 
-    /// Whether a stored output and an input share memory in this part of the space.
-    pub(super) fn may_overlap(&self, operands: &Operands, rows: &Range<usize>, columns: &Range<usize>) -> bool {
+    /// The inputs that share memory with a stored output in this part of the space, a bit for each; of all beyond the 64th, all.
+    pub(super) fn replaced(
+        &self,
+        output: usize,
+        operands: &Operands,
+        rows: &Range<usize>,
+        columns: &Range<usize>,
+    ) -> u64 {
         let Geometry { axes, inputs, outputs, .. } = &self.geometry;
+        if self.program.outputs[output].kind != OutputKind::Store {
+            return 0;
+        }
         let range = |span: Option<(isize, isize)>, base: *const u8| {
             span.map(|(low, high)| (base.wrapping_offset(low).addr(), base.wrapping_offset(high).addr()))
         };
-        self.program.outputs.iter().zip(outputs).zip(operands.outputs).any(|((what, output), &to)| {
-            what.kind == OutputKind::Store
-                && inputs.iter().zip(operands.inputs).any(|(input, &from)| {
-                    match (range(output.span(axes, rows, columns), to), range(input.span(axes, rows, columns), from)) {
-                        (Some((low, high)), Some((from_low, from_high))) => low <= from_high && from_low <= high,
-                        _ => false,
-                    }
-                })
-        })
+        let written = range(outputs[output].span(axes, rows, columns), operands.outputs[output]);
+        let mut replaced = 0;
+        for (number, (input, &from)) in inputs.iter().zip(operands.inputs).enumerate() {
+            if let (Some((low, high)), Some((from_low, from_high))) =
+                (written, range(input.span(axes, rows, columns), from))
+                && low <= from_high
+                && from_low <= high
+            {
+                replaced |= 1u64.checked_shl(number as u32).unwrap_or(u64::MAX);
+            }
+        }
+        replaced
     }
 
     /// What runs, in a line for profiles: `tile avx512, 12 instructions, 8 chunks`.

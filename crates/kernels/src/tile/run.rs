@@ -14,6 +14,8 @@ use super::{Operands, TILE};
 use crate::vector::chain::{Chain, LongRow, MOST_PLACES, Place};
 use crate::vector::{Lane, Total, lane_size, with_lane};
 
+/// Outputs of a program that may be written over inputs while a tile is computed.
+const FEW_OUTPUTS: usize = 8;
 /// Columns from which on a row is worth the instructions' overhead.
 const LONG_ROW: usize = 384;
 /// Tiles that run as one where nothing stands in scratch memory: what begins with a chain is done once for all their rows, and
@@ -70,6 +72,8 @@ pub(super) struct Worker<'a> {
     scratch: *mut u8,
     /// An output may be the same memory as an input.
     in_place: bool,
+    /// The inputs that each of the first outputs shares memory with, a bit for each.
+    replaced: [u64; FEW_OUTPUTS],
     /// The number of full registers that a piece of a tile begins at.
     pub(super) first: usize,
     /// Which of the two copies of what rows leave in scratch memory is this row's: the bytes to it from the first.
@@ -105,8 +109,15 @@ impl<'a> Worker<'a> {
         rows: &Range<usize>,
         columns: &Range<usize>,
     ) -> Self {
-        let in_place = prepared.may_overlap(operands, rows, columns);
-        let mut worker = Worker { prepared, operands, scratch, in_place, first: 0, turn: 0, late: None };
+        let (mut in_place, mut replaced) = (false, [0; FEW_OUTPUTS]);
+        for output in 0..prepared.program.outputs.len() {
+            let inputs = prepared.replaced(output, operands, rows, columns);
+            in_place |= inputs != 0;
+            if let Some(replaced) = replaced.get_mut(output) {
+                *replaced = inputs;
+            }
+        }
+        let mut worker = Worker { prepared, operands, scratch, in_place, replaced, first: 0, turn: 0, late: None };
         let tile = Tile { row: 0, rows: 1, column: 0, columns: 1 };
         for step in &prepared.schedule.once {
             let out = worker.at(step.offset);
@@ -344,19 +355,28 @@ impl<'a> Worker<'a> {
                 out = out.wrapping_add(tile.column * step.lane);
             }
             let mut place = step.dense(out, tile);
-            if let (Some(output), false) = (step.direct, self.in_place) {
+            if let Some(output) = step.direct
+                && self.may_write_now(step, output)
+            {
                 let (access, base) = (&geometry.outputs[output], self.operands.outputs[output].cast_const());
                 if let Some(direct) = access.place(&geometry.axes, base, tile, step.loose) {
                     place = direct;
                     *written |= 1 << output;
                     let in_rows = work.is_chain() || tile.rows == 1;
-                    let is_past = streams[output] && in_rows && stream::whole_lines(direct, tile, step.lane);
+                    let is_past =
+                        streams[output] && !self.in_place && in_rows && stream::whole_lines(direct, tile, step.lane);
                     past |= u32::from(is_past) << number;
                 }
             }
             self.set_place(step.register, place);
         }
         past
+    }
+
+    /// Whether a result may be written to its output while the tile is computed: nobody reads afterwards what it replaces.
+    fn may_write_now(&self, step: &Step, output: usize) -> bool {
+        let replaced = |output: usize| self.replaced.get(output).copied().unwrap_or(u64::MAX);
+        !self.in_place || step.read_later & replaced(output) == 0
     }
 
     /// Executes what has its places.

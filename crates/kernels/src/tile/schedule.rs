@@ -6,7 +6,7 @@ use thalweg_array::scalar::{Binary, Unary};
 use super::TILE;
 use super::fuse::{self, Fused, Group};
 use super::space::Geometry;
-use crate::vector::chain::Place;
+use crate::vector::chain::{Op, Place};
 use crate::vector::lane_size;
 
 /// Bytes of a page.
@@ -24,6 +24,8 @@ pub(super) struct Step {
     pub(super) repeated: Option<usize>,
     /// The output that the result may be written to straight away.
     pub(super) direct: Option<usize>,
+    /// A bit for each input that the tile still reads when the result has been written to that output.
+    pub(super) read_later: u64,
     /// Only chains read it: its rows may stand apart.
     pub(super) loose: bool,
     /// Bytes of a number.
@@ -35,7 +37,8 @@ impl Step {
     fn new(program: &Program, register: Register) -> Step {
         let lane = lane_size(program.dtypes()[register as usize]);
         let extent = program.extents()[register as usize];
-        Step { register, offset: 0, kept: false, repeated: None, direct: None, loose: false, lane, extent }
+        let (kept, repeated, direct, read_later, loose) = (false, None, None, u64::MAX, false);
+        Step { register, offset: 0, kept, repeated, direct, read_later, loose, lane, extent }
     }
 }
 
@@ -226,7 +229,9 @@ impl Schedule {
         let readers = Readers::new(program, &extents, &order);
         let mut stages = Vec::new();
         for (s, stage) in order.stages.iter().enumerate() {
-            let outputs = order.outputs_of(s);
+            let mut outputs = order.outputs_of(s);
+            // What is stored as it was loaded comes first: another output may replace it.
+            outputs.sort_by_key(|&output| !is_load(program, program.outputs[output].register));
             let needed = |register: Register| {
                 order.kept[register as usize]
                     || readers.singles[register as usize]
@@ -305,6 +310,9 @@ impl Schedule {
                 .filter(|&i| kept_offsets[i].is_some() && !stage.tiles.contains(&(i as Register)))
                 .filter_map(|i| kept_offsets[i].map(|offset| Kept { register: i as Register, offset }))
                 .collect();
+            if !staged {
+                note_later_reads(program, &mut tiles);
+            }
             let wide = tiles.iter().all(|work| work.is_wide(program, geometry));
             stages.push(Stage {
                 rows,
@@ -343,6 +351,30 @@ impl Schedule {
             Schedule { once, stages, loads, stores, staged, tall, long, late, turns, turn, totals, bytes };
         schedule.mark_streams(program, &vec![false; program.outputs.len()]);
         schedule
+    }
+}
+
+/// Finds out for each result of a chain what is read of the inputs after it has been written. Inputs are read where they lie.
+fn note_later_reads(program: &Program, tiles: &mut [Work]) {
+    let input = |register: Register| match program.instructions[register as usize] {
+        Instruction::Load { input } => 1u64.checked_shl(input.into()).unwrap_or(u64::MAX),
+        _ => 0,
+    };
+    // Outputs are put together, and those stored that no chain has written, at the end.
+    let mut later = program.outputs.iter().fold(0, |later, output| later | input(output.register));
+    for work in tiles.iter_mut().rev() {
+        let reads = work.reads(program).into_iter().fold(0, |reads, register| reads | input(register));
+        if let Work::Chain(fused, steps) = work {
+            let mut later = later;
+            for link in fused.chain.links.iter().rev() {
+                let written = fused.places.get(link.to as usize).map(|place| place.register);
+                for step in steps.iter_mut().filter(|step| link.op == Op::Keep && written == Some(step.register)) {
+                    step.read_later = later;
+                }
+                later = link.reads().fold(later, |later, place| later | input(fused.places[place as usize].register));
+            }
+        }
+        later |= reads | work.steps().iter().fold(0, |loads, step| loads | input(step.register));
     }
 }
 

@@ -118,6 +118,22 @@ pub struct Link {
     pub to: u8,
 }
 
+impl Link {
+    /// The places that it reads.
+    pub fn reads(&self) -> impl Iterator<Item = u8> {
+        use Op::*;
+        let (y, z) = match self.op {
+            Load | LoadOne | Add | AddOne | Sub | SubOne | SubFrom | SubFromOne | Mul | MulOne | Div | DivOne
+            | DivInto | DivIntoOne | Max | MaxOne | Min | MinOne | Compare | CompareOne => (true, false),
+            AddProduct | AddProductOne | SubProduct | SubProductOne | Ratio | Where | WhereOne | WhereNot
+            | WhereNotOne => (true, true),
+            Neg | Abs | Square | Sqrt | Rsqrt | Reciprocal | Relu | Function | IsFinite | Keep | Sum | Maximum
+            | Minimum => (false, false),
+        };
+        y.then_some(self.y).into_iter().chain(z.then_some(self.z))
+    }
+}
+
 /// Where an operand lies for the first row, and the bytes from a row to the next.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
