@@ -45,6 +45,10 @@ const ENOUGH_ROWS: usize = 512;
 /// Bytes from a row of B to the next up to which it is read in place: lines so near do not displace each other in the
 /// first-level cache, and are fetched ahead. Beyond this, packing costs less than vectors that cross lines.
 const NEAR_ROWS: usize = 512;
+/// The same times rows of C, where they are few: to pack B takes longer then than to read it from lines that lie apart.
+const NEAR_FOR_FEW: usize = 512 << 10;
+/// And not beyond this, where each row of B lies on a page of its own.
+const FAR_ROWS: usize = 4 << 10;
 /// Bytes of a panel of B in place up to which most of it stays in the first-level cache, or comes back by itself in time.
 const SHORT_PANEL: usize = 64 << 10;
 /// Steps of k by which longer ones are fetched ahead, and panels that are copied.
@@ -146,7 +150,8 @@ impl Partition {
         let enough_columns = if have_room { MANY_COLUMNS } else { ENOUGH_COLUMNS };
         let pack_a =
             must_pack || (dtype.is_float() && is_far && m > tile.rows && n >= enough_columns && m * k <= MAX_PACKED);
-        let rows_of_b_are_near = b.column == 1 && b.row * sum.size() <= NEAR_ROWS;
+        let near = if flat { (NEAR_FOR_FEW / m).clamp(NEAR_ROWS, FAR_ROWS) } else { NEAR_ROWS };
+        let rows_of_b_are_near = b.column == 1 && b.row * sum.size() <= near;
         let packing_of_b = if b_is_packed {
             Packing::Before
         } else if !dtype.is_float() {
