@@ -117,7 +117,7 @@ pub(super) unsafe fn multiply<S: Source>(
     let kernels = S::Sum::kernels(isa);
     let (a, b): (*const S, *const S) = (operands.a.cast(), operands.b.cast());
     let part_of_a = scratch.own.cast::<S::Sum>().wrapping_add(plan.c_elements());
-    let height = plan.tile_rows();
+    let (height, rows_at_once) = (plan.tile_rows(), plan.rows_packed_at_once());
     let depths = plan.panels().len();
     let groups = columns.len().div_ceil(plan.group_columns);
     // What is multiplied by at a time: a group of columns of B, and of them a panel of k.
@@ -179,9 +179,9 @@ pub(super) unsafe fn multiply<S: Source>(
                     let (a, a_row, a_step): (*const S::Sum, _, _) = match plan.packing_of_a {
                         Packing::InPlace => (rows_of_a.cast(), plan.a.row, plan.a.column),
                         Packing::PartByPart => {
-                            let packed = (tile.start - some_rows.start) % plan.rows_packed_at_once();
+                            let packed = (tile.start - some_rows.start) % rows_at_once;
                             if packed == 0 {
-                                let end = some_rows.end.min(tile.start + plan.rows_packed_at_once());
+                                let end = some_rows.end.min(tile.start + rows_at_once);
                                 pack_tiles::<S>(plan, isa, a, &(tile.start..end), &depth, part_of_a);
                             }
                             (part_of_a.wrapping_add(packed * plan.stored(k)), 1, height)

@@ -352,7 +352,7 @@ impl Partition {
         if self.tile.form == Form::WHOLE { 2 } else { 1 }
     }
 
-    /// Scratch memory of a worker, in elements that sums are made of: a part of C, then a tile of A, then groups of panels of B.
+    /// Scratch memory of a worker, in elements that sums are made of: a part of C, then a part of A, then groups of panels of B.
     pub(super) fn scratch_elements(&self) -> usize {
         let groups = if self.packing_of_b == Packing::PartByPart { self.groups_at_once() } else { 0 };
         self.c_elements() + self.packed_part_elements() + groups * self.packed_group_elements()

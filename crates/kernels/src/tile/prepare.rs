@@ -8,7 +8,7 @@ use thalweg_array::scalar::Fold;
 
 use super::fold::{self, TOTAL};
 use super::run::Worker;
-use super::schedule::{Schedule, Work};
+use super::schedule::{Schedule, Work, input_bit};
 use super::space::{Geometry, Space};
 use super::{Operands, Partials, TILE, cost, stream};
 use crate::cpu::{Isa, last_cache};
@@ -350,7 +350,7 @@ impl Prepared {
         }
     }
 
-    /// The inputs that share memory with a stored output in this part of the space, a bit for each; of all beyond the 64th, all.
+    /// The inputs that share memory with a stored output in this part of the space, see [`input_bit`].
     pub(super) fn replaced(
         &self,
         output: usize,
@@ -373,7 +373,7 @@ impl Prepared {
                 && low <= from_high
                 && from_low <= high
             {
-                replaced |= 1u64.checked_shl(number as u32).unwrap_or(u64::MAX);
+                replaced |= input_bit(number);
             }
         }
         replaced

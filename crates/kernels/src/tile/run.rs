@@ -375,8 +375,8 @@ impl<'a> Worker<'a> {
 
     /// Whether a result may be written to its output while the tile is computed: nobody reads afterwards what it replaces.
     fn may_write_now(&self, step: &Step, output: usize) -> bool {
-        let replaced = |output: usize| self.replaced.get(output).copied().unwrap_or(u64::MAX);
-        !self.in_place || step.read_later & replaced(output) == 0
+        let replaced = self.replaced.get(output).copied().unwrap_or(u64::MAX);
+        !self.in_place || step.read_later & replaced == 0
     }
 
     /// Executes what has its places.

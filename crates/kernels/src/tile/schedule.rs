@@ -354,10 +354,15 @@ impl Schedule {
     }
 }
 
+/// The bit of an input; all bits for those beyond the 64th.
+pub(super) fn input_bit(input: usize) -> u64 {
+    if input < u64::BITS as usize { 1 << input } else { u64::MAX }
+}
+
 /// Finds out for each result of a chain what is read of the inputs after it has been written. Inputs are read where they lie.
 fn note_later_reads(program: &Program, tiles: &mut [Work]) {
     let input = |register: Register| match program.instructions[register as usize] {
-        Instruction::Load { input } => 1u64.checked_shl(input.into()).unwrap_or(u64::MAX),
+        Instruction::Load { input } => input_bit(input as usize),
         _ => 0,
     };
     // Outputs are put together, and those stored that no chain has written, at the end.
