@@ -125,6 +125,7 @@ pub(super) unsafe fn multiply<S: Source>(
         let first = columns.start + number / depths * plan.group_columns;
         Some((first..columns.end.min(first + plan.group_columns), plan.panels().nth(number % depths)?))
     };
+    let finished_rows = plan.finished_rows();
     let calls = plan.tiles(rows.clone()).len() * plan.group_columns.min(columns.len()).div_ceil(plan.panel_columns);
     let packed_b = |number: usize| {
         let buffers = scratch.own.cast::<S::Sum>().wrapping_add(plan.c_elements() + plan.packed_part_elements());
@@ -152,6 +153,17 @@ pub(super) unsafe fn multiply<S: Source>(
     for number in 0..groups * depths {
         let Some((group, depth)) = part(number) else { break };
         let k = depth.len();
+        let packed_a = scratch.shared.cast::<S::Sum>().wrapping_add(plan.packed_a_offset(&depth, 0));
+        let b_in_place = Panels::in_place(plan, b, &group, &depth);
+        let panels_of_b = match plan.packing_of_b {
+            Packing::InPlace => b_in_place,
+            Packing::PartByPart => Panels::packed(plan, packed_b(number), k),
+            Packing::Before => {
+                Panels::packed(plan, b.cast::<S::Sum>().wrapping_add(plan.packed_b_offset(depth.start, group.start)), k)
+            }
+        };
+        let widest = plan.panel_columns.min(group.len());
+        let stored = plan.stored(k);
         let is_first = number % depths == 0;
         let is_last = number % depths + 1 == depths;
         // The part that is multiplied by, unless it is copied by the first tiles or was packed beside the part before.
@@ -162,8 +174,8 @@ pub(super) unsafe fn multiply<S: Source>(
             unsafe { part.pack_rest() };
         }
         let mut next = if packs_ahead { packer(number + 1, kernels.pack_columns, Pieces::AtMost(calls)) } else { None };
-        for first in rows.clone().step_by(plan.finished_rows()) {
-            let some_rows = first..rows.end.min(first + plan.finished_rows());
+        for first in rows.clone().step_by(finished_rows) {
+            let some_rows = first..rows.end.min(first + finished_rows);
             let (c, c_row) =
                 c_of::<S::Sum>(plan, operands, scratch, if depths > 1 { rows.start } else { first }, group.start);
             let fetched = after.filter(|_| is_last).map_or(&[][..], |after| after.fetched);
@@ -184,25 +196,16 @@ pub(super) unsafe fn multiply<S: Source>(
                                 let end = some_rows.end.min(tile.start + rows_at_once);
                                 pack_tiles::<S>(plan, isa, a, &(tile.start..end), &depth, part_of_a);
                             }
-                            (part_of_a.wrapping_add(packed * plan.stored(k)), 1, height)
+                            (part_of_a.wrapping_add(packed * stored), 1, height)
                         }
-                        Packing::Before => {
-                            let packed: *const S::Sum = scratch.shared.cast();
-                            (packed.add(plan.packed_a_offset(&depth, tile.start)), 1, height)
-                        }
+                        Packing::Before => (packed_a.wrapping_add(tile.start * stored), 1, height),
                     };
                     let copies = copies && tile.start == rows.start;
+                    let panels = if copies { b_in_place } else { panels_of_b };
+                    let widest_kernel = kernels.tile(tile.len(), widest);
                     for first in group.clone().step_by(plan.panel_columns) {
                         let columns = plan.panel_columns.min(group.end - first);
-                        let packed = packed_b(number).wrapping_add((first - group.start) * plan.stored(k));
-                        let in_place = b.wrapping_add(depth.start * plan.b.row + first);
-                        let (b, b_step): (*const S::Sum, usize) = match plan.packing_of_b {
-                            Packing::PartByPart if !copies => (packed, plan.panel_columns),
-                            Packing::InPlace | Packing::PartByPart => (in_place.cast(), plan.b.row),
-                            Packing::Before => {
-                                (b.cast::<S::Sum>().add(plan.packed_b_offset(depth.start, first)), plan.panel_columns)
-                            }
-                        };
+                        let b = panels.at(first - group.start);
                         let c = c.wrapping_add(tile.start * c_row + first);
                         let add = plan.accumulate || !is_first;
                         if let Some(part) = &mut this {
@@ -210,7 +213,7 @@ pub(super) unsafe fn multiply<S: Source>(
                         }
                         let packed_next = this.as_ref().filter(|part| !part.is_done()).or(next.as_ref());
                         let next_of_b = if copies {
-                            next_columns::<S>(plan, in_place, first + columns..group.end, k)
+                            next_columns(plan, b, first + columns..group.end, k)
                         } else {
                             packed_next.map_or(Ahead::NOTHING, Packer::ahead)
                         };
@@ -233,7 +236,7 @@ pub(super) unsafe fn multiply<S: Source>(
                             a_row,
                             a_step,
                             b,
-                            b_step,
+                            b_step: panels.step,
                             c,
                             c_row,
                             columns,
@@ -242,8 +245,11 @@ pub(super) unsafe fn multiply<S: Source>(
                             b_ahead: if copies { B_AHEAD } else { plan.b_ahead },
                         };
                         if copies {
-                            let copy = CopyOfB { to: packed, step: plan.panel_columns };
+                            let copy = panels_of_b.at(first - group.start).cast_mut();
+                            let copy = CopyOfB { to: copy, step: plan.panel_columns };
                             kernels.copying_tile(tile.len(), columns)(&this_tile, copy);
+                        } else if columns == widest {
+                            widest_kernel(&this_tile);
                         } else {
                             kernels.tile(tile.len(), columns)(&this_tile);
                         }
@@ -270,11 +276,42 @@ pub(super) unsafe fn multiply<S: Source>(
     }
 }
 
+/// Where the panels are of what is multiplied by at a time, some columns of B and a panel of k.
+#[derive(Clone, Copy)]
+struct Panels<T> {
+    first: *const T,
+    /// Elements from a column to the next; for packed ones, from panel to panel by as much for each of its columns.
+    column: usize,
+    /// Elements from a step of k to the next.
+    step: usize,
+}
+
+impl<T> Panels<T> {
+    fn in_place<S: Source<Sum = T>>(
+        plan: &Partition,
+        b: *const S,
+        columns: &Range<usize>,
+        depth: &Range<usize>,
+    ) -> Panels<T> {
+        let first = b.wrapping_add(depth.start * plan.b.row + columns.start).cast();
+        Panels { first, column: 1, step: plan.b.row }
+    }
+
+    fn packed(plan: &Partition, first: *const T, k: usize) -> Panels<T> {
+        Panels { first, column: plan.stored(k), step: plan.panel_columns }
+    }
+
+    /// The panel that begins so many columns behind the first.
+    fn at(&self, column: usize) -> *const T {
+        self.first.wrapping_add(column * self.column)
+    }
+}
+
 /// The columns of B behind the panel at `b`, which are read where they lie.
-fn next_columns<S: Source>(plan: &Partition, b: *const S, columns: Range<usize>, k: usize) -> Ahead {
+fn next_columns<T>(plan: &Partition, b: *const T, columns: Range<usize>, k: usize) -> Ahead {
     let first = b.wrapping_add(plan.panel_columns).cast::<u8>();
-    let lines = Ahead::lines(first, columns.len().min(plan.panel_columns) * size_of::<S>());
-    Ahead { first, stretches: k, distance: plan.b.row * size_of::<S>(), lines, purpose: Purpose::Read }
+    let lines = Ahead::lines(first, columns.len().min(plan.panel_columns) * size_of::<T>());
+    Ahead { first, stretches: k, distance: plan.b.row * size_of::<T>(), lines, purpose: Purpose::Read }
 }
 
 /// Bytes of an A that may not be in the second-level cache when it is needed.
@@ -304,10 +341,9 @@ fn next_pieces<S: Source>(
     part: Range<usize>,
     all: usize,
 ) -> Ahead {
-    let size = size_of::<S::Sum>();
-    let is_far = plan.packed_a_elements() * size > FAR_A;
     // Numbers as they are come in time.
-    if plan.tile.form == Form::WHOLE || !is_far || tile.end >= end {
+    let size = size_of::<S::Sum>();
+    if plan.tile.form == Form::WHOLE || tile.end >= end || plan.packed_a_elements() * size <= FAR_A {
         return Ahead::NOTHING;
     }
     let elements = plan.tile_rows() * plan.stored(k);
