@@ -10,6 +10,7 @@
 //! fold over rows or over everything, which only leaves the group).
 
 use smallvec::SmallVec;
+use thalweg_graph::array::scalar::Distribution;
 use thalweg_graph::{Graph, NodeId, Op};
 
 use super::views::{Dims, View, splat};
@@ -40,7 +41,7 @@ pub(crate) enum Role {
 pub(crate) enum Home {
     /// Given: fed, known, or a variable; or a view of another node.
     Given,
-    /// Computed inside every group that reads it: random numbers, positions.
+    /// Computed inside every group that reads it: uniform random numbers, positions.
     Leaf,
     /// By a kernel of its own.
     Kernel {
@@ -88,7 +89,7 @@ enum Part {
 
 fn part(graph: &Graph, node: &thalweg_graph::Node, target: &dyn Target) -> Option<Part> {
     match &node.op {
-        Op::Unary(_) | Op::Binary(_) | Op::Select(_) | Op::Cast(_) => Some(Part::Elementwise),
+        Op::Unary(_) | Op::Binary(_) | Op::Select(_) | Op::Cast(_) | Op::Random(_) => Some(Part::Elementwise),
         Op::Reduce(reduce) => {
             let first = *reduce.axes.first()?;
             let end = reduce.axes.last()? + 1;
@@ -113,7 +114,8 @@ pub(crate) fn group(graph: &Graph, views: &[View], target: &dyn Target) -> Group
         } else {
             match &node.op {
                 Op::Placeholder(_) | Op::Constant(_) | Op::Variable(_) | Op::Size(_) => Home::Given,
-                Op::Random(_) => Home::Leaf,
+                // Normal ones take a logarithm, a root and a cosine: to read them is faster than to draw them again.
+                Op::Random(random) if random.distribution == Distribution::Uniform => Home::Leaf,
                 Op::Iota(iota) if iota.axis + 1 == node.meta.shape.rank() => Home::Leaf,
                 _ => match part(graph, node, target) {
                     Some(part) => grouping.place(graph, views, id, part, target),

@@ -2,7 +2,7 @@
 
 use thalweg_graph::{
     Array, AttentionOptions, Bindings, ConvOptions, DType, Graph, Tensor, Update, Variable, attention, autodiff::grad,
-    iota, passes, placeholder, zeros,
+    iota, passes, placeholder, random_normal, random_uniform, zeros,
 };
 use thalweg_plan::{Buffer, Cpu, Kernel, Place, Plan, lower, verify};
 
@@ -210,4 +210,16 @@ fn a_variable_that_is_written_and_read_is_one() {
 fn constants_are_fetched() {
     let plan = plan(&[&thalweg_graph::constant(Array::from([1.0f32, 2.0]))], &[]);
     assert_eq!(plan.calls.len(), 1, "{plan}");
+}
+
+#[test]
+fn normal_numbers_are_drawn_once_and_uniform_ones_by_all_who_read_them() {
+    let drawn = |noise: Tensor, name: &str| {
+        let x = placeholder("x", DType::F32, [8, 8]);
+        let plan = plan(&[&((&noise * &x).matmul(&x).exp() * &noise)], &[]);
+        assert_eq!(plan.calls.len(), 2, "{plan}");
+        plan.to_string().matches(name).count()
+    };
+    assert_eq!(drawn(random_normal([8, 8], DType::F32), "normal"), 1);
+    assert_eq!(drawn(random_uniform([8, 8], DType::F32), "uniform"), 2);
 }
