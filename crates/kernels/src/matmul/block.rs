@@ -341,8 +341,8 @@ fn next_pieces<S: Source>(
     part: Range<usize>,
     all: usize,
 ) -> Ahead {
-    // Numbers as they are come in time.
     let size = size_of::<S::Sum>();
+    // Numbers as they are come in time.
     if plan.tile.form == Form::WHOLE || tile.end >= end || plan.packed_a_elements() * size <= FAR_A {
         return Ahead::NOTHING;
     }

@@ -286,7 +286,7 @@ impl Writer<'_> {
         Some(self.push(Instruction::IsColumn { dtype, x }))
     }
 
-    /// A leaf that is stored: its own group has it as its only member.
+    /// Random numbers or positions.
     fn leaf(&mut self, id: NodeId) -> Register {
         let node = &self.graph[id];
         match &node.op {
