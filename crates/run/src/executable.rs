@@ -63,7 +63,12 @@ impl Executable {
             |prepared: &Prepared| prepared.workspace_bytes(machine.threads) + prepared.plan.packed_bytes + results;
         // What only answers gives a row the same bits in whatever batch it comes.
         let rows_may_vary = !has_updates && bindings.iter().next().is_some();
-        let choices = Choices { exact: machine.exact, matrix_units: !rows_may_vary, keeps_packed: true };
+        let choices = Choices {
+            exact: machine.exact,
+            matrix_units: !rows_may_vary,
+            keeps_packed: true,
+            several_threads: machine.threads > 1,
+        };
         let mut prepared = Prepared::new(plan, choices);
         if needed(&prepared) > limit {
             let plan = Arc::unwrap_or_clone(prepared.plan);

@@ -32,6 +32,8 @@ pub struct Prepared {
     pub(super) stalls: Vec<bool>,
     /// Outputs that are written past the caches.
     pub(super) streams: Vec<bool>,
+    /// Outputs that are written past the caches where they take the place of an input.
+    pub(super) streams_in_place: Vec<bool>,
     chunks: Chunks,
     /// Where the partial results of each fold output begin.
     partials: Vec<usize>,
@@ -144,6 +146,7 @@ impl Prepared {
             ahead,
             stalls,
             streams: vec![false; program.outputs.len()],
+            streams_in_place: vec![false; program.outputs.len()],
             chunks,
             partials,
             partial_bytes,
@@ -167,11 +170,33 @@ impl Prepared {
         if exceeds(&self.geometry, cached() / GOOD_PART) && read_by_nobody() { self.past_caches() } else { self }
     }
 
+    /// The same, with those of the results that `outputs` says written past the caches where they take the place of an input and the
+    /// processor can: other threads have read what they replace, and their copies would have to be called back.
+    ///
+    /// # Panics
+    /// If there is not a word for each output.
+    #[track_caller]
+    pub fn past_caches_in_place(mut self, outputs: &[bool]) -> Prepared {
+        assert_eq!(outputs.len(), self.program.outputs.len(), "a word for each output");
+        if stream::is_available(self.isa) {
+            let can = self.program.outputs.iter().map(|output| can_stream(&self.program, output));
+            self.streams_in_place = can.zip(outputs).map(|(can, &wanted)| can && wanted).collect();
+        }
+        self
+    }
+
+    /// Whether this result goes past the caches where it takes the place of an input.
+    pub fn goes_past_in_place(&self, output: usize) -> bool {
+        self.streams_in_place[output]
+    }
+
     /// The same, run with `isa`, which must be available, instead of the best one.
     pub fn with_isa(self, isa: Isa) -> Prepared {
         assert!(isa.is_available(), "this processor has no {isa}");
-        let mut prepared = Prepared { isa, streams: vec![false; self.streams.len()], ..self };
+        let none = vec![false; self.streams.len()];
+        let mut prepared = Prepared { isa, streams: none.clone(), streams_in_place: none, ..self };
         prepared.schedule.mark_streams(&prepared.program, &prepared.streams);
+        let prepared = prepared.past_caches_in_place(&self.streams_in_place);
         if self.streams.contains(&true) { prepared.past_caches() } else { prepared }
     }
 
@@ -223,9 +248,7 @@ impl Prepared {
                 }
             });
         }
-        if self.streams.contains(&true) {
-            stream::fence();
-        }
+        self.show_to_others();
         for (output, what) in self.program.outputs.iter().enumerate() {
             if let OutputKind::FoldAll(_) = what.kind {
                 // SAFETY: as above.
@@ -299,6 +322,14 @@ impl Prepared {
                 self.store_single_numbers(operands, &worker);
             }
             worker.run(rows, columns, |_, _, _, _, _| {});
+        }
+    }
+
+    /// Makes what this thread has written past the caches visible to threads that hear of it afterwards: to be called when it has run
+    /// its rectangles.
+    pub fn show_to_others(&self) {
+        if self.streams.contains(&true) || self.streams_in_place.contains(&true) {
+            stream::fence();
         }
     }
 

@@ -347,7 +347,7 @@ impl<'a> Worker<'a> {
     /// Finds a place for each result of `work`. Takes note of the outputs that are `written` straight away, and gives a bit for
     /// each result that goes past the caches.
     fn place_results(&mut self, work: &Work, tile: &Tile, written: &mut u64) -> u32 {
-        let Prepared { geometry, streams, .. } = self.prepared;
+        let Prepared { geometry, streams, streams_in_place, .. } = self.prepared;
         let mut past = 0;
         for (number, step) in work.steps().iter().enumerate() {
             let mut out = self.at(step.offset);
@@ -363,14 +363,22 @@ impl<'a> Worker<'a> {
                     place = direct;
                     *written |= 1 << output;
                     let in_rows = work.is_chain() || tile.rows == 1;
-                    let is_past =
-                        streams[output] && !self.in_place && in_rows && stream::whole_lines(direct, tile, step.lane);
+                    let wanted = match self.in_place {
+                        true => streams_in_place[output] && self.replaces(output),
+                        false => streams[output],
+                    };
+                    let is_past = wanted && in_rows && stream::whole_lines(direct, tile, step.lane);
                     past |= u32::from(is_past) << number;
                 }
             }
             self.set_place(step.register, place);
         }
         past
+    }
+
+    /// Whether an output takes the place of an input.
+    fn replaces(&self, output: usize) -> bool {
+        self.replaced.get(output).is_some_and(|&inputs| inputs != 0)
     }
 
     /// Whether a result may be written to its output while the tile is computed: nobody reads afterwards what it replaces.

@@ -38,7 +38,7 @@ struct Line {
 pub(crate) enum Way {
     /// The chunks in the order that so many threads would take them.
     Threads(usize),
-    /// With results written past the caches.
+    /// With results written past the caches, in place as elsewhere.
     PastCaches,
     /// On rectangles of so many rows and columns.
     Rectangles(usize, usize),
@@ -245,6 +245,7 @@ impl Case {
         unsafe {
             if let Way::Rectangles(high, wide) = way {
                 let prepared = Prepared::for_rectangles(&self.program, &self.space).with_isa(self.isa);
+                let prepared = prepared.past_caches_in_place(&vec![true; to.len()]);
                 let scratch = Memory::new(prepared.scratch_bytes());
                 for row in (0..rows).step_by(high) {
                     for column in (0..columns).step_by(wide) {
@@ -252,12 +253,15 @@ impl Case {
                         prepared.run_rectangle(rows, columns, &operands, scratch.at(0));
                     }
                 }
+                prepared.show_to_others();
                 return;
             }
             let prepared = Prepared::new(&self.program, &self.space).with_isa(self.isa);
             let (prepared, threads) = match way {
                 Way::Threads(threads) => (prepared, threads),
-                Way::PastCaches | Way::Rectangles(..) => (prepared.past_caches(), 2),
+                Way::PastCaches | Way::Rectangles(..) => {
+                    (prepared.past_caches().past_caches_in_place(&vec![true; to.len()]), 2)
+                }
             };
             let partials_memory = Memory::new(prepared.partial_bytes());
             let partials = Partials(partials_memory.at(0));
@@ -511,24 +515,28 @@ fn in_place_equals_out_of_place() {
             let Some(output) = case.program.outputs.iter().position(same_form) else { continue };
             // The input gets the dense layout of the output.
             let dtype = case.program.inputs[0].dtype;
-            let mut dense = Memory::new((dims.iter().product::<usize>() + 1) * dtype.size());
-            for i in 0..dims.iter().product() {
-                dense.write(dtype, i, (i % 17) as f64 / 4.0);
-            }
-            case.inputs[0] = (dense, 0);
+            let fill = || {
+                let mut dense = Memory::new((dims.iter().product::<usize>() + 1) * dtype.size());
+                (0..dims.iter().product()).for_each(|i| dense.write(dtype, i, (i % 17) as f64 / 4.0));
+                (dense, 0)
+            };
+            case.inputs[0] = fill();
             case.space.inputs[0] = dense_strides(dims);
             case.space.outputs[output] = dense_strides(dims);
             let expected = case.run(Way::Threads(1));
-            let from = case.addresses();
-            let others = expected.clone();
-            let mut to: Vec<*mut u8> = others.iter().map(|memory| memory.at(0)).collect();
-            to[output] = from[0].cast_mut();
-            case.run_into(Way::Threads(3), &from, &to);
-            // The other outputs may read what is replaced after it has been computed.
-            for (number, expected) in expected.iter().enumerate() {
-                let found = if number == output { &case.inputs[0].0 } else { &others[number] };
-                let [found, expected] = [found, expected].map(|memory| case.numbers(number, memory));
-                assert!(same(&found, &expected), "{dims:?} seed {seed} output {number}\n{:#?}", case.program);
+            for way in [Way::Threads(3), Way::PastCaches] {
+                case.inputs[0] = fill();
+                let from = case.addresses();
+                let others = expected.clone();
+                let mut to: Vec<*mut u8> = others.iter().map(|memory| memory.at(0)).collect();
+                to[output] = from[0].cast_mut();
+                case.run_into(way, &from, &to);
+                // The other outputs may read what is replaced after it has been computed.
+                for (number, expected) in expected.iter().enumerate() {
+                    let found = if number == output { &case.inputs[0].0 } else { &others[number] };
+                    let [found, expected] = [found, expected].map(|memory| case.numbers(number, memory));
+                    assert!(same(&found, &expected), "{dims:?} seed {seed} output {number}\n{:#?}", case.program);
+                }
             }
         }
     }
@@ -562,16 +570,57 @@ fn several_inputs_are_replaced_as_if_none_was() {
             (memory, 0)
         };
         let space = Space::dense(&[n], 4, 5);
-        let case = Case { program, space, inputs: (0..4).map(memory).collect(), isa };
+        let mut case = Case { program, space, inputs: (0..4).map(memory).collect(), isa };
+        let expected = case.run(Way::Threads(1));
+        for way in [Way::Threads(2), Way::PastCaches] {
+            case.inputs = (0..4).map(memory).collect();
+            let from = case.addresses();
+            let others = expected.clone();
+            let to = [from[1].cast_mut(), from[2].cast_mut(), from[3].cast_mut(), others[3].at(0), others[4].at(0)];
+            case.run_into(way, &from, &to);
+            for (number, expected) in expected.iter().enumerate() {
+                let found = if number < 3 { &case.inputs[1 + number].0 } else { &others[number] };
+                let [found, expected] = [found, expected].map(|memory| case.numbers(number, memory));
+                assert_eq!(found, expected, "{n} {isa} output {number}");
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_behind_a_product_are_replaced_past_the_caches() {
+    // Rows of whole lines, and rows that begin within one; rectangles that end within a block of vectors.
+    for (dims, isa) in
+        [[40, 208], [40, 100], [7, 16]].into_iter().flat_map(|d| Isa::available().map(move |isa| (d, isa)))
+    {
+        let f32s = |f, x, y| Instruction::Binary { f, dtype: DType::F32, x, y };
+        let input = Input { dtype: DType::F32, extent: Extent::Full };
+        let mut program = Program { inputs: vec![input; 3], ..Program::default() };
+        let [g, v, w] = [0, 1, 2].map(|input| program.push(Instruction::Load { input }));
+        let half = program.push(Instruction::Constant { value: Scalar::from(0.5), dtype: DType::F32 });
+        let slower = program.push(f32s(Binary::Mul, v, half));
+        let velocity = program.push(f32s(Binary::Add, slower, g));
+        let weight = program.push(f32s(Binary::Sub, w, velocity));
+        for register in [velocity, weight] {
+            program.outputs.push(Output { register, kind: OutputKind::Store });
+        }
+        let space = Space::dense(&dims, 3, 2);
+        let prepared = Prepared::for_rectangles(&program, &space).with_isa(isa).past_caches_in_place(&[false, true]);
+        let has_a_way = matches!(isa, Isa::Amx | Isa::Avx512 | Isa::Avx2);
+        assert_eq!([0, 1].map(|output| prepared.goes_past_in_place(output)), [false, has_a_way], "{isa}");
+        let n = dims[0] * dims[1];
+        let memory = |seed: usize| {
+            let mut memory = Memory::new(4 * n);
+            (0..n).for_each(|i| memory.write(DType::F32, i, ((i + seed) * 37 % 101) as f64 / 64.0));
+            (memory, 0)
+        };
+        let case = Case { program, space, inputs: (0..3).map(memory).collect(), isa };
         let expected = case.run(Way::Threads(1));
         let from = case.addresses();
-        let others = expected.clone();
-        let to = [from[1].cast_mut(), from[2].cast_mut(), from[3].cast_mut(), others[3].at(0), others[4].at(0)];
-        case.run_into(Way::Threads(2), &from, &to);
+        case.run_into(Way::Rectangles(14, 192), &from, &[from[1].cast_mut(), from[2].cast_mut()]);
         for (number, expected) in expected.iter().enumerate() {
-            let found = if number < 3 { &case.inputs[1 + number].0 } else { &others[number] };
-            let [found, expected] = [found, expected].map(|memory| case.numbers(number, memory));
-            assert_eq!(found, expected, "{n} {isa} output {number}");
+            let found = case.numbers(number, &case.inputs[1 + number].0);
+            assert_eq!(found, case.numbers(number, expected), "{dims:?} {isa} output {number}");
         }
     }
 }

@@ -5,6 +5,7 @@
 //! | [`memory`] | aligned memory |
 //! | [`pages`] | what the system is told about memory that is about to be written |
 //! | [`packed`] | weights in the order in which kernels read them |
+//! | `shared` | variables that several threads read |
 //! | [`prepare`] | [`Prepared`]: a plan with everything worked out that does not change from run to run |
 //! | `describe` | what runs, in words |
 //! | `products` | the products and convolutions of a call, in parts |
@@ -23,6 +24,7 @@ pub(crate) mod pages;
 pub(crate) mod prepare;
 mod products;
 mod repeat;
+mod shared;
 
 use thalweg_kernels::pool::Pool;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 use thalweg_kernels::convolution::{self, Winograd};
-use thalweg_kernels::cpu::Isa;
+use thalweg_kernels::cpu::{Isa, calls_copies_back_slowly};
 use thalweg_kernels::matmul::{Matmul, Problem, Strides, output_dtype};
 use thalweg_kernels::movement::StridedCopy;
 use thalweg_kernels::tile::{self, Space};
@@ -25,6 +25,7 @@ use super::gather::{AddedRows, Rows};
 use super::loops;
 use super::packed::{Copies, PackedOperand, Packer};
 use super::repeat::Repeat;
+use super::shared::Shared;
 
 /// A plan ready to run.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ pub(crate) struct Choices {
     pub(crate) matrix_units: bool,
     /// Weights that the plan does not write stay packed from run to run.
     pub(crate) keeps_packed: bool,
+    /// There are several threads.
+    pub(crate) several_threads: bool,
 }
 
 /// A part of a call.
@@ -169,19 +172,23 @@ const CHUNK_FLOPS: u64 = 500_000;
 /// Bytes from which on an operand is far from the processor.
 const FAR_BYTES: usize = 256 << 10;
 
-/// By what means products are computed.
+/// By what means results are computed.
 #[derive(Clone, Copy)]
 struct Means {
     winograd: Winograd,
     isa: Isa,
+    /// Whether it takes long to write what other threads have copies of.
+    copies_are_slow: bool,
 }
 
 impl Prepared {
     /// Makes a plan ready.
-    pub(crate) fn new(plan: Plan, Choices { exact, matrix_units, keeps_packed }: Choices) -> Prepared {
+    pub(crate) fn new(plan: Plan, choices: Choices) -> Prepared {
+        let Choices { exact, matrix_units, keeps_packed, several_threads } = choices;
         let means = Means {
             winograd: if exact { Winograd::Never } else { winograd(&plan) },
             isa: if matrix_units && !exact { Isa::best() } else { Isa::best().of_vectors() },
+            copies_are_slow: several_threads && calls_copies_back_slowly(),
         };
         Prepared::with(plan, means, keeps_packed, &[])
     }
@@ -189,15 +196,18 @@ impl Prepared {
     /// Makes a plan ready, of which the feeds in `whole` stay the same over many steps.
     fn with(mut plan: Plan, means: Means, keeps_packed: bool, whole: &[bool]) -> Prepared {
         let written = written(&plan);
+        let shared = if means.copies_are_slow { Shared::of(&plan) } else { Shared::default() };
         let mut packed = PackedOperands { plan: &plan, keeps_packed, written: &written, whole, operands: Vec::new() };
         let mut steps = Vec::new();
         for (call, kernel) in plan.calls.iter().map(|call| &call.kernel).enumerate() {
             let mut push = |work| steps.push(Step { call, work });
             match kernel {
-                Kernel::Map(map) => push(map_work(&plan, map)),
-                Kernel::MatMul(matmul) => product(&plan, matmul, means, &mut packed).into_iter().for_each(push),
+                Kernel::Map(map) => push(map_work(&plan, map, &shared)),
+                Kernel::MatMul(matmul) => {
+                    product(&plan, matmul, means, &shared, &mut packed).into_iter().for_each(push);
+                }
                 Kernel::Convolution(convolution) => {
-                    self::convolution(&plan, convolution, means, &mut packed).into_iter().for_each(push)
+                    self::convolution(&plan, convolution, means, &shared, &mut packed).into_iter().for_each(push)
                 }
                 Kernel::Attention(attention) => {
                     push(Work::Attention(Box::new(Attention::new(&plan, attention, means.isa))))
@@ -294,7 +304,7 @@ fn looks(plan: &Plan, operands: &[Operand]) -> Vec<Look> {
     operands.iter().map(|operand| look(plan, operand)).collect()
 }
 
-fn map_work(plan: &Plan, map: &Map) -> Work {
+fn map_work(plan: &Plan, map: &Map, shared: &Shared) -> Work {
     let strides = |operands: &[Operand]| operands.iter().map(|operand| operand.strides.to_vec()).collect();
     let folds_rows = map.program.outputs.iter().any(|output| matches!(output.kind, OutputKind::FoldRows(_)));
     let space = Space {
@@ -303,7 +313,7 @@ fn map_work(plan: &Plan, map: &Map) -> Work {
         inputs: strides(&map.inputs),
         outputs: strides(&map.outputs),
     };
-    let tile = tile::Prepared::new(&map.program, &space);
+    let tile = tile::Prepared::new(&map.program, &space).past_caches_in_place(&shared.among(plan, &map.outputs));
     let fetched = |output: &Operand| matches!(plan[output.buffer].place, Place::Fetch(_));
     let is_read = |output: &Operand| plan.calls.iter().any(|call| call.kernel.reads().contains(&output.buffer));
     let read_by_nobody = || map.outputs.iter().all(|output| fetched(output) && !is_read(output));
@@ -389,11 +399,17 @@ fn fold(plan: &Plan, x: BufferId, y: BufferId, around: AroundAxis, fold: Fold) -
         inputs: vec![Operand { buffer: x, offset: 0, strides: whole }],
         outputs: vec![Operand { buffer: y, offset: 0, strides }],
     };
-    map_work(plan, &map)
+    map_work(plan, &map, &Shared::default())
 }
 
 /// None where there is nothing to compute.
-fn product(plan: &Plan, matmul: &MatMul, means: Means, packed: &mut PackedOperands<'_>) -> Option<Work> {
+fn product(
+    plan: &Plan,
+    matmul: &MatMul,
+    means: Means,
+    shared: &Shared,
+    packed: &mut PackedOperands<'_>,
+) -> Option<Work> {
     let MatMul { dtype, ref batch, m, k, n, ref a, ref b, c, ref epilogue } = *matmul;
     if m == 0 || n == 0 || batch.contains(&0) {
         return None;
@@ -423,7 +439,7 @@ fn product(plan: &Plan, matmul: &MatMul, means: Means, packed: &mut PackedOperan
         .iter()
         .enumerate()
         .map(|(number, index)| [further(a, index, dtype), further(b, index, dtype), number as isize * product_size]);
-    let tail = |epilogue: &Epilogue| tail(plan, epilogue, [m, n], kernel.c_row_stride(), &positions);
+    let tail = |epilogue: &Epilogue| tail(plan, epilogue, [m, n], kernel.c_row_stride(), &positions, shared);
     Some(Work::Product(Box::new(Product {
         a: look(plan, a),
         b: look(plan, b),
@@ -449,6 +465,7 @@ fn tail(
     [rows, columns]: [usize; 2],
     row_stride: usize,
     positions: &[SmallVec<[usize; 4]>],
+    shared: &Shared,
 ) -> Tail {
     let rank = positions.first().map_or(0, |position| position.len());
     let operands = || epilogue.inputs.iter().chain(&epilogue.outputs);
@@ -474,7 +491,8 @@ fn tail(
     Tail {
         far: [&epilogue.inputs, &epilogue.outputs]
             .map(|operands| operands.iter().enumerate().filter_map(far).collect()),
-        tile: tile::Prepared::for_rectangles(&epilogue.program, &space),
+        tile: tile::Prepared::for_rectangles(&epilogue.program, &space)
+            .past_caches_in_place(&shared.among(plan, &epilogue.outputs)),
         inputs: looks(plan, &epilogue.inputs),
         outputs: looks(plan, &epilogue.outputs),
         batch: positions.iter().map(along).collect(),
@@ -540,6 +558,7 @@ fn convolution(
     plan: &Plan,
     convolution: &thalweg_plan::Convolution,
     means: Means,
+    shared: &Shared,
     packed: &mut PackedOperands<'_>,
 ) -> Option<Work> {
     use thalweg_kernels::convolution::{Axis, Convolution as Kernel, Problem, Side};
@@ -572,7 +591,8 @@ fn convolution(
         kernel = kernel.with_c_in_scratch();
     }
     let alone = [SmallVec::new()];
-    let epilogue = epilogue.as_ref().map(|epilogue| tail(plan, epilogue, result, kernel.c_row_stride(), &alone));
+    let epilogue =
+        epilogue.as_ref().map(|epilogue| tail(plan, epilogue, result, kernel.c_row_stride(), &alone, shared));
     Some(Work::Convolution(Box::new(Convolution { kernel, a, b, packed_weight, c, epilogue })))
 }
 

@@ -64,6 +64,7 @@ impl OneProduct<'_> {
         let epilogue = matmul::Epilogue { finish: &finish, fetched: &bound.fetched };
         // SAFETY: as in `execute::map`.
         unsafe { product.matmul.run_chunk(chunk, here, memory, Some(epilogue), worker) }
+        tail.tile.show_to_others();
     }
 }
 
@@ -96,6 +97,7 @@ impl OneConvolution<'_> {
         let epilogue = matmul::Epilogue { finish: &finish, fetched: &bound.fetched };
         // SAFETY: as above.
         unsafe { kernel.run_chunk(phase, chunk, self.operands, memory, Some(epilogue), worker) }
+        tail.tile.show_to_others();
     }
 }
 
@@ -125,7 +127,8 @@ impl BoundTail<'_> {
         let [inputs, outputs] = &tail.far;
         let read = inputs.iter().map(|far| {
             let first = reads[1 + far.number];
-            rows(first, far, writes.iter().any(|to| to.cast_const() == first))
+            let replaced_by = writes.iter().position(|to| to.cast_const() == first);
+            rows(first, far, replaced_by.is_some_and(|output| !tail.tile.goes_past_in_place(output)))
         });
         let written = outputs.iter().map(|far| rows(writes[far.number], far, true));
         let fetched = read.chain(written.filter(|to| !reads.contains(&to.first))).collect();
