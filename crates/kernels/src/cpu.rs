@@ -159,6 +159,15 @@ pub fn calls_copies_back_slowly() -> bool {
     false
 }
 
+/// Makes what this thread has written past the caches visible to other threads before anything that it writes later.
+pub(crate) fn show_what_went_past_caches() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has the instruction; it changes nothing.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
+}
+
 /// Asks for the cache line that holds `address`, which need not be valid, in the first-level cache.
 #[inline(always)]
 pub(crate) fn prefetch(address: *const u8) {

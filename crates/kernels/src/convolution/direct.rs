@@ -368,6 +368,7 @@ impl Direct {
                         c_row: block.c_row,
                         columns,
                         add: number > 0,
+                        past_caches: false,
                         ahead: [Ahead::NOTHING; 2],
                         b_ahead: 0,
                     };
@@ -439,6 +440,7 @@ impl Direct {
                             c_row: step * block.c_row,
                             columns,
                             add: false,
+                            past_caches: false,
                             ahead: [Ahead::NOTHING; 2],
                             b_ahead: 0,
                         };

@@ -157,6 +157,7 @@ impl Gradient {
                         c_row,
                         columns,
                         add: first > pixels.start,
+                        past_caches: false,
                         ahead: [Ahead::NOTHING; 2],
                         b_ahead: 0,
                     };
@@ -225,6 +226,7 @@ impl Gradient {
                             c_row,
                             columns,
                             add: some.start > piece.start,
+                            past_caches: false,
                             ahead: [Ahead::NOTHING; 2],
                             b_ahead: 0,
                         };

@@ -8,11 +8,16 @@ use super::partition::{B_AHEAD, Packing, Partition};
 use super::source::Source;
 use super::tile::{Accumulator, Ahead, CopyOfB, Form, Purpose, Strip, StripKernel, Tile};
 use super::{ALIGNMENT, Operands, Rows, Scratch};
-use crate::cpu::Isa;
+use crate::cpu::{Isa, show_what_went_past_caches};
 
 /// The first aligned address from `start` on.
 pub(super) fn align(start: *mut u8) -> *mut u8 {
     start.wrapping_add(start.align_offset(ALIGNMENT))
+}
+
+/// Whether what is so many bytes from an aligned address is aligned itself.
+fn is_aligned(bytes: usize) -> bool {
+    bytes.is_multiple_of(ALIGNMENT)
 }
 
 /// What comes after a multiply.
@@ -120,6 +125,9 @@ pub(super) unsafe fn multiply<S: Source>(
     let (height, rows_at_once) = (plan.tile_rows(), plan.rows_packed_at_once());
     let depths = plan.panels().len();
     let groups = columns.len().div_ceil(plan.group_columns);
+    let goes_past =
+        plan.c_past_caches && depths == 1 && !plan.accumulate && plan.c_in_scratch.is_none() && after.is_none();
+    let past_caches = goes_past && is_aligned(operands.c.addr()) && is_aligned(plan.c_row_stride * size_of::<S::Sum>());
     // What is multiplied by at a time: a group of columns of B, and of them a panel of k.
     let part = |number: usize| {
         let first = columns.start + number / depths * plan.group_columns;
@@ -163,6 +171,9 @@ pub(super) unsafe fn multiply<S: Source>(
             }
         };
         let widest = plan.panel_columns.min(group.len());
+        let usual_kernel = kernels.tile(height, widest);
+        // What is in no cache takes longer to come than the first tiles to use it up, unless they go across a panel at a time.
+        let is_distant = plan.b_is_distant && (number == 0 || !plan.rows_of_b_are_near) && (rows.len() <= group.len());
         let stored = plan.stored(k);
         let is_first = number % depths == 0;
         let is_last = number % depths + 1 == depths;
@@ -179,11 +190,18 @@ pub(super) unsafe fn multiply<S: Source>(
             let (c, c_row) =
                 c_of::<S::Sum>(plan, operands, scratch, if depths > 1 { rows.start } else { first }, group.start);
             let fetched = after.filter(|_| is_last).map_or(&[][..], |after| after.fetched);
-            let calls = plan.tiles(some_rows.clone()).len() * group.len().div_ceil(plan.panel_columns);
-            let mut awaited = Awaited::new(fetched, some_rows.clone(), group.clone(), calls);
+            let (down, across) = (plan.tiles(some_rows.clone()).len(), group.len().div_ceil(plan.panel_columns));
+            let mut awaited = Awaited::new(fetched, some_rows.clone(), group.clone(), down * across);
             // SAFETY: the processor has the instruction set.
             unsafe { (kernels.enter)() };
-            for tile in plan.tiles(some_rows.clone()) {
+            let by_panel = is_distant && first == rows.start;
+            let (outer, inner) = if by_panel { (across, down) } else { (down, across) };
+            let (mut i, mut j) = (0, 0);
+            for _ in 0..outer * inner {
+                let top = some_rows.start + i * height;
+                let tile = top..some_rows.end.min(top + height);
+                let left = group.start + j * plan.panel_columns;
+                let columns = plan.panel_columns.min(group.end - left);
                 // SAFETY: every position is inside of its matrix, or of the part of the scratch memory that the plan set
                 // aside for it.
                 unsafe {
@@ -192,7 +210,7 @@ pub(super) unsafe fn multiply<S: Source>(
                         Packing::InPlace => (rows_of_a.cast(), plan.a.row, plan.a.column),
                         Packing::PartByPart => {
                             let packed = (tile.start - some_rows.start) % rows_at_once;
-                            if packed == 0 {
+                            if packed == 0 && j == 0 {
                                 let end = some_rows.end.min(tile.start + rows_at_once);
                                 pack_tiles::<S>(plan, isa, a, &(tile.start..end), &depth, part_of_a);
                             }
@@ -202,61 +220,63 @@ pub(super) unsafe fn multiply<S: Source>(
                     };
                     let copies = copies && tile.start == rows.start;
                     let panels = if copies { b_in_place } else { panels_of_b };
-                    let widest_kernel = kernels.tile(tile.len(), widest);
-                    for first in group.clone().step_by(plan.panel_columns) {
-                        let columns = plan.panel_columns.min(group.end - first);
-                        let b = panels.at(first - group.start);
-                        let c = c.wrapping_add(tile.start * c_row + first);
-                        let add = plan.accumulate || !is_first;
-                        if let Some(part) = &mut this {
-                            part.pack_piece();
-                        }
-                        let packed_next = this.as_ref().filter(|part| !part.is_done()).or(next.as_ref());
-                        let next_of_b = if copies {
-                            next_columns(plan, b, first + columns..group.end, k)
-                        } else {
-                            packed_next.map_or(Ahead::NOTHING, Packer::ahead)
-                        };
-                        let mut ahead = [next_of_b, awaited.next()];
-                        if ahead[1].stretches == 0 {
-                            let part = (first - group.start)..(first - group.start + columns);
-                            ahead[1] = match plan.packing_of_a {
-                                Packing::Before => next_pieces::<S>(plan, a, &tile, rows.end, k, part, group.len()),
-                                _ if first == group.start && number < depths => {
-                                    next_rows::<S>(plan, rows_of_a, &tile, rows.end, k)
-                                }
-                                _ => Ahead::NOTHING,
-                            };
-                        }
-                        let this_tile = Tile {
-                            k,
-                            runs: 1,
-                            jumps: [0; 2],
-                            a,
-                            a_row,
-                            a_step,
-                            b,
-                            b_step: panels.step,
-                            c,
-                            c_row,
-                            columns,
-                            add,
-                            ahead,
-                            b_ahead: if copies { B_AHEAD } else { plan.b_ahead },
-                        };
-                        if copies {
-                            let copy = panels_of_b.at(first - group.start).cast_mut();
-                            let copy = CopyOfB { to: copy, step: plan.panel_columns };
-                            kernels.copying_tile(tile.len(), columns)(&this_tile, copy);
-                        } else if columns == widest {
-                            widest_kernel(&this_tile);
-                        } else {
-                            kernels.tile(tile.len(), columns)(&this_tile);
-                        }
-                        if let Some(next) = &mut next {
-                            next.pack_piece();
-                        }
+                    let b = panels.at(left - group.start);
+                    let c = c.wrapping_add(tile.start * c_row + left);
+                    let add = plan.accumulate || !is_first;
+                    if let Some(part) = &mut this {
+                        part.pack_piece();
                     }
+                    let packed_next = this.as_ref().filter(|part| !part.is_done()).or(next.as_ref());
+                    let next_of_b = if copies {
+                        next_columns(plan, b, left + columns..group.end, 0..k)
+                    } else {
+                        packed_next.map_or(Ahead::NOTHING, Packer::ahead)
+                    };
+                    let mut ahead = [next_of_b, awaited.next()];
+                    if ahead[1].stretches == 0 {
+                        let part = (left - group.start)..(left - group.start + columns);
+                        ahead[1] = match plan.packing_of_a {
+                            _ if by_panel => distant_columns(plan, b, left..group.end, k, [i, down], j == 0),
+                            Packing::Before => next_pieces::<S>(plan, a, &tile, rows.end, k, part, group.len()),
+                            _ if j == 0 && number < depths => next_rows::<S>(plan, rows_of_a, &tile, rows.end, k),
+                            _ => Ahead::NOTHING,
+                        };
+                    }
+                    let this_tile = Tile {
+                        k,
+                        runs: 1,
+                        jumps: [0; 2],
+                        a,
+                        a_row,
+                        a_step,
+                        b,
+                        b_step: panels.step,
+                        c,
+                        c_row,
+                        columns,
+                        add,
+                        past_caches,
+                        ahead,
+                        b_ahead: if copies { B_AHEAD } else { plan.b_ahead },
+                    };
+                    if copies {
+                        let copy = panels_of_b.at(left - group.start).cast_mut();
+                        let copy = CopyOfB { to: copy, step: plan.panel_columns };
+                        kernels.copying_tile(tile.len(), columns)(&this_tile, copy);
+                    } else if (tile.len(), columns) == (height, widest) {
+                        usual_kernel(&this_tile);
+                    } else {
+                        kernels.tile(tile.len(), columns)(&this_tile);
+                    }
+                    if let Some(next) = &mut next {
+                        next.pack_piece();
+                    }
+                }
+                let (along, ends) = if by_panel { (&mut i, &mut j) } else { (&mut j, &mut i) };
+                *along += 1;
+                if *along == inner {
+                    *along = 0;
+                    *ends += 1;
                 }
             }
             // SAFETY: as above.
@@ -269,6 +289,9 @@ pub(super) unsafe fn multiply<S: Source>(
             // SAFETY: as for this one.
             unsafe { next.pack_rest() };
         }
+    }
+    if past_caches {
+        show_what_went_past_caches();
     }
     if depths == 0 {
         // SAFETY: our caller's promise.
@@ -307,11 +330,35 @@ impl<T> Panels<T> {
     }
 }
 
-/// The columns of B behind the panel at `b`, which are read where they lie.
-fn next_columns<T>(plan: &Partition, b: *const T, columns: Range<usize>, k: usize) -> Ahead {
-    let first = b.wrapping_add(plan.panel_columns).cast::<u8>();
+/// Some steps of the columns of B behind the panel at `b`, which are read where they lie.
+fn next_columns<T>(plan: &Partition, b: *const T, columns: Range<usize>, steps: Range<usize>) -> Ahead {
+    let first = b.wrapping_add(plan.panel_columns + steps.start * plan.b.row).cast::<u8>();
     let lines = Ahead::lines(first, columns.len().min(plan.panel_columns) * size_of::<T>());
-    Ahead { first, stretches: k, distance: plan.b.row * size_of::<T>(), lines, purpose: Purpose::Read }
+    Ahead { first, stretches: steps.len(), distance: plan.b.row * size_of::<T>(), lines, purpose: Purpose::Read }
+}
+
+/// Steps of k by which a tile fetches what has to come from memory ahead of itself.
+const DISTANT_AHEAD: usize = 32;
+
+/// What tile `i` of those that go down the panel at `b` fetches of a distant B, which has these `columns` from there on: the
+/// first tile what it needs itself later on, the others each a part of the next panel.
+fn distant_columns<T>(
+    plan: &Partition,
+    b: *const T,
+    columns: Range<usize>,
+    k: usize,
+    [i, tiles]: [usize; 2],
+    is_first_panel: bool,
+) -> Ahead {
+    let next = columns.end.min(columns.start + plan.panel_columns)..columns.end;
+    match (is_first_panel, i) {
+        (true, 0) => {
+            let b = b.wrapping_sub(plan.panel_columns);
+            next_columns(plan, b, columns, DISTANT_AHEAD.min(k)..k)
+        }
+        (true, _) => next_columns(plan, b, next, k * (i - 1) / (tiles - 1)..k * i / (tiles - 1)),
+        (false, _) => next_columns(plan, b, next, k * i / tiles..k * (i + 1) / tiles),
+    }
 }
 
 /// Bytes of an A that may not be in the second-level cache when it is needed.

@@ -334,6 +334,22 @@ impl Matmul {
         self.clone().placing_c(true)
     }
 
+    /// The same plan for a B that no cache holds, as it was written past them: where it is read in place, it is fetched while
+    /// tiles go down its panels, one after the other.
+    pub fn with_distant_b(&self) -> Matmul {
+        let mut distant = self.clone();
+        distant.partition.put_b_far_away();
+        distant
+    }
+
+    /// The same plan for a C that threads would have to call back from each other's caches: where it is aligned to 64 bytes and
+    /// ready after one panel of k, it is written past them.
+    pub fn with_c_past_caches(&self) -> Matmul {
+        let mut past = self.clone();
+        past.partition.put_c_past_caches();
+        past
+    }
+
     fn placing_c(mut self, in_scratch: bool) -> Matmul {
         self.c_in_scratch = in_scratch;
         if in_scratch {

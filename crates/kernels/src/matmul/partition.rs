@@ -105,10 +105,14 @@ pub(super) struct Partition {
     /// By how many steps of k the micro-kernel fetches B into the first-level cache before it uses it. What is packed comes
     /// in time by itself.
     pub(super) b_ahead: usize,
+    /// Whether B has to come from memory, in place, to an A in place.
+    pub(super) b_is_distant: bool,
     /// Whether a part of B that was not packed ahead is packed panel by panel while the first tiles go across it, not before them.
     pub(super) packs_by_panel: bool,
     /// Whether the first tiles can copy the B that they read, so that nothing else is to be packed.
     pub(super) copies_b: bool,
+    /// Whether C goes past the caches where it can: aligned, after a single panel of k, for nobody who waits for it.
+    pub(super) c_past_caches: bool,
     /// Where C is, if not in memory of the caller's.
     pub(super) c_in_scratch: Option<CInScratch>,
     pub(super) tile: TileSizes,
@@ -235,9 +239,11 @@ impl Partition {
             packing_of_b,
             rows_of_b_are_near,
             b_ahead: if in_place && !is_short { B_AHEAD } else { 0 },
+            b_is_distant: false,
             packs_by_panel: (b.row == 1 && tile.form == Form::WHOLE)
                 || (b.column == 1 && panel_length(k) * b.row * sum.size() <= NEAR_PANEL),
             copies_b,
+            c_past_caches: false,
             c_in_scratch: None,
             tile,
             panel_columns,
@@ -247,6 +253,11 @@ impl Partition {
         }
     }
 
+    /// B is in no cache.
+    pub(super) fn put_b_far_away(&mut self) {
+        self.b_is_distant = self.packing_of_a == Packing::InPlace && self.packing_of_b == Packing::InPlace;
+    }
+
     /// All of C is one chunk.
     pub(super) fn leave_whole(&mut self) {
         (self.row_blocks, self.column_blocks) = (self.m.min(1), self.n.min(1));
@@ -254,6 +265,11 @@ impl Partition {
 
     pub(super) fn chunks(&self) -> usize {
         self.row_blocks * self.column_blocks
+    }
+
+    /// C goes past the caches.
+    pub(super) fn put_c_past_caches(&mut self) {
+        self.c_past_caches = true;
     }
 
     /// C is to be in scratch memory: as much of it as is not finished.

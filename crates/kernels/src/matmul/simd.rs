@@ -33,6 +33,12 @@ pub(crate) trait Vector: Copy {
     unsafe fn load_masked(from: *const Self::Scalar, mask: Self::Mask) -> Self;
     /// Writes the elements.
     unsafe fn store(self, to: *mut Self::Scalar);
+    /// Writes the elements past the caches, if the processor can; `to` is aligned to the size of the vector.
+    #[inline(always)]
+    unsafe fn store_past_caches(self, to: *mut Self::Scalar) {
+        // SAFETY: the caller's promise.
+        unsafe { self.store(to) }
+    }
     /// Writes the elements under the mask.
     unsafe fn store_masked(self, to: *mut Self::Scalar, mask: Self::Mask);
     /// Asks for the cache line that holds `at`, which need not be valid.

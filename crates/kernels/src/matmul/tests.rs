@@ -265,6 +265,55 @@ fn every_number_of_rows_and_columns_of_a_tile() {
     }
 }
 
+/// Runs the plan with a C that begins on a cache line.
+fn run_aligned(plan: &Matmul, pool: &Pool, a: &[f32], b: &[f32], c: &[f32]) -> Vec<f32> {
+    let mut room = vec![f32::NAN; c.len() + ALIGNMENT];
+    let start = room.as_ptr().align_offset(ALIGNMENT);
+    let aligned = &mut room[start..][..c.len()];
+    aligned.copy_from_slice(c);
+    let mut scratch = vec![0xff; plan.scratch_bytes(pool.threads())];
+    plan.multiply(pool, a, b, aligned, &mut scratch);
+    aligned.to_vec()
+}
+
+#[test]
+fn where_b_comes_from_and_c_goes_to_changes_nothing() {
+    let pool = Pool::new(2).unwrap();
+    let mut went_past = 0;
+    for (m, k, n) in [
+        (100, 32, 128),
+        (128, 20, 400),
+        (13, 5, 48),
+        (100, 784, 128),
+        (64, 520, 400),
+        (7, 300, 1040),
+        (1, 40, 512),
+        (300, 17, 33),
+        (600, 40, 64),
+        (90, 1, 16),
+        (90, 0, 16),
+    ] {
+        let problem = Problem::new(DType::F32, m, k, n);
+        let gap = Problem { c_row_stride: n + 16, ..problem };
+        for problem in [problem, gap, problem.transpose_a(), problem.transpose_b(), problem.accumulate()] {
+            let lengths = problem.extents();
+            let (a, b, c): (Vec<f32>, Vec<f32>, Vec<f32>) =
+                (numbers(lengths[0], 1), numbers(lengths[1], 2), numbers(lengths[2], 3));
+            for isa in Isa::available() {
+                let plan = on(problem, isa);
+                let expected = expected(&problem, plan.isa, &a, &b, &c);
+                let plan = plan.with_distant_b();
+                assert!(run(&plan, &pool, &a, &b, &c) == expected, "{problem:?} on {isa}, B from afar");
+                let plan = plan.with_c_past_caches();
+                assert!(run_aligned(&plan, &pool, &a, &b, &c) == expected, "{problem:?} on {isa}, C past the caches");
+                assert!(run(&plan, &pool, &a, &b, &c) == expected, "{problem:?} on {isa}, C anywhere");
+                went_past += usize::from(plan.partition.b_is_distant && plan.partition.c_past_caches);
+            }
+        }
+    }
+    assert!(went_past > 50, "{went_past} plans did both");
+}
+
 #[test]
 fn the_number_of_threads_does_not_enter() {
     let problem = Problem::new(DType::F32, 190, 300, 210);

@@ -28,7 +28,9 @@ pub(crate) struct Tile<T> {
     pub(crate) columns: usize,
     /// Add to C instead of overwriting it.
     pub(crate) add: bool,
-    /// What will be needed soon, to be fetched meanwhile: for packing, and for what comes after the multiply.
+    /// Write C past the caches, where vectors are whole: they are aligned then, and `add` is not set.
+    pub(crate) past_caches: bool,
+    /// What will be needed soon, to be fetched meanwhile: for packing, for what comes after the multiply, or of a distant B.
     pub(crate) ahead: [Ahead; 2],
     /// By how many steps tiles of four vectors, and single rows, fetch B into the first-level cache before they use it; 0 where
     /// it is there already, or comes by itself.
@@ -384,9 +386,12 @@ unsafe fn tile_in_rows<V: Vector, const ROWS: usize, const VECTORS: usize, const
         let full = t.columns == VECTORS * V::LANES;
         let last = V::first(t.columns - (VECTORS - 1) * V::LANES);
         let mut sums = [[V::zero(); VECTORS]; ROWS];
-        for i in 0..ROWS {
-            prefetch_to_write(t.c.wrapping_add(i * t.c_row).cast());
-            prefetch_to_write(t.c.wrapping_add(i * t.c_row + (VECTORS - 1) * V::LANES).cast());
+        let past_caches = t.past_caches && full;
+        if !past_caches {
+            for i in 0..ROWS {
+                prefetch_to_write(t.c.wrapping_add(i * t.c_row).cast());
+                prefetch_to_write(t.c.wrapping_add(i * t.c_row + (VECTORS - 1) * V::LANES).cast());
+            }
         }
         let mut at = Position { upper: t.a, lower: t.a.wrapping_add(half * t.a_row), b: t.b, copy: copy.to };
         let mut ahead = t.ahead.map(|ahead| ahead.during(t.k));
@@ -410,6 +415,14 @@ unsafe fn tile_in_rows<V: Vector, const ROWS: usize, const VECTORS: usize, const
                 }
             }
             at.jump(t.jumps);
+        }
+        if past_caches {
+            for i in 0..ROWS {
+                for v in 0..VECTORS {
+                    sums[i][v].store_past_caches(t.c.add(i * t.c_row + v * V::LANES));
+                }
+            }
+            return;
         }
         for i in 0..ROWS {
             let c = t.c.add(i * t.c_row);

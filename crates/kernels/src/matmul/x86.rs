@@ -11,7 +11,7 @@ macro_rules! avx512 {
     (
         $vector:ty, $scalar:ty, $mask:ty, $lanes:literal, $spread:literal,
         $setzero:ident, $set1:ident, $fmadd:ident, $add:ident,
-        $loadu:ident, $maskz_loadu:ident, $storeu:ident, $mask_storeu:ident
+        $loadu:ident, $maskz_loadu:ident, $storeu:ident, $mask_storeu:ident, $past:ident
     ) => {
         impl Vector for $vector {
             type Scalar = $scalar;
@@ -61,6 +61,11 @@ macro_rules! avx512 {
             }
 
             #[inline(always)]
+            unsafe fn store_past_caches(self, to: *mut $scalar) {
+                unsafe { $past(to, self) }
+            }
+
+            #[inline(always)]
             unsafe fn store_masked(self, to: *mut $scalar, mask: $mask) {
                 unsafe { $mask_storeu(to, mask, self) }
             }
@@ -101,7 +106,8 @@ avx512!(
     _mm512_loadu_ps,
     _mm512_maskz_loadu_ps,
     _mm512_storeu_ps,
-    _mm512_mask_storeu_ps
+    _mm512_mask_storeu_ps,
+    _mm512_stream_ps
 );
 avx512!(
     __m512d,
@@ -116,14 +122,15 @@ avx512!(
     _mm512_loadu_pd,
     _mm512_maskz_loadu_pd,
     _mm512_storeu_pd,
-    _mm512_mask_storeu_pd
+    _mm512_mask_storeu_pd,
+    _mm512_stream_pd
 );
 
 macro_rules! avx2 {
     (
         $vector:ty, $scalar:ty, $integer:ty, $lanes:literal, $spread:literal,
         $setzero:ident, $set1:ident, $fmadd:ident, $add:ident,
-        $loadu:ident, $maskload:ident, $storeu:ident, $maskstore:ident
+        $loadu:ident, $maskload:ident, $storeu:ident, $maskstore:ident, $past:ident
     ) => {
         impl Vector for $vector {
             type Scalar = $scalar;
@@ -183,6 +190,11 @@ macro_rules! avx2 {
             }
 
             #[inline(always)]
+            unsafe fn store_past_caches(self, to: *mut $scalar) {
+                unsafe { $past(to, self) }
+            }
+
+            #[inline(always)]
             unsafe fn store_masked(self, to: *mut $scalar, mask: __m256i) {
                 unsafe { $maskstore(to, mask, self) }
             }
@@ -225,7 +237,8 @@ avx2!(
     _mm256_loadu_ps,
     _mm256_maskload_ps,
     _mm256_storeu_ps,
-    _mm256_maskstore_ps
+    _mm256_maskstore_ps,
+    _mm256_stream_ps
 );
 avx2!(
     __m256d,
@@ -240,7 +253,8 @@ avx2!(
     _mm256_loadu_pd,
     _mm256_maskload_pd,
     _mm256_storeu_pd,
-    _mm256_maskstore_pd
+    _mm256_maskstore_pd,
+    _mm256_stream_pd
 );
 
 /// Transposition in two steps: vectors are loaded so that each 128-bit piece comes from another row, which leaves small

@@ -11,7 +11,7 @@ use super::run::Worker;
 use super::schedule::{Schedule, Work, input_bit};
 use super::space::{Geometry, Space};
 use super::{Operands, Partials, TILE, cost, stream};
-use crate::cpu::{Isa, last_cache};
+use crate::cpu::{Isa, last_cache, show_what_went_past_caches};
 
 /// A [`Program`] made ready for a [`Space`]: plain data that any number of threads may run.
 #[derive(Clone, Debug)]
@@ -329,7 +329,7 @@ impl Prepared {
     /// its rectangles.
     pub fn show_to_others(&self) {
         if self.streams.contains(&true) || self.streams_in_place.contains(&true) {
-            stream::fence();
+            show_what_went_past_caches();
         }
     }
 

@@ -97,12 +97,3 @@ unsafe fn write_avx2(from: *const u8, to: *mut u8, lines: usize, ahead: &mut Ahe
         }
     }
 }
-
-/// Makes what was written past the caches visible to other threads before anything that is written later.
-pub(super) fn fence() {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86-64 has the instruction; it changes nothing.
-    unsafe {
-        std::arch::x86_64::_mm_sfence();
-    }
-}

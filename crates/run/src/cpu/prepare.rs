@@ -169,6 +169,11 @@ pub(crate) struct Far {
 /// Below so many operations a product is not worth being handed to another thread on its own.
 const CHUNK_FLOPS: u64 = 500_000;
 
+/// Steps of k up to which a product takes so little time that it waits for the lines of C, of which other threads have copies,
+/// and bytes of C from which on.
+const FEW_STEPS: usize = 64;
+const LEAST_CALLED_BACK: usize = 8 << 10;
+
 /// Bytes from which on an operand is far from the processor.
 const FAR_BYTES: usize = 256 << 10;
 
@@ -430,8 +435,15 @@ fn product(
     if packed_b.is_some() {
         kernel = kernel.with_packed_b();
     }
+    if shared.among(plan, std::slice::from_ref(b))[0] {
+        kernel = kernel.with_distant_b();
+    }
     if c.is_none() {
         kernel = kernel.with_c_in_scratch();
+    }
+    let c_bytes = m * n * output_dtype(dtype).size();
+    if means.copies_are_slow && k <= FEW_STEPS && c_bytes >= LEAST_CALLED_BACK && kernel.chunks() > 1 {
+        kernel = kernel.with_c_past_caches();
     }
     let product_size = (m * n * output_dtype(dtype).size()) as isize;
     let positions = positions(batch);

@@ -198,6 +198,7 @@ impl WinogradGradient {
                         c_row: at_products.row,
                         columns,
                         add,
+                        past_caches: false,
                         ahead: [Ahead::NOTHING; 2],
                         b_ahead: 0,
                     };

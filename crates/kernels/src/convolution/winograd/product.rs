@@ -327,6 +327,7 @@ impl WinogradProduct {
                             c_row: self.product_row(),
                             columns: tile_columns,
                             add: channel > 0,
+                            past_caches: false,
                             ahead: [Ahead::NOTHING; 2],
                             b_ahead: 0,
                         };
