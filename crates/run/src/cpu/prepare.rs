@@ -169,9 +169,8 @@ pub(crate) struct Far {
 /// Below so many operations a product is not worth being handed to another thread on its own.
 const CHUNK_FLOPS: u64 = 500_000;
 
-/// Steps of k up to which a product takes so little time that it waits for the lines of C, of which other threads have copies,
-/// and bytes of C from which on.
-const FEW_STEPS: usize = 64;
+/// Bytes of a product from which on it goes past the caches, where the copies that other threads have of what it replaces are
+/// called back slowly; what is smaller takes no time.
 const LEAST_CALLED_BACK: usize = 8 << 10;
 
 /// Bytes from which on an operand is far from the processor.
@@ -441,11 +440,12 @@ fn product(
     if c.is_none() {
         kernel = kernel.with_c_in_scratch();
     }
-    let c_bytes = m * n * output_dtype(dtype).size();
-    if means.copies_are_slow && k <= FEW_STEPS && c_bytes >= LEAST_CALLED_BACK && kernel.chunks() > 1 {
+    let product_bytes = m * n * output_dtype(dtype).size();
+    let is_shared = c.is_some_and(|c| matches!(plan[c].place, Place::Arena { .. })) && kernel.chunks() > 1;
+    if means.copies_are_slow && is_shared && product_bytes >= LEAST_CALLED_BACK {
         kernel = kernel.with_c_past_caches();
     }
-    let product_size = (m * n * output_dtype(dtype).size()) as isize;
+    let product_size = product_bytes as isize;
     let positions = positions(batch);
     let offsets = positions
         .iter()
