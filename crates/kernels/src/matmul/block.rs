@@ -125,9 +125,8 @@ pub(super) unsafe fn multiply<S: Source>(
     let (height, rows_at_once) = (plan.tile_rows(), plan.rows_packed_at_once());
     let depths = plan.panels().len();
     let groups = columns.len().div_ceil(plan.group_columns);
-    let goes_past =
-        plan.c_past_caches && depths == 1 && !plan.accumulate && plan.c_in_scratch.is_none() && after.is_none();
-    let past_caches = goes_past && is_aligned(operands.c.addr()) && is_aligned(plan.c_row_stride * size_of::<S::Sum>());
+    let lines_are_whole = is_aligned(operands.c.addr()) && is_aligned(plan.c_row_stride * size_of::<S::Sum>());
+    let past_caches = plan.c_goes_past_caches() && after.is_none() && lines_are_whole;
     // What is multiplied by at a time: a group of columns of B, and of them a panel of k.
     let part = |number: usize| {
         let first = columns.start + number / depths * plan.group_columns;

@@ -343,10 +343,12 @@ impl Matmul {
     }
 
     /// The same plan for a C that threads would have to call back from each other's caches: where it is aligned to 64 bytes and
-    /// ready after one panel of k, it is written past them.
+    /// ready after one panel of k, it is written past them if the processor can.
     pub fn with_c_past_caches(&self) -> Matmul {
         let mut past = self.clone();
-        past.partition.put_c_past_caches();
+        if matches!(self.isa, Isa::Avx2 | Isa::Avx512) {
+            past.partition.put_c_past_caches();
+        }
         past
     }
 
@@ -580,13 +582,15 @@ impl Matmul {
             (false, false) => "",
         };
         let before = if self.packed_b { ", B packed before" } else { "" };
+        let from = if self.partition.b_is_distant { ", B from memory" } else { "" };
+        let to = if self.partition.c_goes_past_caches() { ", C past the caches" } else { "" };
         let kernel = if self.problem.dtype.is_float() {
             format!("{}x{panel_columns} {}", self.partition.tile_rows(), self.isa)
         } else {
             format!("{} portable", self.problem.dtype)
         };
         let chunks = self.chunks();
-        format!("{kernel}{packing}{before}, {chunks} chunk{}", if chunks == 1 { "" } else { "s" })
+        format!("{kernel}{packing}{before}{from}{to}, {chunks} chunk{}", if chunks == 1 { "" } else { "s" })
     }
 }
 

@@ -111,8 +111,8 @@ pub(super) struct Partition {
     pub(super) packs_by_panel: bool,
     /// Whether the first tiles can copy the B that they read, so that nothing else is to be packed.
     pub(super) copies_b: bool,
-    /// Whether C goes past the caches where it can: aligned, after a single panel of k, for nobody who waits for it.
-    pub(super) c_past_caches: bool,
+    /// Whether C is to go past the caches, if one panel of k makes it ready.
+    c_past_caches: bool,
     /// Where C is, if not in memory of the caller's.
     pub(super) c_in_scratch: Option<CInScratch>,
     pub(super) tile: TileSizes,
@@ -270,6 +270,11 @@ impl Partition {
     /// C goes past the caches.
     pub(super) fn put_c_past_caches(&mut self) {
         self.c_past_caches = true;
+    }
+
+    /// Whether it does, where it is aligned and nobody waits for it.
+    pub(super) fn c_goes_past_caches(&self) -> bool {
+        self.c_past_caches && self.k <= panel_length(self.k) && !self.accumulate && self.c_in_scratch.is_none()
     }
 
     /// C is to be in scratch memory: as much of it as is not finished.

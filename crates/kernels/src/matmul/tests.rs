@@ -307,11 +307,12 @@ fn where_b_comes_from_and_c_goes_to_changes_nothing() {
                 let plan = plan.with_c_past_caches();
                 assert!(run_aligned(&plan, &pool, &a, &b, &c) == expected, "{problem:?} on {isa}, C past the caches");
                 assert!(run(&plan, &pool, &a, &b, &c) == expected, "{problem:?} on {isa}, C anywhere");
-                went_past += usize::from(plan.partition.b_is_distant && plan.partition.c_past_caches);
+                went_past += usize::from(plan.partition.b_is_distant && plan.partition.c_goes_past_caches());
             }
         }
     }
-    assert!(went_past > 50, "{went_past} plans did both");
+    let can = Isa::available().any(|isa| matches!(isa, Isa::Avx2 | Isa::Avx512));
+    assert!(!can || went_past > 25, "{went_past} plans did both");
 }
 
 #[test]
@@ -537,6 +538,12 @@ fn a_plan_says_what_runs() {
     assert!(describe(far).contains("portable, A B packed, "), "{}", describe(far));
     let before = Matmul::new(square, Isa::Portable).with_packed_b().describe();
     assert!(before.contains("portable, B packed before, "), "{before}");
+    for isa in Isa::available() {
+        let past = Matmul::new(Problem::new(DType::F32, 64, 32, 64), isa).with_distant_b().with_c_past_caches();
+        let can = matches!(past.isa, Isa::Avx2 | Isa::Avx512);
+        let expected = format!("{isa}, B from memory{}, ", if can { ", C past the caches" } else { "" });
+        assert!(past.describe().contains(&expected), "{}", past.describe());
+    }
     let column = Problem::new(DType::F32, 512, 512, 1).transpose_a();
     assert!(describe(column).starts_with("1x"), "{}", describe(column));
     assert_eq!(describe(Problem::new(DType::I32, 2, 3, 4)), "i32 portable, 1 chunk");

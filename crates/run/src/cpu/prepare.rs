@@ -621,3 +621,40 @@ fn positions(sizes: &[usize]) -> Vec<SmallVec<[usize; 4]>> {
     };
     (0..count).map(position).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use thalweg_plan::graph::autodiff::grad;
+    use thalweg_plan::graph::{Bindings, Graph, Variable, passes, placeholder, zeros};
+    use thalweg_plan::{Cpu, lower};
+
+    use super::*;
+
+    /// What runs in a step of two layers whose weights move.
+    fn step_of_training(copies_are_slow: bool) -> String {
+        let x = placeholder("x", DType::F32, [256, 300]);
+        let variable = |name: &str, shape: &[usize]| Variable::new(name, zeros(shape, DType::F32));
+        let variables =
+            [variable("w1", &[300, 100]), variable("b1", &[100]), variable("w2", &[100, 64]), variable("b2", &[64])];
+        let hidden = (x.matmul(&variables[0]) + &variables[1]).relu();
+        let loss = (hidden.matmul(&variables[2]) + &variables[3]).square().mean();
+        let gradients = grad(&loss, &variables.each_ref().map(Variable::tensor));
+        let moved =
+            variables.iter().zip(&gradients).map(|(variable, gradient)| variable.assign(&(variable - gradient * 0.1)));
+        let graph = passes::optimize(Graph::capture([&loss], &moved.collect::<Vec<_>>()), &passes::Options::default());
+        let plan = lower(&graph, &Bindings::new(), &Cpu { memory_limit: 1 << 40 }).unwrap();
+        let means = Means { winograd: Winograd::Never, isa: Isa::best().of_vectors(), copies_are_slow };
+        Prepared::with(plan, means, false, &[]).describe().join("\n")
+    }
+
+    #[test]
+    fn large_weights_come_from_memory_and_shared_products_go_there_where_copies_are_slow() {
+        let usual = step_of_training(false);
+        assert!(!usual.contains("memory") && !usual.contains("past"), "{usual}");
+        let past = step_of_training(true);
+        // The 120 kB of the first layer, not the 26 of the second.
+        assert_eq!(past.matches("B from memory").count(), 1, "{past}");
+        let can = matches!(Isa::best().of_vectors(), Isa::Avx2 | Isa::Avx512);
+        assert_eq!(past.contains("C past the caches"), can, "{past}");
+    }
+}
