@@ -172,7 +172,7 @@ pub(super) unsafe fn multiply<S: Source>(
         let widest = plan.panel_columns.min(group.len());
         let usual_kernel = kernels.tile(height, widest);
         // What is in no cache takes longer to come than the first tiles to use it up, unless they go across a panel at a time.
-        let is_distant = plan.b_is_distant && (number == 0 || !plan.rows_of_b_are_near) && (rows.len() <= group.len());
+        let is_distant = plan.b_is_distant && (number == 0 || !plan.rows_of_b_are_near) && rows.len() <= group.len();
         let stored = plan.stored(k);
         let is_first = number % depths == 0;
         let is_last = number % depths + 1 == depths;

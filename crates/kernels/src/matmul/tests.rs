@@ -136,9 +136,13 @@ fn expected<T: Tested>(problem: &Problem, isa: Isa, a: &[T], b: &[T], c: &[T::Su
 /// Runs the plan on `pool` with the scratch memory filled with NaN bytes, so that a read of what was not written shows.
 fn run<T: Tested>(plan: &Matmul, pool: &Pool, a: &[T], b: &[T], c: &[T::Sum]) -> Vec<T::Sum> {
     let mut c = c.to_vec();
-    let mut scratch = vec![0xff; plan.scratch_bytes(pool.threads())];
-    plan.multiply(pool, a, b, &mut c, &mut scratch);
+    run_into(plan, pool, a, b, &mut c);
     c
+}
+
+fn run_into<T: Tested>(plan: &Matmul, pool: &Pool, a: &[T], b: &[T], c: &mut [T::Sum]) {
+    let mut scratch = vec![0xff; plan.scratch_bytes(pool.threads())];
+    plan.multiply(pool, a, b, c, &mut scratch);
 }
 
 /// A plan on `isa`, also where it is too small to be chosen; all but single columns.
@@ -271,8 +275,7 @@ fn run_aligned(plan: &Matmul, pool: &Pool, a: &[f32], b: &[f32], c: &[f32]) -> V
     let start = room.as_ptr().align_offset(ALIGNMENT);
     let aligned = &mut room[start..][..c.len()];
     aligned.copy_from_slice(c);
-    let mut scratch = vec![0xff; plan.scratch_bytes(pool.threads())];
-    plan.multiply(pool, a, b, aligned, &mut scratch);
+    run_into(plan, pool, a, b, aligned);
     aligned.to_vec()
 }
 
